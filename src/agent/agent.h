@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "base/properties.h"
+#include "base/value.h"
+#include "command/command.h"
+#include "dig/template.h"
+#include "engine/attempt_starter.h"
+#include "engine/params.h"
+#include "engine/task.h"
+#include "operators/operator.h"
+
+namespace digdag::agent {
+
+/// One run of one task, as the executor hands it out (spec/execution.md 9.5). The parameters are layers: what is needed is
+/// made on the agent's thread.
+struct RunRequest {
+  std::int64_t attempt = 0;           ///< key of the attempt in the executor
+  engine::TaskIndex task = engine::no_task;
+  engine::Lease lease = 0;
+  bool cleanup = false;
+  operators::TaskIdentity identity;
+  engine::Params params;              ///< without runtime variables
+  Value local;                        ///< the task's own keys, `_error` and `_check` included
+  Value state;
+  std::int64_t retry_count = 0;
+  std::optional<Instant> started_at;
+  bool lenient = false;               ///< a handler: broken inherited templates are left out (L-20)
+  Position position;
+};
+
+struct RunSucceeded { engine::TaskResult result; };
+struct RunFailed {
+  Value error;               ///< the error object
+  bool retryable = false;    ///< `_retry` of the task applies
+  Value retry;               ///< its evaluated value
+  Error cause;               ///< the whole error, for the summary: place, last output, …
+  std::string last_output;   ///< of a command
+  std::int64_t millis = 0;   ///< how long a command ran
+};
+struct RunLater { std::int64_t delay_millis; Value state; };
+using RunEnd = std::variant<RunSucceeded, RunFailed, RunLater>;
+
+/// Decides before a task runs whether it is skipped: state files of `digdag run` (spec/execution.md 23.4), `--goal`, `--end`,
+/// dry runs. Called on the agent's threads.
+class RunFilter {
+ public:
+  virtual ~RunFilter() = default;
+  struct Skip {
+    engine::TaskResult result;
+    bool log_skipped = true;     ///< WARN `Skipped`
+  };
+  /// Before anything of the task is evaluated.
+  virtual std::optional<Skip> before(const RunRequest& request) = 0;
+  /// After evaluation, just before the operator would be called (`--dry-run`, `--show-params`).
+  virtual std::optional<Skip> evaluated(const RunRequest& request, const Value& config) = 0;
+};
+
+struct AgentOptions {
+  std::int64_t max_task_threads = 0;     ///< tasks that run at once; 0 = no limit
+  std::int64_t kill_grace_seconds = 10;  ///< agent.kill-grace-time (E-30)
+  std::filesystem::path project_directory;   ///< the workspace of local runs
+  const SystemConfig* system = nullptr;
+  RunFilter* filter = nullptr;
+  operators::SecretLookup secrets;       ///< before `_secrets` of the task is applied
+  std::int64_t task_limit = 100'000;
+};
+
+/// Runs tasks in this process: evaluates their templates, finds their operator, runs it on a thread (or lets its process run
+/// without one) and reports the end, exactly once for each request (spec/operators.md 1.1).
+///
+/// Threads are made when tasks wait and none is free, and go when idle. Thread-safe.
+class Agent {
+ public:
+  using OnEnd = std::function<void(const RunRequest& request, RunEnd end)>;   ///< on any thread
+  Agent(AgentOptions options, Log& log, const dig::TemplateEngine& templates, command::CommandRunner& commands,
+        engine::AttemptStarter& attempts, OnEnd on_end);
+  /// Waits for the threads; running commands are stopped first (`shutdown`).
+  ~Agent();
+
+  void run(RunRequest request);
+  /// Stops the run with this lease, if it goes on: SIGTERM to its command, SIGKILL after the grace time.
+  void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds);
+  /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after `grace_seconds`) and waits for it.
+  void shutdown(std::int64_t grace_seconds);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The runtime variables of a task (`session_time`, `task_name`, …; spec/language.md 7.5), in their order. `params` are looked
+/// at for `last_session_time`, `next_session_time` and `last_executed_session_time`.
+Value runtime_params(const operators::TaskIdentity& identity, const Value& params);
+
+/// The error object of a failure (spec/execution.md 10.5), cut at 64 KiB (E-66).
+Value error_object(const Error& error);
+
+}  // namespace digdag::agent

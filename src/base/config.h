@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/value.h"
+
+namespace digdag {
+
+/// Typed access to the options of a task, a schedule or a server: the getters of spec/language.md 4 with their conversions
+/// and messages (`Parameter 'k' is required but not set`, `Expected … for key 'k' but got …`). All throw Error(kind "config"),
+/// at the position of the key where it is known.
+///
+/// Refers to an object that must outlive it. A set of keys that were read can be recorded (unused-key warnings).
+class Config {
+ public:
+  /// `object` must be an object (or null, which counts as an empty one).
+  explicit Config(const Value& object) : object_(&object) {}
+
+  const Value& value() const { return *object_; }
+  bool has(std::string_view key) const;  ///< also true for an explicit null
+  const Value* find(std::string_view key) const;
+
+  // Required: missing → "is required but not set", null → "is required but null".
+  std::string string(std::string_view key) const;
+  std::int64_t integer(std::string_view key) const;       ///< 32 bit ("integer (int) type")
+  std::int64_t long_integer(std::string_view key) const;  ///< 64 bit ("integer (long) type")
+  bool boolean(std::string_view key) const;
+  Value any(std::string_view key) const;
+  /// An object; null → "must be an object".
+  Value nested(std::string_view key) const;
+  /// An object, or a string that holds a JSON object (`parseNested`).
+  Value parse_nested(std::string_view key) const;
+  /// A list, or a string that holds a JSON list (`parseList`).
+  Value parse_list(std::string_view key) const;
+  /// Seconds of `1d 2h 3m 4s` (DurationParam); `java_type` is the type named in the message.
+  std::int64_t duration(std::string_view key) const;
+
+  // With a default for missing and null.
+  std::string string_or(std::string_view key, std::string fallback) const;
+  std::int64_t integer_or(std::string_view key, std::int64_t fallback) const;
+  std::int64_t long_integer_or(std::string_view key, std::int64_t fallback) const;
+  bool boolean_or(std::string_view key, bool fallback) const;
+  std::optional<std::string> optional_string(std::string_view key) const;
+  std::optional<std::int64_t> optional_integer(std::string_view key) const;
+  std::optional<std::int64_t> optional_duration(std::string_view key) const;
+  /// `{}` for missing; null or another kind → "must be an object".
+  Value nested_or_empty(std::string_view key) const;
+  Value parse_nested_or_empty(std::string_view key) const;
+  /// Strings; elements are converted to text, `[]` for missing and null.
+  std::vector<std::string> strings_or_empty(std::string_view key) const;
+  /// An object, or a list of objects merged left to right by key replacement; `{}` for missing (values of `+task` keys).
+  Value nested_ordered_or_empty(std::string_view key) const;
+
+  /// Called with each key that is read (for unused-key warnings); `all_keys` when the whole object was asked for.
+  void record_reads(std::function<void(std::string_view)> on_read) { on_read_ = std::move(on_read); }
+
+ private:
+  const Value* read(std::string_view key) const;
+  const Value* object_;
+  std::function<void(std::string_view)> on_read_;
+};
+
+// The conversions themselves, for values that stand alone. `key` is named in the message.
+std::string convert_to_string(const Value& value, std::string_view key);
+std::int64_t convert_to_int(const Value& value, std::string_view key);
+std::int64_t convert_to_long(const Value& value, std::string_view key);
+bool convert_to_boolean(const Value& value, std::string_view key);
+
+/// Error `Expected <type> for key '<key>' but got <json sample> (<json kind>)` (spec/language.md 4.2).
+Error unexpected_type(std::string_view type, std::string_view key, const Value& got);
+
+/// Seconds of `[Nd][Nh][Nm][Ns]`; nothing where the text is no duration (spec/language.md 4.4).
+std::optional<std::int64_t> parse_duration(std::string_view text);
+/// `1d 2h 3m 4s`, zero parts left out; `` for 0 as the original.
+std::string format_duration(std::int64_t seconds);
+
+}  // namespace digdag

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace digdag {
+
+enum class LogLevel : std::uint8_t { error, warn, info, debug, trace };
+
+/// Writes the log of the process and the output of tasks (spec/cli.md 3). Thread-safe; a line is never torn by another one.
+///
+/// Console lines go to standard output, like what tasks print, through one buffer that is written at every line while a
+/// terminal looks on, else when it is full or `flush` is called. A live progress line (standard error) is erased before
+/// anything else is printed and drawn again afterwards.
+class Log {
+ public:
+  enum class Color { never, always, when_terminal };
+  struct Options {
+    LogLevel level = LogLevel::info;
+    std::string file;                 ///< empty: the console; else appended to, rolled at 10 MB into FILE.1.gz … FILE.5.gz
+    bool console_to_stderr = false;   ///< --log-to stderr
+    Color color = Color::when_terminal;
+    bool quiet = false;               ///< -q: only warnings and errors on the console
+  };
+  explicit Log(Options options);
+  ~Log();
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  bool enabled(LogLevel level) const;
+  /// `component`: one word without blanks in the place of the original's Java class: the room's name.
+  /// `thread`: what stands in parentheses: `main`, `0016@[0:default:1:1]+w+two`. The message may have several lines.
+  void write(LogLevel level, std::string_view thread, std::string_view component, std::string_view message);
+  /// What a task printed, as it is, to standard output.
+  void task_output(std::string_view bytes);
+  /// A line for the user on standard error (not a log line); erases and redraws the progress line.
+  void user(std::string_view text);
+  /// The live line at the bottom of a terminal; empty removes it. Nothing happens where no terminal looks on.
+  void progress(std::string_view line);
+  void flush();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Replaces the secrets that a task has read by `***`, also in base64, URL- and JSON-escaped form (spec/decisions.md V-33), in a
+/// stream of pieces: a secret that lies across two pieces is found. Not thread-safe.
+class SecretMask {
+ public:
+  /// `key` decides how short a value is still masked (>= 8 bytes, or >= 4 where its last segment is password, token, …).
+  void add(std::string_view key, std::string_view value);
+  bool empty() const { return needles_.empty(); }
+  /// The part of the stream that can be shown now; the rest is kept until more comes or `finish`.
+  std::string mask(std::string_view piece);
+  std::string finish();
+  /// A text that is complete.
+  std::string mask_all(std::string_view text) const;
+
+ private:
+  std::vector<std::string> needles_;
+  std::string kept_;
+};
+
+}  // namespace digdag

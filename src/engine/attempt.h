@@ -1,0 +1,174 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "base/time.h"
+#include "base/value.h"
+#include "dig/workflow.h"
+#include "engine/params.h"
+#include "engine/task.h"
+
+namespace digdag::engine {
+
+// ---- Events: what happens to an attempt -------------------------------------------------------------------------------
+
+/// A run of a task ended well.
+struct Succeeded {
+  TaskIndex task;
+  Lease lease;
+  TaskResult result;
+};
+/// A run of a task failed. `error` is the error object (spec/execution.md 10.5: `message`, …). `retryable`: `_retry` of the
+/// operator itself applies (only operators that honour it say so, spec/operators.md 1.4); the engine decides by `retry`.
+struct Failed {
+  TaskIndex task;
+  Lease lease;
+  Value error;
+  bool retryable = false;
+  /// The evaluated `_retry` of the task, where the run got as far as evaluating it.
+  Value retry;
+  /// The handler could not be built or the like; kept beside the error (spec/decisions.md E-12).
+};
+/// A run wants to be called again after `delay_millis` with this state (a poll).
+struct RetryLater {
+  TaskIndex task;
+  Lease lease;
+  std::int64_t delay_millis;
+  Value state;
+};
+/// Somebody killed the attempt.
+struct Kill {};
+/// Time has passed: whatever is due at `now` happens (retries, time limits, session monitors).
+struct Tick {};
+/// The answer to EvaluateRetry: the `_retry` of a group with its templates replaced; null where evaluation failed.
+struct RetryEvaluated {
+  TaskIndex task;
+  Value retry;
+};
+using Event = std::variant<Succeeded, Failed, RetryLater, Kill, Tick, RetryEvaluated>;
+
+// ---- Effects: what an attempt wants done, after its changes are committed ---------------------------------------------
+
+/// Run this task's operator with this lease; answer with Succeeded, Failed or RetryLater.
+struct Run {
+  TaskIndex task;
+  Lease lease;
+  /// Only to clean up after a kill: call the operator's cleanup; answer with Failed (dropped, the task becomes canceled).
+  bool cleanup = false;
+};
+/// Stop the run with this lease (kill or `_timeout`): its processes get SIGTERM, then SIGKILL after `grace_seconds`
+/// (-1 = leave it; nothing = the agent's default). The run is still answered.
+struct Stop {
+  TaskIndex task;
+  Lease lease;
+  std::optional<std::int64_t> grace_seconds;
+};
+/// Evaluate this group's `_retry` with its params; answer with RetryEvaluated.
+struct EvaluateRetry {
+  TaskIndex task;
+  Value retry;
+};
+using Effect = std::variant<Run, Stop, EvaluateRetry>;
+
+/// A line for the log of the process, beside the states: `Ignore retry parameter because of invalid retry configuration.`
+struct Note {
+  enum class Level : std::uint8_t { warn, error } level;
+  TaskIndex task;
+  std::string message;
+};
+
+/// What one event did. `changed` lists every task whose row changed or was inserted, each once, ascending.
+struct Outcome {
+  std::vector<TaskIndex> changed;
+  std::vector<Effect> effects;
+  std::vector<Note> notes;
+  bool finished = false;   ///< the attempt is done since this event
+};
+
+// ---- The attempt -------------------------------------------------------------------------------------------------------
+
+/// A result taken over from an earlier attempt (resume, spec/decisions.md 3.2), for one full name.
+struct ResumedTask {
+  std::int64_t source_task_id = 0;
+  Value local, export_config, subtask_config, export_params, store_params, error;
+  std::vector<ConfigKey> reset_store_params;
+};
+
+struct AttemptOptions {
+  std::int64_t task_limit = 100'000;        ///< executor.task_max_run; 0 = none. Counted as the original does (L-19)
+  std::int64_t params_size_limit = 16 << 20;  ///< executor.max_params_size, bytes of store+export+state; 0 = none
+  bool group_check = false;                 ///< executor.group_check (E-10)
+  /// Types whose operator has something to clean up after a kill (E-31).
+  bool (*has_cleanup)(std::string_view type) = nullptr;
+};
+
+/// One execution of a workflow: the tree of its tasks and the rules by which they move.
+///
+/// Pure: reads no clock, does no I/O, holds no lock. The same events in the same order always give the same result
+/// (spec/execution.md 5). Not thread-safe; the executor gives each attempt to one thread at a time.
+class Attempt {
+ public:
+  /// `params`: everything below the workflow's own exports (defaults, revision, session). `resumed`: by full name.
+  /// `workflow_sla`: nothing is needed, `sla:` stands in the root's local config. Throws Error(`task limit exceeded`).
+  Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options,
+          std::unordered_map<std::string, ResumedTask> resumed = {});
+  ~Attempt();
+  Attempt(Attempt&&) noexcept;
+  Attempt& operator=(Attempt&&) noexcept;
+
+  /// Starts it: the root becomes planned, what is free becomes running. Call once, before any event.
+  Outcome start(Instant now);
+  /// Takes one event and returns what changed and what is wanted in consequence. `now` never goes backwards.
+  /// An event that no longer applies (a finish of an old lease, a kill of a finished task) changes nothing.
+  Outcome apply(const Event& event, Instant now);
+
+  /// When the next Tick is due; nothing while only outside events can move the attempt.
+  std::optional<Instant> next_tick() const;
+
+  bool done() const;
+  bool success() const;            ///< done, and the root succeeded
+  bool cancel_was_requested() const;
+
+  /// The parameters that `task` sees before its own local keys: project < session < parents' exports < stores of what ran
+  /// before < its own `_export` (spec/language.md 7.2). Cheap: shares structure with its neighbours.
+  Params params_of(TaskIndex task) const;
+
+  // ---- Reading ----
+  std::size_t size() const;
+  TaskState state(TaskIndex task) const;
+  std::uint8_t flags(TaskIndex task) const;
+  Lease lease(TaskIndex task) const;
+  TaskIndex parent(TaskIndex task) const;
+  bool is_group(TaskIndex task) const;
+  std::string full_name(TaskIndex task) const;
+  /// Own keys without `_export`; `_error`, `_check`, `_retry`, `_do` included.
+  const Value& local(TaskIndex task) const;
+  const Value& export_config(TaskIndex task) const;
+  Position position(TaskIndex task) const;
+  /// State for the operator's next run: poll state, `retry_count`, `last_error`.
+  Value state_params(TaskIndex task) const;
+  std::int64_t retry_count(TaskIndex task) const;    ///< polls and retries, the column of that name
+  std::optional<Instant> retry_at(TaskIndex task) const;
+  std::optional<Instant> started_at(TaskIndex task) const;
+  std::optional<Instant> updated_at(TaskIndex task) const;
+  const TaskResult* result(TaskIndex task) const;    ///< nullptr where it has none
+  Value error(TaskIndex task) const;                 ///< the error object; `{}` where it has none
+  std::vector<TaskIndex> upstreams(TaskIndex task) const;  ///< ascending; made on demand (barriers)
+  /// Whether this task belongs to a handler (`^error`, `^failure-alert`, `^sla…`): evaluated leniently (L-20).
+  bool in_handler(TaskIndex task) const;
+  /// The newest row of each full name, in order of index.
+  std::vector<TaskIndex> newest_rows() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace digdag::engine

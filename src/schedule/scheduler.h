@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "base/value.h"
+
+namespace digdag::schedule {
+
+/// A session and when its attempt is to be created (spec/scheduling.md 1).
+struct ScheduleTime {
+  Instant session;
+  Instant run;
+  friend bool operator==(const ScheduleTime&, const ScheduleTime&) = default;
+};
+/// Both times of a finished schedule: 9999-01-01T00:00:00Z.
+ScheduleTime finished_schedule();
+
+/// When sessions of a workflow are due: `schedule:` of its file (spec/scheduling.md 2, 3; decisions.md 4, S-10 to S-14).
+/// Pure and immutable; thread-safe.
+class Scheduler {
+ public:
+  virtual ~Scheduler() = default;
+  /// The earliest session whose run time is >= now.
+  virtual ScheduleTime first(Instant now) const = 0;
+  /// The earliest session with session time > t.
+  virtual ScheduleTime next(Instant t) const = 0;
+  /// The latest session with session time < t, the true previous one (S-06).
+  virtual ScheduleTime last(Instant t) const = 0;
+};
+
+/// Makes the scheduler of a `schedule:` value (a mapping, or a list of mappings). Throws Error(config) with the original's texts.
+/// `unused_keys` gets one text for each key that means nothing (`Parameter 'x' is not used at schedule. …`).
+std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& zone, std::vector<std::string>* unused_keys = nullptr);
+
+/// Session params of a workflow with a schedule: `last_session_time`, `next_session_time` (spec/scheduling.md 6.7).
+Value schedule_params(const Scheduler& scheduler, Instant session_time, const TimeZone& zone);
+
+}  // namespace digdag::schedule
