@@ -31,6 +31,7 @@ struct RunRequest {
   operators::TaskIdentity identity;
   engine::Params params;              ///< without runtime variables
   Value local;                        ///< the task's own keys, `_error` and `_check` included
+  Value own_export;                   ///< the task's own `_export`: an operator there goes before an inherited one (L-24)
   Value state;
   std::int64_t retry_count = 0;
   std::optional<Instant> started_at;

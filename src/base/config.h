@@ -35,11 +35,11 @@ class Config {
   Value any(std::string_view key) const;
   /// An object; null → "must be an object".
   Value nested(std::string_view key) const;
-  /// An object, or a string that holds a JSON object (`parseNested`).
+  /// An object, or a string that holds a JSON object (`parseNested`); else "must be an object".
   Value parse_nested(std::string_view key) const;
-  /// A list, or a string that holds a JSON list (`parseList`).
+  /// A list, or a string that holds a JSON list (`parseList`); null for the text `null`.
   Value parse_list(std::string_view key) const;
-  /// Seconds of `1d 2h 3m 4s` (DurationParam); `java_type` is the type named in the message.
+  /// Seconds of `1d 2h 3m 4s`.
   std::int64_t duration(std::string_view key) const;
 
   // With a default for missing and null.
@@ -50,7 +50,7 @@ class Config {
   std::optional<std::string> optional_string(std::string_view key) const;
   std::optional<std::int64_t> optional_integer(std::string_view key) const;
   std::optional<std::int64_t> optional_duration(std::string_view key) const;
-  /// `{}` for missing; null or another kind → "must be an object".
+  /// `{}` for missing and null; another kind → "must be an object".
   Value nested_or_empty(std::string_view key) const;
   Value parse_nested_or_empty(std::string_view key) const;
   /// Strings; elements are converted to text, `[]` for missing and null.
@@ -58,11 +58,17 @@ class Config {
   /// An object, or a list of objects merged left to right by key replacement; `{}` for missing (values of `+task` keys).
   Value nested_ordered_or_empty(std::string_view key) const;
 
-  /// Called with each key that is read (for unused-key warnings); `all_keys` when the whole object was asked for.
+  /// Called with each key that is asked for, there or not (for unused-key warnings).
   void record_reads(std::function<void(std::string_view)> on_read) { on_read_ = std::move(on_read); }
 
  private:
   const Value* read(std::string_view key) const;
+  const Value* read_set(std::string_view key) const;
+  const Value& required(std::string_view key) const;
+  Position position_of(std::string_view key) const;
+  template <typename Conversion>
+  auto placed(std::string_view key, Conversion conversion) const;
+
   const Value* object_;
   std::function<void(std::string_view)> on_read_;
 };

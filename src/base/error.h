@@ -38,8 +38,8 @@ class Error : public std::runtime_error {
   std::string message_with_kind() const;
   /// The whole chain: messages not yet contained, each after `\n> ` (spec/operators.md 1.2, "Console message").
   std::string chain() const;
-  /// What a person sees: `FILE:LINE:COLUMN: message`, the source line, a caret, `hint: …` (spec/decisions.md L-02).
-  /// No `error: ` before it and no line end after it.
+  /// What a person sees: `FILE:LINE:COLUMN: message`, the source line, a caret, `> causes`, `hint: …` (spec/decisions.md
+  /// L-02); `message (kind)` where no place is known (spec/cli.md 4). No `error: ` before it and no line end after it.
   std::string report() const;
 
  private:
@@ -49,6 +49,8 @@ class Error : public std::runtime_error {
     unsigned caret_length = 1;
     std::shared_ptr<const Error> cause;
   };
+  Details& own_details();  // copied first where another copy of the error shares them
+
   std::shared_ptr<Details> details_;
 };
 

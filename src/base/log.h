@@ -1,5 +1,7 @@
 #pragma once
 
+#include <bitset>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -20,10 +22,10 @@ class Log {
   enum class Color { never, always, when_terminal };
   struct Options {
     LogLevel level = LogLevel::info;
-    std::string file;                 ///< empty: the console; else appended to, rolled at 10 MB into FILE.1.gz … FILE.5.gz
-    bool console_to_stderr = false;   ///< --log-to stderr
+    std::string file;                ///< empty: the console; else appended to, rolled at 10 MB into FILE.1.gz … FILE.5.gz
+    bool console_to_stderr = false;  ///< --log-to stderr
     Color color = Color::when_terminal;
-    bool quiet = false;               ///< -q: only warnings and errors on the console
+    bool quiet = false;  ///< -q: only warnings and errors on the console
   };
   explicit Log(Options options);
   ~Log();
@@ -36,7 +38,7 @@ class Log {
   void write(LogLevel level, std::string_view thread, std::string_view component, std::string_view message);
   /// What a task printed, as it is, to standard output.
   void task_output(std::string_view bytes);
-  /// A line for the user on standard error (not a log line); erases and redraws the progress line.
+  /// A line for the user on standard error (not a log line; a missing line end is added). What was printed before comes first.
   void user(std::string_view text);
   /// The live line at the bottom of a terminal; empty removes it. Nothing happens where no terminal looks on.
   void progress(std::string_view line);
@@ -61,8 +63,13 @@ class SecretMask {
   std::string mask_all(std::string_view text) const;
 
  private:
+  /// Takes what can be shown out of `kept_`; all of it where nothing more comes.
+  std::string take(bool last);
+
   std::vector<std::string> needles_;
+  std::bitset<256> begins_;  ///< the first bytes of all needles
   std::string kept_;
+  std::size_t covered_ = 0;  ///< so many bytes of `kept_` belong to a secret that is masked already
 };
 
 }  // namespace digdag

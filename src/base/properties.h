@@ -31,7 +31,7 @@ class SystemConfig {
   std::map<std::string, std::string, std::less<>> values_;
 };
 
-/// Sets `a.b.c` in nested objects; Error(config) `Parameter 'a.b' is set but 'a' is not a object (1)` on a conflict.
+/// Sets `a.b.c` in nested objects (200 levels at most); Error(config) `Parameter 'a.b' is set but 'a' is not a object (1)` on a conflict.
 void set_nested(Value& object, std::string_view dotted_key, Value value);
 
 }  // namespace digdag

@@ -13,6 +13,7 @@ bool is_blank(std::string_view text);
 std::string lower(std::string_view text);  ///< ASCII only
 std::string replace_all(std::string text, std::string_view what, std::string_view with);
 
+void append_utf8(std::string& text, char32_t character);
 /// Malformed bytes become U+FFFD, as Java decodes UTF-8.
 std::string to_valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes);

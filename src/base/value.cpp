@@ -1,9 +1,10 @@
 #include "base/value.h"
 
+#include <bit>
 #include <cassert>
 #include <charconv>
 #include <cstdlib>
-#include <unordered_map>
+#include <functional>
 
 namespace digdag {
 
@@ -24,13 +25,8 @@ Value::Value(Object object) : kind_(Kind::object) { data_.shared = new Holder<Ob
 Value::Value(const Value& other) : data_(other.data_), kind_(other.kind_) { retain(); }
 Value::Value(Value&& other) noexcept : data_(other.data_), kind_(other.kind_) { other.kind_ = Kind::null; }
 Value& Value::operator=(const Value& other) {
-  if (this != &other) {
-    other.retain();
-    release();
-    data_ = other.data_;
-    kind_ = other.kind_;
-  }
-  return *this;
+  Value copy(other);  // first: `other` may live inside of what is released
+  return *this = std::move(copy);
 }
 Value& Value::operator=(Value&& other) noexcept {
   if (this != &other) {
@@ -164,32 +160,66 @@ bool operator==(const Value& a, const Value& b) {
 namespace {
 constexpr std::size_t small_object = 16;
 constexpr std::size_t not_found = static_cast<std::size_t>(-1);
-
-struct KeyHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view key) const { return std::hash<std::string_view>{}(key); }
-};
 }  // namespace
 
+/// The places of the members by the hash of their key: open addressing, at most half full.
 struct Object::Index {
-  std::unordered_map<std::string, std::size_t, KeyHash, std::equal_to<>> places;
+  std::vector<std::uint32_t> slots;  ///< place + 1, or 0 where empty; a power of two of them
+
+  /// The slot of `key`, or the empty one where it belongs.
+  std::uint32_t& slot_of(std::string_view key, const std::vector<Member>& members) {
+    const std::size_t mask = slots.size() - 1;
+    std::size_t i = std::hash<std::string_view>{}(key)&mask;
+    while (slots[i] != 0 && members[slots[i] - 1].key != key) i = (i + 1) & mask;
+    return slots[i];
+  }
+
+  /// False where a key is there twice.
+  bool fill(const std::vector<Member>& members) {
+    slots.assign(std::bit_ceil(members.size() * 4), 0);
+    for (std::size_t place = 0; place < members.size(); ++place) {
+      std::uint32_t& slot = slot_of(members[place].key, members);
+      if (slot != 0) return false;
+      slot = static_cast<std::uint32_t>(place + 1);
+    }
+    return true;
+  }
 };
 
+Object::Object() = default;
+Object::Object(std::vector<Member> members) : members_(std::move(members)) {
+  if (fill_index()) return;
+  std::vector<Member> repeated;
+  repeated.swap(members_);
+  index_.reset();
+  for (Member& member : repeated) set(member.key, std::move(member.value), member.position);
+}
 Object::Object(const Object& other) : members_(other.members_), index_(other.index_ ? std::make_unique<Index>(*other.index_) : nullptr) {}
 Object& Object::operator=(const Object& other) {
   if (this != &other) *this = Object(other);
   return *this;
 }
-Object::Object() = default;
 Object::Object(Object&&) noexcept = default;
 Object& Object::operator=(Object&&) noexcept = default;
 Object::~Object() = default;
 
-std::size_t Object::index_of(std::string_view key) const {
-  if (index_) {
-    const auto found = index_->places.find(key);
-    return found == index_->places.end() ? not_found : found->second;
+/// Makes the index anew where the object is large enough for one. False where a key is there twice.
+bool Object::fill_index() {
+  if (members_.size() > small_object) {
+    if (!index_) index_ = std::make_unique<Index>();
+    return index_->fill(members_);
   }
+  index_.reset();
+  for (std::size_t i = 1; i < members_.size(); ++i) {
+    for (std::size_t k = 0; k < i; ++k) {
+      if (members_[i].key == members_[k].key) return false;
+    }
+  }
+  return true;
+}
+
+std::size_t Object::index_of(std::string_view key) const {
+  if (index_) return std::size_t{index_->slot_of(key, members_)} - 1;
   for (std::size_t i = 0; i < members_.size(); ++i) {
     if (members_[i].key == key) return i;
   }
@@ -219,11 +249,11 @@ void Object::set(std::string_view key, Value value, Position position) {
     return;
   }
   members_.push_back(Member{std::string(key), std::move(value), position});
-  if (index_) {
-    index_->places.emplace(key, members_.size() - 1);
-  } else if (members_.size() > small_object) {
-    index_ = std::make_unique<Index>();
-    for (std::size_t place = 0; place < members_.size(); ++place) index_->places.emplace(members_[place].key, place);
+  if (members_.size() <= small_object) return;
+  if (index_ && members_.size() * 2 <= index_->slots.size()) {
+    index_->slot_of(members_.back().key, members_) = static_cast<std::uint32_t>(members_.size());
+  } else {
+    fill_index();
   }
 }
 
@@ -231,12 +261,7 @@ bool Object::erase(std::string_view key) {
   const std::size_t i = index_of(key);
   if (i == not_found) return false;
   members_.erase(members_.begin() + static_cast<std::ptrdiff_t>(i));
-  if (index_) {
-    index_->places.erase(index_->places.find(key));
-    for (auto& [name, place] : index_->places) {
-      if (place > i) --place;
-    }
-  }
+  if (index_) fill_index();
   return true;
 }
 

@@ -67,8 +67,8 @@ class Value {
   // Access to the content; the kind must be the right one (asserted).
   bool as_boolean() const;
   std::int64_t as_integer() const;
-  double as_number() const;               ///< also of integers and big integers
-  const std::string& as_string() const;   ///< also the digits of a big integer
+  double as_number() const;              ///< also of integers and big integers
+  const std::string& as_string() const;  ///< also the digits of a big integer
   const Array& as_array() const;
   const Object& as_object() const;
 
@@ -113,6 +113,8 @@ class Object {
   };
 
   Object();
+  /// As if each member were `set` in this order.
+  explicit Object(std::vector<Member> members);
   Object(const Object& other);
   Object(Object&&) noexcept;
   Object& operator=(const Object& other);
@@ -140,6 +142,7 @@ class Object {
  private:
   struct Index;
   std::size_t index_of(std::string_view key) const;
+  bool fill_index();
   std::vector<Member> members_;
   std::unique_ptr<Index> index_;
 };

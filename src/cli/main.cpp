@@ -1,13 +1,115 @@
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
 #include <cstring>
 #include <iostream>
+#include <string>
+#include <vector>
 
-int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--version") == 0) {
-      std::cout << "0.11.0\n";
+#include "base/error.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/messages.h"
+#include "cli/settings.h"
+#include "command/command.h"
+#include "dig/script_worker.h"
+
+namespace digdag::cli {
+namespace {
+
+/// What stands before the command: only `-c FILE` and help are known there (spec/cli.md 1.3).
+struct Head {
+  std::optional<std::string> config;
+  bool help = false;
+  bool unknown_option = false;
+  std::string command;
+  std::vector<std::string> rest;
+};
+
+Head take_head(const std::vector<std::string>& words) {
+  Head head;
+  std::size_t i = 0;
+  while (i < words.size() && words[i].starts_with("-J")) ++i;  // JVM options of the original's launcher
+  for (; i < words.size(); ++i) {
+    const std::string word = trim_word(words[i]);
+    if ((word == "-c" || word == "--config") && i + 1 < words.size()) {
+      head.config = trim_word(words[++i]);
+    } else if (word == "--help" || word == "-help") {
+      head.help = true;
+    } else if (word.starts_with('-')) {
+      head.unknown_option = true;
+      return head;
+    } else {
+      head.command = word;
+      head.rest.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+      return head;
+    }
+  }
+  return head;
+}
+
+std::string unknown_command(const std::string& name) {
+  std::vector<std::string> have, to_come;
+  for (const Command& command : commands()) have.emplace_back(command.names.front());
+  for (const std::string_view later : commands_to_come()) {
+    if (later == name) return "'" + name + "' is not in this build of digdag yet; it has: [" + join(have, ", ") + "]";
+    to_come.emplace_back(later);
+  }
+  return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]";
+}
+
+void print_banner() {
+  std::cerr << format_log_time(now(), TimeZone::system(), false) << ": Digdag v" << version << "\n";
+}
+
+int dispatch(const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    if (word == "--version") {
+      std::cout << version << "\n";
       return 0;
     }
   }
-  std::cerr << "error: no command is built yet\n";
-  return 1;
+  const Head head = take_head(words);
+  const Command* command = find_command(head.command);
+  const bool quiet = std::find(head.rest.begin(), head.rest.end(), "-q") != head.rest.end() ||
+                     std::find(head.rest.begin(), head.rest.end(), "--quiet") != head.rest.end() ||
+                     (head.command == "check" && std::find(head.rest.begin(), head.rest.end(), "--json") != head.rest.end());
+  if (!quiet && (!command || command->banner)) print_banner();
+  if (head.command.empty()) return print_usage(global_usage());
+  if (!command) {
+    std::cerr << global_usage();
+    return report(task_error(unknown_command(head.command)));
+  }
+  try {
+    return command->main({head.rest, head.config});
+  } catch (const UsageError& error) {
+    if (error.usage) std::cerr << global_usage();
+    return report(task_error(error.message));
+  }
+}
+
+}  // namespace
+}  // namespace digdag::cli
+
+int main(int argc, char** argv) {
+  using namespace digdag;
+  if (argc > 1 && std::strcmp(argv[1], "--guard") == 0) return command::guard_main();
+  if (argc > 1 && std::strcmp(argv[1], "--js-worker") == 0) return dig::script_worker_main();
+  signal(SIGPIPE, SIG_IGN);
+  int code = 1;
+  try {
+    code = cli::dispatch({argv + 1, argv + argc});
+  } catch (const cli::Errors& errors) {
+    code = cli::report(errors);
+  } catch (const Error& error) {
+    code = cli::report(error);
+  } catch (const std::exception& error) {
+    code = cli::report(task_error(error.what()));
+  }
+  std::cout.flush();
+  std::fflush(nullptr);
+  _exit(code);
 }

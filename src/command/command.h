@@ -14,9 +14,9 @@ namespace digdag::command {
 
 /// A command line to run: what sh>, py>, rb> and embulk> ask for (spec/operators.md 4).
 struct CommandRequest {
-  std::vector<std::string> arguments;                               ///< the program and its arguments; looked up in PATH
+  std::vector<std::string> arguments;  ///< the program and its arguments; looked up in PATH
   std::filesystem::path working_directory;
-  std::vector<std::pair<std::string, std::string>> environment;     ///< the whole environment, not only additions
+  std::vector<std::pair<std::string, std::string>> environment;  ///< the whole environment, not only additions
 };
 
 /// How a command ended.
@@ -25,9 +25,9 @@ struct CommandEnd {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::string failure;
-  bool stopped = false;       ///< because we stopped it (kill, `_timeout`, Ctrl-C)
-  std::string last_output;    ///< the end of what it printed, whole lines, at most 8 KiB
-  std::int64_t millis = 0;    ///< how long it ran
+  bool stopped = false;     ///< because we stopped it (kill, `_timeout`, Ctrl-C)
+  std::string last_output;  ///< the end of what it printed, whole lines, at most 8 KiB
+  std::int64_t millis = 0;  ///< how long it ran
 };
 
 /// Runs commands through the guard: a small process of this binary that owns all of them and ends their process groups when
@@ -38,12 +38,13 @@ struct CommandEnd {
 /// (spec/clarifications.md 1.8). Thread-safe.
 class CommandRunner {
  public:
-  using OnOutput = std::function<void(std::string_view bytes)>;   ///< on the runner's thread; must be quick
-  using OnEnd = std::function<void(CommandEnd end)>;              ///< once, on the runner's thread; must be quick
+  using OnOutput = std::function<void(std::string_view bytes)>;  ///< on the runner's thread; must be quick
+  using OnEnd = std::function<void(CommandEnd end)>;             ///< once, on the runner's thread; must be quick
   using Id = std::uint64_t;
 
   CommandRunner();
-  /// Orderly: waits for nothing; what tasks left running on purpose stays.
+  /// Orderly: waits for nothing; what tasks left running on purpose stays. Commands that still run are stopped, and their
+  /// callbacks not called any more.
   ~CommandRunner();
   CommandRunner(const CommandRunner&) = delete;
   CommandRunner& operator=(const CommandRunner&) = delete;

@@ -33,7 +33,7 @@ Value load_yaml(std::string_view text, const Source& source, const LoadLimits& l
 /// The same for a file; Error(kind "no such file") where it is missing.
 Value load_yaml_file(const std::filesystem::path& file, const std::filesystem::path& root, std::string display_name, const LoadLimits& limits = {});
 
-/// Something that works but probably not as meant: `W-number-string`, `W-octal`, … (spec/decisions.md 2, docs/warnings.md).
+/// Something that works but probably not as meant: `W-number-string`, `W-octal`, … (spec/decisions.md 2, dig/warnings.h).
 struct Warning {
   Position position;
   std::string id;
@@ -46,11 +46,12 @@ struct Project {
     std::string name;   ///< `a.dig`
     std::optional<Workflow> workflow;
     std::optional<TaskTree> tasks;       ///< compiled
-    std::vector<Error> errors;           ///< all that were found in this file; empty where it is fine
+    std::vector<Error> errors;           ///< all that were found in this file and its includes; empty where it is fine
+    std::vector<Warning> warnings;       ///< of this file and its includes
   };
   std::filesystem::path directory;
   std::vector<File> files;
-  std::vector<Warning> warnings;
+  std::vector<Warning> warnings;         ///< of all files
 
   const File* find(std::string_view workflow_name) const;
 };

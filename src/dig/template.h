@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -60,7 +61,7 @@ struct Evaluated {
 class TemplateEngine {
  public:
   /// `worker` must outlive the engine; it is started at the first expression that needs JavaScript.
-  TemplateEngine(ScriptWorker& worker, TemplateOptions options) : worker_(worker), options_(options) {}
+  TemplateEngine(ScriptWorker& worker, TemplateOptions options);
 
   /// `params`: parameters and runtime variables, raw (the scope). `local`: the task's own keys, merged over them.
   /// `lenient`: an inherited parameter whose template fails is left out with a warning (handlers, L-20).
@@ -72,9 +73,12 @@ class TemplateEngine {
 
   const TemplateOptions& options() const { return options_; }
 
+  struct Caches;
+
  private:
   ScriptWorker& worker_;
   TemplateOptions options_;
+  std::shared_ptr<Caches> caches_;   ///< scanned templates and results that are the same every time
 };
 
 /// Replaces each allowed `${secret:key}` by `lookup(key)`; `${x:…}` with another command than `secret` at an allowed place is

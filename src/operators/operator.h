@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -7,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -56,6 +58,9 @@ struct TaskContext {
   std::string log_thread;                ///< `0016@[0:default:1:1]+w+two`
   std::function<void(std::string_view)> output;   ///< what the task prints; masks secrets
   SecretLookup secrets;
+  SecretLookup unmounted_secrets;        ///< without `_secrets`, which do not apply to `_env` (spec/language.md 10); unset: `secrets`
+  std::function<std::string(std::string_view)> mask;   ///< a text with the secrets read so far replaced; unset: as it is
+  const std::atomic<bool>* stopped = nullptr;          ///< set while the run shall end: blocking operators look at it
   const dig::TemplateEngine* templates = nullptr;
   const SystemConfig* system = nullptr;
   const std::vector<std::pair<std::string, std::string>>* environment = nullptr;   ///< of the process, for commands
@@ -75,7 +80,13 @@ struct TaskContext {
   void info(std::string_view message) const;
   void warn(std::string_view message) const;
   void error(std::string_view message) const;
+
+ private:
+  void log_line(LogLevel level, std::string_view message) const;
 };
+
+/// One more step of a JSON pointer, `~` and `/` escaped: `/headers` + `a/b` is `/headers/a~1b`.
+std::string pointer_to(std::string_view parent, std::string_view key);
 
 /// The operator wants to be called again with this state after a delay; holds no thread meanwhile.
 struct RetryLater {
@@ -108,6 +119,7 @@ struct OperatorType {
   bool blocks = false;                                  ///< may block its thread for long (HTTP)
   bool has_cleanup = false;
   bool warns_unused_keys = false;                       ///< spec/operators.md 1.1.9
+  bool takes_any_key = false;                           ///< hands all parameters to a program of the user's
   /// The keys that its manual names, for `check --strict` (besides the reserved ones).
   std::vector<std::string_view> keys;
 };

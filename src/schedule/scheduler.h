@@ -26,10 +26,13 @@ class Scheduler {
   virtual ~Scheduler() = default;
   /// The earliest session whose run time is >= now.
   virtual ScheduleTime first(Instant now) const = 0;
-  /// The earliest session with session time > t.
+  /// The earliest session with session time > t. Of a list: the one that runs next when session t has been started; sessions
+  /// of its entries come in the order of their run times.
   virtual ScheduleTime next(Instant t) const = 0;
   /// The latest session with session time < t, the true previous one (S-06).
   virtual ScheduleTime last(Instant t) const = 0;
+  /// The earliest session time > t, in whatever order sessions run.
+  virtual Instant session_after(Instant t) const { return next(t).session; }
 };
 
 /// Makes the scheduler of a `schedule:` value (a mapping, or a list of mappings). Throws Error(config) with the original's texts.

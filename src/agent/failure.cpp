@@ -1,0 +1,73 @@
+#include "agent/failure.h"
+
+#include <exception>
+#include <new>
+
+#include "agent/agent.h"
+
+namespace digdag::agent {
+namespace {
+
+constexpr std::size_t most_error_bytes = 64 << 10;
+
+/// At most 64 KiB, cut between characters, with a mark.
+std::string cut(std::string text) {
+  if (text.size() <= most_error_bytes) return text;
+  std::size_t end = most_error_bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  const std::size_t left_out = text.size() - end;
+  text.resize(end);
+  return text + "… (" + std::to_string(left_out) + " more bytes)";
+}
+
+/// The first error of the chain that says something.
+const Error& first_with_message(const Error& error) {
+  const Error* speaking = &error;
+  while (speaking->message().empty() && speaking->cause() != nullptr) speaking = speaking->cause();
+  return speaking->message().empty() ? error : *speaking;
+}
+
+}  // namespace
+
+Value error_object(const Error& error) {
+  Object object;
+  if (error.kind().empty()) {
+    object.set("message", cut(error.message()));
+    if (error.cause() != nullptr) object.set("stacktrace", "");
+  } else {
+    const std::string& message = first_with_message(error).message();
+    object.set("message", cut((message.empty() ? std::string("failed") : message) + " (" + error.kind() + ")"));
+    object.set("stacktrace", "");
+  }
+  return object;
+}
+
+std::string failure_message(const Error& error, std::string_view task_name) {
+  const std::string name(task_name);
+  if (error.kind().empty()) return "Task " + name + " failed.\n" + error.chain();
+  if (error.kind() == "config") return "Configuration error at task " + name + ": " + error.chain();
+  return "Task failed with unexpected error: " + error.chain();
+}
+
+Error with_texts(const Error& error, const std::function<std::string(std::string_view)>& change) {
+  Error changed = Error(error.kind(), change(error.message())).at(error.position()).hint(change(error.hint_text()));
+  changed = std::move(changed).source(change(error.source_line()), error.caret_length());
+  if (error.cause() != nullptr) changed = std::move(changed).because(with_texts(*error.cause(), change));
+  return changed;
+}
+
+Error current_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error("out of memory", "not enough memory to run the task");
+  } catch (const std::exception& exception) {
+    return Error("runtime", exception.what());
+  } catch (...) {
+    return Error("runtime", "an unknown exception");
+  }
+}
+
+}  // namespace digdag::agent

@@ -1,0 +1,327 @@
+#include "agent/task_run.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "agent/failure.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "engine/retry_control.h"
+
+namespace digdag::agent {
+namespace {
+
+constexpr std::int64_t default_params_bytes = 16 << 20;             // executor.max_params_size (E-66)
+constexpr std::int64_t quiet_poll_millis = 30 * 60 * 1000;          // polls of younger tasks are announced at DEBUG only
+
+/// An object without the keys of handlers, which the engine has read.
+Value without_handlers(Value object) {
+  for (const char* key : {"_error", "_check"})
+    if (object.find(key) != nullptr) object.mutable_object().erase(key);
+  return object;
+}
+
+/// Spans of the operator's command, under `_command` as well.
+void alias_command_spans(std::unordered_map<std::string, dig::SecretSpans>& spans, const std::string& key) {
+  if (spans.empty() || key == "_type") return;
+  const std::string from = operators::pointer_to("", key);
+  std::vector<std::pair<std::string, dig::SecretSpans>> more;
+  for (const auto& [pointer, of_pointer] : spans) {
+    const bool below = pointer.starts_with(from) && (pointer.size() == from.size() || pointer[from.size()] == '/');
+    if (below) more.emplace_back("/_command" + pointer.substr(from.size()), of_pointer);
+  }
+  for (auto& [pointer, of_pointer] : more) spans[pointer] = std::move(of_pointer);
+}
+
+std::filesystem::path workspace_of(const Value& config, const std::filesystem::path& project) {
+  const Value* directory = config.find("_workdir");
+  if (directory == nullptr || directory->is_null()) return project;
+  const std::string name = convert_to_string(*directory, "_workdir");
+  const auto path = (project / name).lexically_normal();
+  if (!is_inside(path, project))
+    throw Error("illegal argument", "Working directory must not be outside of project path (" + project.string() + "): " + name);
+  return path;
+}
+
+Error killed() { return task_error("killed"); }
+
+}  // namespace
+
+TaskRun::TaskRun(RunRequest request, RunServices& services) : request_(std::move(request)), services_(services) {}
+
+/// Runs a step of the task; whatever it throws becomes the task's failure.
+template <typename Step>
+void TaskRun::guarded(Step step) {
+  try {
+    step();
+  } catch (...) {
+    try {
+      fail(current_error());
+    } catch (...) {
+      refuse();  // no memory to say why
+    }
+  }
+}
+
+void TaskRun::set_identity_of_thread(unsigned slot) {
+  char number[16];
+  std::snprintf(number, sizeof number, "%04u", slot);
+  const auto& identity = request_.identity;
+  log_thread_ = std::string(number) + "@[" + std::to_string(identity.site_id) + ':' + identity.project_name + ':' +
+                std::to_string(identity.session_id) + ':' + std::to_string(identity.attempt_id) + ']' + identity.task_name;
+}
+
+void TaskRun::refuse() {
+  end(RunFailed{.error = error_object(killed()), .retry = {}, .cause = killed(), .last_output = {}});
+}
+
+void TaskRun::begin(unsigned slot) {
+  set_identity_of_thread(slot);
+  if (stopped_) return refuse();
+  guarded([&] {
+    if (skip_before()) return;
+    evaluate();
+    const OperatorChoice choice = choose_operator(config_, request_.local, request_.own_export);
+    if (choice.type.empty()) return succeed({});
+    prepare_context(choice);
+    if (skip_evaluated(choice)) return;
+    prepare_operator(choice);
+    if (!type_->blocks) return call_operator();
+    services_.blocking_threads.post([self = shared_from_this()](unsigned) { self->guarded([&] { self->call_operator(); }); });
+  });
+}
+
+bool TaskRun::skip_before() {
+  if (services_.options.filter == nullptr) return false;
+  auto skip = services_.options.filter->before(request_);
+  if (!skip) return false;
+  if (skip->log_skipped) log(LogLevel::warn, "Skipped");
+  end(RunSucceeded{std::move(skip->result)});
+  return true;
+}
+
+void TaskRun::evaluate() {
+  Value params = without_handlers(request_.params.to_value());
+  const Value runtime = runtime_params(request_.identity, params);
+  Object& scope = params.mutable_object();
+  for (const auto& member : runtime.as_object()) scope.set(member.key, member.value);
+  dig::Evaluated evaluated = services_.templates.evaluate(params, without_handlers(request_.local), request_.params.origins(),
+                                                          request_.identity.timezone, request_.lenient);
+  for (const std::string& warning : evaluated.warnings) log(LogLevel::warn, warning);
+  config_ = std::move(evaluated.all);
+  secret_spans_ = std::move(evaluated.secret_spans);
+}
+
+void TaskRun::prepare_context(const OperatorChoice& choice) {
+  Object& config = config_.mutable_object();
+  Value mounts;
+  if (const Value* found = config.find("_secrets")) {
+    mounts = *found;
+    config.erase("_secrets");
+  }
+  secrets_ = std::make_unique<TaskSecrets>(services_.options.secrets, std::move(mounts));
+  if (choice.key != "_type") {
+    config.set("_type", choice.type);
+    const Value command = *config.find(choice.key);
+    if (command.is_null())
+      config.erase("_command");
+    else
+      config.set("_command", command, config.find_member(choice.key)->position);
+  }
+  alias_command_spans(secret_spans_, choice.key);
+
+  Object local;
+  for (const auto& member : request_.local.is_object() ? request_.local.as_object() : Object{}) {
+    const Value* value = config.find(member.key);
+    if (value != nullptr && !value->is_null()) local.set(member.key, *value, member.position);
+  }
+  context_.local = std::move(local);
+  context_.unevaluated_local = request_.local;
+  context_.config = std::move(config_);
+  context_.secret_spans = std::move(secret_spans_);
+  context_.identity = request_.identity;
+  context_.state = request_.state.is_object() ? request_.state : Value::object();
+  context_.task_limit = services_.options.task_limit;
+  context_.position = request_.position;
+  context_.log = &services_.log;
+  context_.log_thread = log_thread_;
+  context_.output = [this](std::string_view text) { print(text); };
+  context_.secrets = [this](std::string_view key) { return secrets_->find(key); };
+  context_.unmounted_secrets = [this](std::string_view key) { return secrets_->find_unmounted(key); };
+  context_.mask = [this](std::string_view text) { return secrets_->mask(text); };
+  context_.stopped = &stopped_;
+  context_.templates = &services_.templates;
+  context_.system = services_.options.system;
+  context_.environment = &services_.environment;
+  context_.attempts = &services_.attempts;
+}
+
+bool TaskRun::skip_evaluated(const OperatorChoice& choice) {
+  std::optional<RunFilter::Skip> skip;
+  if (services_.options.filter != nullptr) skip = services_.options.filter->evaluated(request_, context_.config);
+  announce(choice);
+  if (!skip) return false;
+  if (skip->log_skipped) log(LogLevel::warn, "Skipped");
+  end(RunSucceeded{std::move(skip->result)});
+  return true;
+}
+
+void TaskRun::announce(const OperatorChoice& choice) {
+  const bool first = request_.retry_count == 0;
+  const bool old = request_.started_at && now().millis - request_.started_at->millis > quiet_poll_millis;
+  const LogLevel level = first || (old && request_.retry_count % 10 == 0) ? LogLevel::info : LogLevel::debug;
+  if (services_.log.enabled(level)) {
+    if (choice.key == "_type") {
+      log(level, "type: " + choice.type);
+    } else {
+      const Value* command = context_.config.find("_command");
+      log(level, choice.key + ": " + (command != nullptr ? java_text(*command) : ""));
+    }
+  }
+  if (!first) return;
+  if (!choice.hijacker.empty())
+    log(LogLevel::warn, "The inherited parameter '" + choice.hijacker + "' names another operator than the task's '" + choice.key +
+                            "' and is ignored. Rename the parameter.");
+  if (secrets_->has_grants()) log(LogLevel::warn, "true in _secrets has no effect any more: all secrets of the project can be read.");
+}
+
+void TaskRun::prepare_operator(const OperatorChoice& choice) {
+  type_ = operators::find_operator(choice.type);
+  if (type_ == nullptr) throw config_error("Unknown task type: " + choice.type).at(request_.position);
+  context_.project_directory = services_.options.project_directory;
+  context_.workspace = workspace_of(context_.config, services_.options.project_directory);
+  const bool takes_env = std::find(type_->keys.begin(), type_->keys.end(), "_env") != type_->keys.end();
+  if (takes_env && request_.retry_count == 0 && context_.config.find("_env") != nullptr && request_.local.find("_env") == nullptr)
+    log(LogLevel::warn, "_env in _export has no effect: write it on the task itself.");
+  if (type_->warns_unused_keys) context_.key_was_read = [this](std::string_view key) { keys_read_.emplace(key); };
+  if (type_->honours_retry) {
+    if (const Value* retry = context_.config.find("_retry")) retry_ = *retry;
+    engine::RetryControl::parse(retry_);
+  }
+  operator_ = type_->make();
+}
+
+void TaskRun::call_operator() {
+  if (stopped_) return refuse();
+  context_.now = now();
+  stage_ = Stage::operation;
+  if (request_.cleanup) {
+    operator_->cleanup(context_);
+    stage_ = Stage::preparation;
+    throw task_error("Got a cancel-requested: attempt_id=" + std::to_string(request_.identity.attempt_id) +
+                     ", task_id=" + std::to_string(request_.identity.task_id));
+  }
+  handle(operator_->run(context_));
+}
+
+void TaskRun::handle(operators::Outcome outcome) {
+  if (auto* result = std::get_if<engine::TaskResult>(&outcome)) return succeed(std::move(*result));
+  if (stopped_) return refuse();
+  if (auto* later = std::get_if<operators::RetryLater>(&outcome))
+    return end(RunLater{later->delay_millis, std::move(later->state)});
+  start_command(std::move(std::get<operators::RunCommand>(outcome).request));
+}
+
+void TaskRun::start_command(command::CommandRequest command) {
+  const std::lock_guard lock(mutex_);  // its end cannot be handled before its number is known
+  auto self = shared_from_this();
+  command_ = services_.commands.start(
+      std::move(command), [self](std::string_view bytes) { self->print(bytes); },
+      [self](command::CommandEnd end) {
+        self->services_.threads.post([self, end = std::move(end)](unsigned) { self->command_over(end); });
+      });
+  if (stopped_) services_.commands.stop(*command_, grace_seconds_);
+}
+
+void TaskRun::command_over(const command::CommandEnd& end) {
+  {
+    const std::lock_guard lock(mutex_);
+    command_.reset();
+    if (end.stopped) stopped_ = true;
+  }
+  last_output_ = secrets_->mask(end.last_output);
+  command_millis_ += end.millis;
+  guarded([&] { handle(operator_->command_ended(context_, end)); });
+}
+
+void TaskRun::stop(std::int64_t grace_seconds) {
+  if (grace_seconds < 0) return;
+  const std::lock_guard lock(mutex_);
+  stopped_ = true;
+  grace_seconds_ = grace_seconds;
+  if (command_) services_.commands.stop(*command_, grace_seconds);
+}
+
+void TaskRun::succeed(engine::TaskResult result) {
+  if (stopped_) return refuse();
+  check_size(result);
+  if (type_ != nullptr && type_->warns_unused_keys) warn_unused_keys();
+  end(RunSucceeded{std::move(result)});
+}
+
+void TaskRun::fail(const Error& error) {
+  if (stopped_) return refuse();
+  Error shown = secrets_ ? with_texts(error, [this](std::string_view text) { return secrets_->mask(text); }) : error;
+  if (!shown.position().known()) shown = std::move(shown).at(request_.position);
+  RunFailed failed{.error = error_object(shown), .retry = {}, .cause = shown, .last_output = last_output_, .millis = command_millis_};
+  failed.retryable = stage_ == Stage::operation && !retry_.is_null();
+  failed.retry = retry_;
+  if (request_.cleanup)
+    log(LogLevel::warn, "Task " + request_.identity.task_name + " is canceled.");
+  else if (failed.retryable && retries_left() > 0)
+    log(LogLevel::error, "Task failed, retrying\n> " + shown.chain());
+  else
+    log(LogLevel::error, failure_message(shown, request_.identity.task_name));
+  end(std::move(failed));
+}
+
+std::int64_t TaskRun::retries_left() const {
+  const Value* count = request_.state.find("retry_count");
+  const auto control = engine::RetryControl::parse(retry_);
+  return control.on_failure ? control.limit - (count != nullptr && count->is_integer() ? count->as_integer() : 0) : 0;
+}
+
+void TaskRun::check_size(const engine::TaskResult& result) const {
+  if (result.store_params.is_null() && result.export_params.is_null()) return;
+  const std::int64_t most =
+      services_.options.system != nullptr ? services_.options.system->integer_or("executor.max_params_size", default_params_bytes)
+                                          : default_params_bytes;
+  const auto bytes = static_cast<std::int64_t>(to_json(result.store_params).size() + to_json(result.export_params).size());
+  if (most > 0 && bytes > most)
+    throw Error("parameters too large", "The task stores " + std::to_string(bytes) + " bytes of parameters; at most " +
+                                            std::to_string(most) + " are allowed")
+        .hint("store a file name instead of the content, or raise executor.max_params_size");
+}
+
+void TaskRun::warn_unused_keys() {
+  for (const auto& member : context_.local.as_object()) {
+    // Keys with an underscore are read by the engine; of these only the subtasks belong to an operator.
+    const bool for_engine = member.key.starts_with('_') && member.key != "_do" && member.key != "_else_do";
+    if (for_engine || member.key == context_.config.find("_type")->as_string() + ">" || keys_read_.contains(member.key)) continue;
+    log(LogLevel::error, "Parameter '" + member.key + "' is not used at task " + request_.identity.task_name + ".");
+    const auto similar = similar_words(member.key, {keys_read_.begin(), keys_read_.end()});
+    if (!similar.empty()) log(LogLevel::error, "  > Did you mean [" + join(similar, ", ") + "]?");
+  }
+}
+
+void TaskRun::end(RunEnd end) {
+  if (ended_) return;
+  ended_ = true;
+  operator_.reset();
+  if (const std::string rest = secrets_ ? secrets_->mask_rest() : std::string(); !rest.empty()) services_.log.task_output(rest);
+  services_.ended(*this, std::move(end));
+}
+
+void TaskRun::print(std::string_view text) {
+  if (text.empty()) return;
+  const std::string shown = secrets_->mask_piece(text);
+  if (!shown.empty()) services_.log.task_output(shown);
+}
+
+void TaskRun::log(LogLevel level, std::string_view message) const {
+  if (!services_.log.enabled(level)) return;
+  services_.log.write(level, log_thread_, "agent", secrets_ ? secrets_->mask(message) : std::string(message));
+}
+
+}  // namespace digdag::agent

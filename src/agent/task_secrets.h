@@ -1,0 +1,43 @@
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/log.h"
+#include "base/value.h"
+#include "operators/operator.h"
+
+namespace digdag::agent {
+
+/// The secrets of one run: looks them up through the mounts of `_secrets` and replaces those that were read in whatever
+/// the task shows (spec/operators.md 1.6, spec/decisions.md V-33). Thread-safe.
+class TaskSecrets {
+ public:
+  /// `source`: all secrets of the project; may be empty.
+  TaskSecrets(const operators::SecretLookup& source, Value mounts);
+
+  /// Error(illegal argument) `Illegal key: '…'`; Error(config) `Illegal value in _secrets: …`.
+  std::optional<std::string> find(std::string_view key);
+  /// Without the mounts.
+  std::optional<std::string> find_unmounted(std::string_view key);
+  /// Whether a mount says `true`, a grant of older releases that means nothing any more.
+  bool has_grants() const;
+
+  /// A complete text with the secrets replaced.
+  std::string mask(std::string_view text) const;
+  /// A piece of a stream: what can be shown of it now.
+  std::string mask_piece(std::string_view piece);
+  std::string mask_rest();
+
+ private:
+  std::string mounted(std::string_view key) const;
+
+  const operators::SecretLookup& source_;
+  const Value mounts_;
+  mutable std::mutex mutex_;
+  SecretMask mask_;
+};
+
+}  // namespace digdag::agent

@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <array>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace digdag {
+
+namespace {
+
+constexpr std::string_view mask_text = "***";
+
+/// Base64 without the padding at the end, so that both ways of writing it are found.
+std::string base64(std::string_view bytes, bool url_safe) {
+  const std::string_view digits = url_safe ? "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+                                           : "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  unsigned bits = 0;
+  int count = 0;
+  for (const char c : bytes) {
+    bits = (bits << 8U) | static_cast<unsigned char>(c);
+    for (count += 8; count >= 6; count -= 6) out += digits[(bits >> static_cast<unsigned>(count - 6)) & 63U];
+  }
+  if (count > 0) out += digits[(bits << static_cast<unsigned>(6 - count)) & 63U];
+  return out;
+}
+
+/// The longer a value, the less likely it stands somewhere by chance; a key that says that it is secret shortens that.
+std::size_t least_size(std::string_view key) {
+  const std::size_t last = key.find_last_of(".-_");
+  const std::string segment = lower(last == std::string_view::npos ? key : key.substr(last + 1));
+  static constexpr std::array<std::string_view, 6> secret = {"password", "secret", "token", "key", "apikey", "credential"};
+  return std::find(secret.begin(), secret.end(), segment) != secret.end() ? 4 : 8;
+}
+
+}  // namespace
+
+void SecretMask::add(std::string_view key, std::string_view value) {
+  if (value.size() < least_size(key)) return;
+  const std::string json = to_json(Value(value));
+  const std::string form = form_urlencode(value);
+  for (const std::string& needle : {std::string(value), base64(value, false), base64(value, true), form, replace_all(form, "+", "%20"),
+                                    json.substr(1, json.size() - 2)}) {
+    if (std::find(needles_.begin(), needles_.end(), needle) != needles_.end()) continue;
+    needles_.push_back(needle);
+    begins_[static_cast<unsigned char>(needle[0])] = true;
+  }
+}
+
+std::string SecretMask::mask(std::string_view piece) {
+  if (needles_.empty() && kept_.empty()) return std::string(piece);
+  kept_ += piece;
+  return take(false);
+}
+
+std::string SecretMask::finish() { return take(true); }
+
+std::string SecretMask::mask_all(std::string_view text) const {
+  if (needles_.empty()) return std::string(text);
+  SecretMask whole = *this;
+  whole.kept_ = text;
+  whole.covered_ = 0;
+  return whole.take(true);
+}
+
+std::string SecretMask::take(bool last) {
+  std::string shown;
+  const std::string_view text = kept_;
+  std::size_t covered = covered_;  // everything before this belongs to a secret whose mask is shown already
+  std::size_t at = 0;
+  for (; at < text.size(); ++at) {
+    if (begins_[static_cast<unsigned char>(text[at])]) {
+      const std::string_view rest = text.substr(at);
+      std::size_t found = 0;
+      bool more_to_come = false;
+      for (const std::string& needle : needles_) {
+        if (rest.starts_with(needle)) {
+          found = std::max(found, needle.size());
+        } else if (std::string_view(needle).starts_with(rest)) {
+          more_to_come = true;
+        }
+      }
+      if (more_to_come && !last) break;
+      if (found > 0) {
+        if (at >= covered) shown += mask_text;
+        covered = std::max(covered, at + found);
+      }
+    }
+    if (at >= covered) shown += text[at];
+  }
+  covered_ = covered > at ? covered - at : 0;
+  kept_.erase(0, at);
+  return shown;
+}
+
+}  // namespace digdag

@@ -1,0 +1,202 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/messages.h"
+#include "cli/settings.h"
+#include "cli/strict_check.h"
+#include "dig/check_report.h"
+#include "dig/compiler.h"
+#include "dig/loader.h"
+#include "operators/operator.h"
+#include "schedule/scheduler.h"
+#include "schedule/warnings.h"
+
+namespace digdag::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::vector<Option>& check_options() {
+  using Kind = Option::Kind;
+  static const std::vector<Option> options = with_common_options({
+      {{"--project"}, Kind::text, "DIR", "use this directory as the project directory (default: current directory)"},
+      {{"-p", "--param"}, Kind::list, "KEY=VALUE", "overwrite a parameter (use multiple times to set many parameters)"},
+      {{"-P", "--params-file"}, Kind::text, "PATH.yml", "read parameters from a YAML file"},
+      {{"--json"}, Kind::flag, "", "print workflows, tasks, warnings and errors as one JSON object"},
+      {{"--strict"}, Kind::flag, "", "warnings are errors; also checks operators, their options, scripts and targets"},
+  });
+  return options;
+}
+
+/// `21h 33m 45s`: hours are not folded into days, leading zero parts are left out.
+std::string time_apart(std::int64_t seconds) {
+  const std::int64_t hours = seconds / 3600, minutes = seconds / 60 % 60;
+  std::string text;
+  if (hours > 0) text += std::to_string(hours) + "h ";
+  if (hours > 0 || minutes > 0) text += std::to_string(minutes) + "m ";
+  return text + std::to_string(seconds % 60) + "s";
+}
+
+std::string from_now(Instant time, Instant now) {
+  const std::int64_t seconds = time.seconds() - now.seconds();
+  return seconds >= 0 ? "(in " + time_apart(seconds) + ")" : "(" + time_apart(-seconds) + " ago)";
+}
+
+/// The workflows that a workflow requires, each once, in file order.
+std::vector<std::string> required_workflows(const dig::TaskTree& tree) {
+  std::vector<std::string> targets;
+  for (const auto& task : tree.tasks) {
+    const Value* target = task.group ? nullptr : task.local.find("require>");
+    if (!target || !target->is_string()) continue;
+    if (std::find(targets.begin(), targets.end(), target->as_string()) == targets.end()) targets.push_back(target->as_string());
+  }
+  return targets;
+}
+
+void print_definitions(const dig::Project& project) {
+  std::size_t count = 0;
+  for (const auto& file : project.files) count += file.workflow.has_value();
+  std::cout << "  Definitions (" << count << " workflows):\n";
+  for (const auto& file : project.files) {
+    if (!file.workflow || !file.tasks) continue;
+    std::cout << "    " << file.workflow->name << " (" << file.tasks->tasks.size() << " tasks)\n";
+    for (const std::string& target : required_workflows(*file.tasks)) std::cout << "      -> " << target << "\n";
+  }
+  std::cout << "\n";
+}
+
+struct Scheduled {
+  const dig::Workflow* workflow;
+  Value config;
+  std::unique_ptr<schedule::Scheduler> scheduler;
+};
+
+/// The schedulers of all workflows; wrong ones become errors.
+std::vector<Scheduled> schedules_of(const dig::Project& project, std::vector<Error>& errors) {
+  std::vector<Scheduled> schedules;
+  for (const auto& file : project.files) {
+    if (!file.workflow) continue;
+    const Object::Member* config = file.workflow->config.as_object().find_member("schedule");
+    if (!config) continue;
+    try {
+      schedules.push_back({&*file.workflow, config->value, schedule::make_scheduler(config->value, file.workflow->timezone)});
+    } catch (const Error& error) {
+      errors.push_back(error.position().known() ? error : Error(error).at(config->position));
+    }
+  }
+  return schedules;
+}
+
+void print_schedules(const std::vector<Scheduled>& schedules) {
+  const TimeZone zone = TimeZone::system();
+  const Instant time = now();
+  std::cout << "  Schedules (" << schedules.size() << " entries):\n";
+  for (const Scheduled& entry : schedules) {
+    const schedule::ScheduleTime first = entry.scheduler->first(time);
+    std::cout << "    " << entry.workflow->name << ":\n" << to_yaml(entry.config, 6);
+    std::cout << "      first session time: " << format_log_time(first.session, zone, false) << "\n";
+    std::cout << "      first scheduled to run at: " << format_log_time(first.run, zone, false) << " " << from_now(first.run, time) << "\n";
+  }
+  std::cout << "\n";
+}
+
+void add_schedule_warnings(const dig::Project& project, std::vector<dig::Warning>& warnings) {
+  for (const auto& file : project.files) {
+    if (!file.workflow) continue;
+    const Object::Member* config = file.workflow->config.as_object().find_member("schedule");
+    if (!config) continue;
+    for (const auto& warning : schedule::schedule_warnings(config->value)) {
+      warnings.push_back({warning.position.known() ? warning.position : config->position, warning.id, warning.message});
+    };
+  }
+}
+
+void print_warnings(const std::vector<dig::Warning>& warnings) {
+  for (const dig::Warning& warning : warnings) {
+    std::cerr << "warning: " << to_string(warning.position) << ": " << warning.message << " [" << warning.id << "]\n";
+  }
+}
+
+/// What other rooms than the loader have to say about a project.
+struct Findings {
+  std::vector<Scheduled> schedules;
+  std::vector<Error> other_errors;
+  std::vector<dig::Warning> other_warnings;
+};
+
+Findings look_at(const dig::Project& project, bool strict) {
+  Findings findings;
+  findings.schedules = schedules_of(project, findings.other_errors);
+  add_schedule_warnings(project, findings.other_warnings);
+  if (strict) {
+    auto more = strict_warnings(project);
+    findings.other_warnings.insert(findings.other_warnings.end(), more.begin(), more.end());
+  }
+  return findings;
+}
+
+int check_json(const Arguments& arguments, const fs::path& directory) {
+  std::optional<std::string> only;
+  if (!arguments.positional().empty()) only = arguments.positional()[0];
+  if (only && only->ends_with(".dig")) only->resize(only->size() - 4);
+  const dig::Project project = dig::load_project(directory);
+  const Findings findings = look_at(project, arguments.has("--strict"));
+  const dig::CheckReport report = dig::check_report(project, only, findings.other_errors, findings.other_warnings);
+  std::cout << to_json(report.json) << "\n";
+  const bool strict_failure = arguments.has("--strict") && report.has_warnings;
+  return report.has_errors || strict_failure ? 1 : 0;
+}
+
+int check_text(const Arguments& arguments, const SystemConfig& system, const fs::path& directory) {
+  Value params = load_params(arguments, system);
+  if (arguments.has("--project") && directory != fs::current_path()) params.mutable_object().set("_project_path", directory.string());
+  std::cout << "  System default timezone: " << TimeZone::system().id() << "\n\n";
+  const dig::Project project = dig::load_project(directory);
+  std::vector<Error> broken;
+  for (const auto& file : project.files) broken.insert(broken.end(), file.errors.begin(), file.errors.end());
+  if (!broken.empty()) {
+    std::cout.flush();
+    throw Errors{broken};
+  }
+  print_definitions(project);
+  std::cout << "  Parameters:\n" << to_yaml(params, 4) << "\n";
+  std::cout.flush();
+  const Findings findings = look_at(project, arguments.has("--strict"));
+  print_warnings(project.warnings);
+  print_warnings(findings.other_warnings);
+  if (!findings.other_errors.empty()) throw Errors{findings.other_errors};
+  print_schedules(findings.schedules);
+  std::cout.flush();
+  const std::size_t warnings = project.warnings.size() + findings.other_warnings.size();
+  if (arguments.has("--strict") && warnings > 0) {
+    return report(task_error("check --strict found " + std::to_string(warnings) + (warnings == 1 ? " warning" : " warnings")));
+  }
+  return 0;
+}
+
+}  // namespace
+
+int check_command(const Invocation& invocation) {
+  const Arguments arguments(check_options(), invocation.words);
+  const std::string usage = command_usage(*find_command("check"), describe_options(check_options()));
+  if (arguments.has("--help")) return print_usage(usage);
+  if (arguments.positional().size() > 1) return wrong_words(usage, "check takes at most one workflow");
+  log_options(arguments);  // refuses wrong values as every command does
+  const SystemConfig system = load_system_config(arguments, invocation.config);
+  const fs::path directory = (fs::current_path() / arguments.text_or("--project", ".")).lexically_normal();
+  fs::path clean = directory;
+  if (clean.filename().empty() && clean != clean.root_path()) clean = clean.parent_path();
+  return arguments.has("--json") ? check_json(arguments, clean) : check_text(arguments, system, clean);
+}
+
+}  // namespace digdag::cli

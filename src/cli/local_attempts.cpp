@@ -1,0 +1,125 @@
+#include "cli/local_attempts.h"
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "dig/declared_params.h"
+#include "operators/operator.h"
+#include "schedule/scheduler.h"
+
+namespace digdag::cli {
+
+LocalAttempts::LocalAttempts(const dig::Project& project, const Value& project_params, const SystemConfig& system,
+                             executor::Executor& executor)
+    : project_(project), project_params_(project_params), system_(system), executor_(executor) {}
+
+engine::AttemptOptions LocalAttempts::options_of(const SystemConfig& system) {
+  engine::AttemptOptions options;
+  options.task_limit = system.integer_or("executor.task_max_run", system.integer_or("io.digdag.limits.maxWorkflowTasks", options.task_limit));
+  options.params_size_limit = system.integer_or("executor.max_params_size", options.params_size_limit);
+  options.group_check = system.boolean_or("executor.group_check", false);
+  options.has_cleanup = [](std::string_view type) {
+    const operators::OperatorType* found = operators::find_operator(type);
+    return found && found->has_cleanup;
+  };
+  return options;
+}
+
+std::int64_t LocalAttempts::start_main(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time) {
+  const std::lock_guard lock(mutex_);
+  return add(workflow, tree, session_time, std::nullopt, Value::object());
+}
+
+std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time,
+                                const std::optional<std::string>& retry_name, const Value& params) {
+  Value given = project_params_;
+  merge(given, params);
+  engine::Params layers;
+  if (const auto defaults = system_.get("digdag.defaultParams")) layers = layers.with(parse_json(*defaults));
+  layers = layers.with(dig::declared_params(workflow, given)).with(given);
+  if (const Value* config = workflow.config.find("schedule")) {
+    const auto scheduler = schedule::make_scheduler(*config, workflow.timezone);
+    layers = layers.with(schedule::schedule_params(*scheduler, session_time, workflow.timezone));
+  }
+
+  engine::Attempt attempt(tree, std::move(layers), workflow.timezone, options_of(system_));
+  const auto [place, is_new] = sessions_.try_emplace({workflow.name, session_time.seconds()});
+  Session& session = place->second;
+  if (is_new) session.id = next_session_++;
+  const std::int64_t id = next_attempt_++;
+  session.attempts[retry_name.value_or("")] = id;
+  session.last_attempt = id;
+  workflow_of_[id] = workflow.name;
+
+  executor::AttemptIdentity identity;
+  identity.session_id = session.id;
+  identity.attempt_id = id;
+  identity.workflow_name = workflow.name;
+  identity.session_uuid = random_uuid();
+  identity.session_time = session_time;
+  identity.timezone = workflow.timezone;
+  identity.retry_attempt_name = retry_name;
+  executor_.add(std::move(identity), std::move(attempt));
+  return id;
+}
+
+LocalAttempts::Found LocalAttempts::found(const Session& session, std::int64_t attempt) const {
+  const executor::Executor::Status status = executor_.status(attempt);
+  Found answer;
+  answer.session_id = session.id;
+  answer.attempt_id = attempt;
+  answer.done = status.done;
+  answer.success = status.success;
+  return answer;
+}
+
+std::string LocalAttempts::chain_back(std::int64_t attempt, std::int64_t waiting) const {
+  const std::string& name = workflow_of_.at(attempt);
+  if (attempt == waiting) return name;
+  const auto [first, last] = waits_for_.equal_range(attempt);
+  for (auto edge = first; edge != last; ++edge) {
+    if (const std::string rest = chain_back(edge->second, waiting); !rest.empty()) return name + " -> " + rest;
+  }
+  return "";
+}
+
+engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
+  if ((request.project_id && *request.project_id != 1) || (request.project_name && *request.project_name != "default")) return Missing{};
+  const dig::Project::File* file = project_.find(request.workflow);
+  if (!file) return Missing{};
+  if (!file->workflow || !file->tasks) {
+    return Refused{"Dependent workflow '" + request.workflow + "' is broken: " + (file->errors.empty() ? file->name : file->errors.front().report())};
+  }
+  const std::lock_guard lock(mutex_);
+  const auto session = sessions_.find({request.workflow, request.session_time.seconds()});
+  if (session != sessions_.end()) {
+    const auto named = session->second.attempts.find(request.retry_attempt_name.value_or(""));
+    std::optional<std::int64_t> existing;
+    if (named != session->second.attempts.end()) existing = request.retry_attempt_name ? named->second : session->second.last_attempt;
+    if (existing) {
+      if (*existing == request.requiring_attempt) {
+        return Refused{"Workflow '" + request.workflow + "' requires itself for the same session"};
+      }
+      Found answer = found(session->second, *existing);
+      if (!answer.done) {
+        if (const std::string chain = chain_back(*existing, request.requiring_attempt); !chain.empty()) {
+          return Refused{"Workflows require each other for the same session: " + workflow_of_.at(request.requiring_attempt) + " -> " + chain};
+        }
+        waits_for_.emplace(request.requiring_attempt, *existing);
+      }
+      return answer;
+    }
+  }
+  try {
+    const std::int64_t id = add(*file->workflow, *file->tasks, request.session_time, request.retry_attempt_name, request.params);
+    waits_for_.emplace(request.requiring_attempt, id);
+    Found answer = found(sessions_.at({request.workflow, request.session_time.seconds()}), id);
+    answer.created = true;
+    return answer;
+  } catch (const Error& error) {
+    return Refused{error.message_with_kind()};
+  }
+}
+
+}  // namespace digdag::cli

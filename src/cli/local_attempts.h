@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/properties.h"
+#include "base/value.h"
+#include "dig/loader.h"
+#include "dig/workflow.h"
+#include "engine/attempt_starter.h"
+#include "executor/executor.h"
+
+namespace digdag::cli {
+
+/// The attempts of one `digdag run`: that of the workflow, and those that its `require>` tasks start in the same process
+/// (spec/execution.md 31d, decisions.md O-12). The project is `default`, its id 1; ids count from 1.
+class LocalAttempts : public engine::AttemptStarter {
+ public:
+  /// `project_params`: those of the command line. All must outlive this object.
+  LocalAttempts(const dig::Project& project, const Value& project_params, const SystemConfig& system, executor::Executor& executor);
+
+  /// Starts the workflow of this run; `tree`: its tasks, or the subtree that was asked for. Returns the attempt's id.
+  /// Throws Error: parameters that `_params` refuses, too many tasks.
+  std::int64_t start_main(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time);
+
+  Answer start(const Request& request) override;
+
+  /// Limits of tasks and parameters as configured (`executor.task_max_run`, `executor.max_params_size`, `executor.group_check`).
+  static engine::AttemptOptions options_of(const SystemConfig& system);
+
+ private:
+  struct Session {
+    std::int64_t id;
+    std::map<std::string, std::int64_t> attempts;   ///< by retry name, "" without one
+    std::int64_t last_attempt = 0;
+  };
+  std::int64_t add(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time,
+                   const std::optional<std::string>& retry_name, const Value& params);
+  Found found(const Session& session, std::int64_t attempt) const;
+  /// The chain of workflows through which `attempt` waits for `waiting`, `a -> b -> a`; "" where it does not.
+  std::string chain_back(std::int64_t attempt, std::int64_t waiting) const;
+
+  const dig::Project& project_;
+  const Value& project_params_;
+  const SystemConfig& system_;
+  executor::Executor& executor_;
+
+  std::mutex mutex_;
+  std::map<std::pair<std::string, std::int64_t>, Session> sessions_;   ///< by workflow and session time (seconds)
+  std::map<std::int64_t, std::string> workflow_of_;                    ///< by attempt
+  std::multimap<std::int64_t, std::int64_t> waits_for_;                ///< attempt → attempt that it requires
+  std::int64_t next_session_ = 1, next_attempt_ = 1;
+};
+
+}  // namespace digdag::cli

@@ -1,0 +1,41 @@
+#include "cli/messages.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+
+namespace digdag::cli {
+namespace {
+
+/// Kind words follow the message, as the original prints them; what has a place in a file has its place instead.
+std::string text_of(const Error& error) {
+  if (error.position().known()) return error.report();
+  std::string text = error.chain();
+  if (!error.hint_text().empty()) text += "\nhint: " + error.hint_text();
+  return text;
+}
+
+}  // namespace
+
+int print_usage(const std::string& usage) {
+  std::cerr << usage << "\n";
+  return 0;
+}
+
+int wrong_words(const std::string& usage, const std::string& message) {
+  std::cerr << usage << "error: " << message << "\n";
+  const char* strict = std::getenv("DIGDAG_STRICT_EXIT");
+  return strict && std::strcmp(strict, "1") == 0 ? 2 : 0;
+}
+
+int report(const Error& error) {
+  std::cerr << "error: " << text_of(error) << "\n";
+  return 1;
+}
+
+int report(const Errors& errors) {
+  for (const Error& error : errors.errors) report(error);
+  return 1;
+}
+
+}  // namespace digdag::cli

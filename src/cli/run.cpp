@@ -1,0 +1,332 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "agent/agent.h"
+#include "base/config.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/interrupts.h"
+#include "cli/local_attempts.h"
+#include "cli/local_run.h"
+#include "cli/messages.h"
+#include "cli/session_time.h"
+#include "cli/settings.h"
+#include "cli/state_files.h"
+#include "cli/summary.h"
+#include "cli/task_selection.h"
+#include "dig/compiler.h"
+#include "dig/loader.h"
+#include "dig/script_worker.h"
+#include "executor/executor.h"
+#include "store/store.h"
+
+namespace digdag::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::vector<Option>& run_options() {
+  using Kind = Option::Kind;
+  static const std::vector<Option> options = with_common_options({
+      {{"--project"}, Kind::text, "DIR", "use this directory as the project directory (default: current directory)"},
+      {{"-a", "--rerun", "--all"}, Kind::flag, "", "ignores status files saved at .digdag/status and re-runs all tasks"},
+      {{"-s", "--start"}, Kind::text, "+NAME", "runs this task and its following tasks even if their status files are stored"},
+      {{"-g", "--goal"}, Kind::text, "+NAME", "runs this task and its children tasks even if their status files are stored"},
+      {{"-e", "--end"}, Kind::text, "+NAME", "skips this task and its following tasks"},
+      {{"-o", "--save"}, Kind::text, "DIR", "uses this directory to read and write status files (default: .digdag/status)"},
+      {{"--no-save"}, Kind::flag, "", "doesn't save status files at .digdag/status"},
+      {{"-t", "--session", "--session-time"}, Kind::text, "EXPR", "session time: daily, hourly, schedule, last, \"yyyy-MM-dd[ HH:mm:ss]\" (default: last)"},
+      {{"-p", "--param"}, Kind::list, "KEY=VALUE", "adds a session parameter (use multiple times to set many parameters)"},
+      {{"-P", "--params-file"}, Kind::text, "PATH.yml", "reads session parameters from a YAML file"},
+      {{"-d", "--dry-run"}, Kind::flag, "", "dry-run mode doesn't execute tasks"},
+      {{"-E", "--show-params"}, Kind::flag, "", "show task parameters before running a task"},
+      {{"-dE"}, Kind::flag, "", "dry-run and show-params"},
+      {{"--max-task-threads"}, Kind::integer, "N", "limit of tasks that run at the same time (default: none)"},
+      {{"-O", "--task-log"}, Kind::text, "DIR", "store task logs to this path"},
+      {{"--timezone"}, Kind::text, "NAME", "time zone of workflows that do not set one (default: UTC)"},
+  });
+  return options;
+}
+
+void refuse_conflicts(const Arguments& arguments) {
+  const auto both = [&](const char* a, const char* b, const char* text) {
+    if (arguments.has(a) && arguments.has(b)) throw UsageError{text, true};
+  };
+  both("-s", "-g", "-s, --start and -g, --goal don't work together");
+  both("-g", "-e", "-g, --goal and -e, --end don't work together");
+  both("-a", "-s", "-a, --rerun and -s, --start don't work together");
+  both("-a", "-g", "-a, --rerun and -g, --goal don't work together");
+}
+
+/// The workflow of a local run and what belongs to it.
+struct Target {
+  dig::Project project;
+  const dig::Workflow* workflow = nullptr;
+  dig::TaskTree tree;
+};
+
+/// `sub/../w.dig` → `w`; a path outside of the project is refused.
+std::string workflow_name_of(const std::string& argument, const fs::path& project) {
+  if (!argument.ends_with(".dig")) return argument;
+  const fs::path path = (project / argument).lexically_normal();
+  const fs::path relative = path.lexically_relative(project);
+  if (relative.empty() || *relative.begin() == "..") {
+    throw Error("illegal argument", "Given path '" + path.string() + "' is outside of project directory '" + project.string() + "'");
+  }
+  const std::string name = relative.generic_string();
+  return name.substr(0, name.size() - 4);
+}
+
+Error workflow_missing(const std::string& name, const std::optional<std::string>& project, const dig::Project& loaded) {
+  std::string text;
+  if (project) {
+    text = "Workflow '" + name + "' does not exist in project directory '" + *project + "'.";
+  } else if (const std::size_t slash = name.rfind('/'); slash != std::string::npos) {
+    const std::string directory = name.substr(0, slash);
+    text = "Workflow '" + name + "' does not exist in current directory. You may need to type \"cd " + directory + "\" first, or set \"--project " +
+           directory + "\" option.";
+  } else {
+    text = "Workflow '" + name + "' does not exist in current directory. You may need to change directory first, or set --project option.";
+  }
+  std::vector<std::string> known;
+  for (const auto& file : loaded.files) known.push_back(file.name.substr(0, file.name.size() - 4));
+  Error error("resource not found", text);
+  if (const auto similar = similar_words(name, known); !similar.empty()) return std::move(error).hint("did you mean '" + similar.front() + "'?");
+  return error;
+}
+
+void warn_of_broken_files(const dig::Project& project, const std::string& needed, Log& log) {
+  for (const auto& file : project.files) {
+    if (file.errors.empty() || file.name == needed) continue;
+    for (const Error& error : file.errors) log.write(LogLevel::warn, "main", "cli", "Ignoring a broken workflow: " + error.report());
+  }
+}
+
+/// `+task`: only this subtree. `_export`s of the groups between do not apply (C-15), which is said.
+dig::TaskTree subtree(const dig::TaskTree& tree, const std::string& pattern, Log& log) {
+  std::vector<std::string> names;
+  for (const auto& task : tree.tasks) names.push_back(task.full_name);
+  const std::size_t task = dig::match_task(pattern, names);
+  std::vector<std::string> dropped;
+  for (std::int32_t parent = tree.tasks[task].parent; parent > 0; parent = tree.tasks[static_cast<std::size_t>(parent)].parent) {
+    const Value& exported = tree.tasks[static_cast<std::size_t>(parent)].export_params;
+    if (!exported.is_object()) continue;
+    for (const auto& member : exported.as_object()) dropped.push_back(member.key);
+  }
+  if (!dropped.empty()) {
+    log.write(LogLevel::warn, "main", "cli", "_export of the groups around " + tree.tasks[task].full_name + " does not apply: " + join(dropped, ", "));
+  }
+  return dig::extract_subtree(tree, task);
+}
+
+Target load_target(const Arguments& arguments, const fs::path& project, Log& log) {
+  Target target;
+  dig::LoadLimits limits;
+  target.project = dig::load_project(project, limits);
+  const std::string name = workflow_name_of(arguments.positional()[0], project);
+  dig::Project::File* file = nullptr;
+  for (auto& candidate : target.project.files) {
+    if (candidate.name == name + ".dig") file = &candidate;
+  }
+  if (!file) throw workflow_missing(name, arguments.text("--project"), target.project);
+  if (!file->errors.empty()) throw Errors{file->errors};
+  warn_of_broken_files(target.project, file->name, log);
+  if (const auto zone = arguments.text("--timezone")) {
+    const auto parsed = TimeZone::of(*zone);
+    if (!parsed) throw config_error("Unknown time zone name: " + *zone);
+    for (auto& other : target.project.files) {
+      if (other.workflow && !other.workflow->has_own_timezone) other.workflow->timezone = *parsed;
+    }
+  }
+  target.workflow = &*file->workflow;
+  target.tree = arguments.positional().size() > 1 ? subtree(*file->tasks, arguments.positional()[1], log) : *file->tasks;
+  return target;
+}
+
+/// Draws the progress line while it lives; nothing where no terminal looks on.
+class ProgressLine {
+ public:
+  ProgressLine(Log& log, const LocalRun& run) : log_(log) {
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO)) return;
+    thread_ = std::jthread([this, &run](std::stop_token stop) {
+      const auto start = std::chrono::steady_clock::now();
+      while (!stop.stop_requested()) {
+        const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+        char seconds[32];
+        std::snprintf(seconds, sizeof seconds, ", %.1f s", static_cast<double>(elapsed) / 1000);
+        if (elapsed >= 300) log_.progress(run.progress() + seconds);
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      }
+    });
+  }
+  ~ProgressLine() {
+    if (!thread_.joinable()) return;
+    thread_.request_stop();
+    thread_.join();
+    log_.progress("");
+  }
+
+ private:
+  Log& log_;
+  std::jthread thread_;
+};
+
+/// Everything that one run needs while it goes on.
+class RunProgram {
+ public:
+  RunProgram(const Arguments& arguments, SystemConfig system, Log& log)
+      : arguments_(arguments), system_(std::move(system)), log_(log) {}
+
+  int run() {
+    prepare_project();
+    Target target = load_target(arguments_, project_, log_);
+    const fs::path state_root = project_ / arguments_.text_or("-o", ".digdag/status");
+    const dig::Workflow& workflow = *target.workflow;
+    std::unique_ptr<schedule::Scheduler> scheduler;
+    if (const Value* config = workflow.config.find("schedule")) {
+      std::vector<std::string> unused;
+      scheduler = schedule::make_scheduler(*config, workflow.timezone, &unused);
+      for (const std::string& text : unused) log_.write(LogLevel::error, "main", "schedule", text);
+    }
+    const SessionTime session =
+        session_time(arguments_.text_or("--session", "last"), workflow.name, workflow.timezone, now(), scheduler.get(), state_root);
+    if (!session.notice.empty()) log_.write(LogLevel::warn, "main", "cli", session.notice);
+
+    TaskSelection selection(target.tree, arguments_.has("-a"), arguments_.text("-s"), arguments_.text("-g"), arguments_.text("-e"));
+    std::unique_ptr<StateFiles> state;
+    texts_.workflow_argument = arguments_.positional()[0];
+    texts_.session = format_local_time(session.time, workflow.timezone);
+    texts_.project = arguments_.text("--project");
+    const bool save = !arguments_.has("--no-save");
+    if (save) {
+      const fs::path directory = state_root / format_state_directory(session.time, workflow.timezone);
+      state = std::make_unique<StateFiles>(directory);
+      if (!dry_run()) {
+        state->lock(workflow.name);
+        texts_.state_directory = directory.string();
+      }
+      log_.write(LogLevel::info, "main", "cli", "Using session " + directory.string() + ".");
+    }
+    log_.write(LogLevel::info, "main", "cli",
+               "Starting a new session project id=1 workflow name=" + workflow.name +
+                   " session_time=" + format_session_time(session.time, workflow.timezone));
+    LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_, state.get());
+    return execute(target, session.time, local);
+  }
+
+ private:
+  bool dry_run() const { return arguments_.has("-d") || arguments_.has("-dE"); }
+
+  void prepare_project() {
+    const fs::path current = fs::current_path();
+    project_ = arguments_.has("--project") ? (current / *arguments_.text("--project")).lexically_normal() : current;
+    if (project_.filename().empty() && project_ != project_.root_path()) project_ = project_.parent_path();
+    params_ = load_params(arguments_, system_);
+    if (project_ != current) {
+      log_.write(LogLevel::info, "main", "cli", "Setting project path to " + *arguments_.text("--project"));
+      params_.mutable_object().set("_project_path", project_.string());
+    }
+  }
+
+  dig::TemplateOptions template_options() const {
+    dig::TemplateOptions options;
+    const std::string engine = system_.get_or("eval.js-engine-type", "");
+    options.extended_syntax = system_.boolean_or("eval.extended-syntax", true) && engine != "nashorn";
+    if (const auto timeout = system_.get("eval.timeout"); timeout && !is_blank(*timeout)) {
+      const auto seconds = parse_duration(*timeout);
+      if (!seconds || *seconds < 1) throw config_error("eval.timeout must be a duration such as 10s: " + *timeout);
+      options.timeout_millis = *seconds * 1000;
+    }
+    options.memory_bytes = system_.integer_or("eval.memory", options.memory_bytes);
+    const std::string stored = system_.get_or("eval.stored-params", "code");
+    if (stored == "all") options.stored_params = dig::TemplateOptions::StoredParams::all;
+    else if (stored == "none") options.stored_params = dig::TemplateOptions::StoredParams::none;
+    else if (stored != "code") throw config_error("eval.stored-params must be code, all or none: " + stored);
+    return options;
+  }
+
+  agent::AgentOptions agent_options(LocalRun& local) const {
+    agent::AgentOptions options;
+    options.max_task_threads = arguments_.integer_or("--max-task-threads", system_.integer_or("agent.max-task-threads", 0));
+    options.kill_grace_seconds = system_.integer_or("agent.kill-grace-time", options.kill_grace_seconds);
+    options.project_directory = project_;
+    options.system = &system_;
+    options.filter = &local;
+    options.secrets = [this](std::string_view key) { return local_secret(system_, key); };
+    options.task_limit = LocalAttempts::options_of(system_).task_limit;
+    return options;
+  }
+
+  int execute(const Target& target, Instant session_time, LocalRun& local) {
+    store::MemoryStore store;
+    dig::ScriptWorker worker;
+    const dig::TemplateEngine templates(worker, template_options());
+    executor::Executor executor(store, log_, templates, &local);
+    Interrupts interrupts([&] { executor.interrupt(); });
+    command::CommandRunner commands;
+    LocalAttempts attempts(target.project, params_, system_, executor);
+    const agent::AgentOptions options = agent_options(local);
+    agent::Agent agent(options, log_, templates, commands, attempts,
+                       [&](const agent::RunRequest& request, agent::RunEnd end) { executor.ended(request, std::move(end)); });
+    executor.use(agent);
+    const std::int64_t id = attempts.start_main(*target.workflow, target.tree, session_time);
+    bool finished = false;
+    {
+      const ProgressLine progress(log_, local);
+      finished = executor.run_until_done(id);
+    }
+    if (!finished) agent.shutdown(std::max<std::int64_t>(0, options.kill_grace_seconds));
+    log_.flush();
+    return report(executor.tasks(id), finished, interrupts.signal(), local);
+  }
+
+  int report(const engine::Attempt* tasks, bool finished, int signal, LocalRun& local) {
+    const auto [unsaved, cause] = local.close();
+    int code = 0;
+    if (!finished) {
+      log_.user(interrupted_text(tasks, texts_));
+      code = 128 + signal;
+    } else if (tasks->success()) {
+      log_.user(success_text(local, texts_));
+    } else {
+      log_.user(failure_text(*tasks, local, texts_));
+      code = 1;
+    }
+    if (unsaved > 0) {
+      log_.user("error: state of " + std::to_string(unsaved) + " tasks could not be saved in " + texts_.state_directory + ": " + cause);
+      if (code == 0) code = 1;
+    }
+    return code;
+  }
+
+  const Arguments& arguments_;
+  SystemConfig system_;
+  Log& log_;
+  fs::path project_;
+  Value params_;
+  RunTexts texts_;
+};
+
+}  // namespace
+
+int run_command(const Invocation& invocation) {
+  const Arguments arguments(run_options(), invocation.words);
+  const std::string usage = command_usage(*find_command("run"), describe_options(run_options()));
+  if (arguments.has("--help")) return print_usage(usage);
+  if (arguments.positional().empty()) return wrong_words(usage, "run needs the name of a workflow");
+  if (arguments.positional().size() > 2) return wrong_words(usage, "run takes one workflow and one task");
+  refuse_conflicts(arguments);
+  Log log(log_options(arguments));
+  return RunProgram(arguments, load_system_config(arguments, invocation.config), log).run();
+}
+
+}  // namespace digdag::cli

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/properties.h"
+#include "base/value.h"
+#include "cli/arguments.h"
+
+namespace digdag::cli {
+
+inline constexpr std::string_view version = "0.11.0";
+
+/// The options that every command has (spec/cli.md 2, 3), to be appended to its own.
+std::vector<Option> with_common_options(std::vector<Option> options);
+
+/// `$DIGDAG_CONFIG_HOME`, `$XDG_CONFIG_HOME/digdag`, `~/.config/digdag` (spec/cli.md 2.1, decisions.md C-08).
+std::filesystem::path configuration_home();
+
+/// The system configuration: default file < DIGDAG_CONFIG < -X < the file given with -c (spec/cli.md 2.3). `config_before`: a
+/// `-c FILE` that stood before the command. Throws Error(`no such file`) for a missing -c file.
+SystemConfig load_system_config(const Arguments& arguments, const std::optional<std::string>& config_before);
+
+/// The parameters of the command line: `params.*` of the configuration < -P FILE < -p KEY=VALUE (spec/cli.md 5).
+Value load_params(const Arguments& arguments, const SystemConfig& system);
+
+/// Where the log goes, how much of it and in which colour. Throws UsageError for an unknown level.
+Log::Options log_options(const Arguments& arguments);
+
+/// The value of local secrets: `secrets.<key>` of the configuration, then `<configuration home>/secrets/<key>` (spec/cli.md 9.3).
+std::optional<std::string> local_secret(const SystemConfig& system, std::string_view key);
+
+}  // namespace digdag::cli

@@ -1,0 +1,111 @@
+#include "cli/summary.h"
+
+#include <cstdio>
+
+#include "base/text.h"
+
+namespace digdag::cli {
+namespace {
+
+constexpr std::string_view hints =
+    "  * Use --session <daily | hourly | \"yyyy-MM-dd[ HH:mm:ss]\"> to not reuse the last session time.\n"
+    "  * Use --rerun, --start +NAME, or --goal +NAME argument to rerun skipped tasks.";
+
+std::string shell_quoted(const std::string& word) {
+  if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_./:=@%,^") == std::string::npos) return word;
+  return "'" + replace_all(word, "'", "'\\''") + "'";
+}
+
+/// The command that goes on with the failed task. A generated task cannot be named: the task that generates it is.
+std::string resume_command(const std::string& failed_task, const RunTexts& texts) {
+  std::string name = failed_task.substr(0, failed_task.find('^'));
+  std::string command = "digdag run " + shell_quoted(texts.workflow_argument);
+  if (texts.project) command += " --project " + shell_quoted(*texts.project);
+  return command + " --session " + shell_quoted(texts.session) + " --start " + shell_quoted(name);
+}
+
+/// The text that the original shows: what follows `Exception: ` where that stands inside of the message.
+std::string shown_message(const Value& error) {
+  const Value* message = error.find("message");
+  std::string text = message && message->is_string() ? message->as_string() : "";
+  const std::size_t marker = text.find("Exception: ");
+  if (marker != std::string::npos && marker > 0) text.erase(0, marker + 11);
+  return text;
+}
+
+std::string seconds_text(std::int64_t millis) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(millis) / 1000);
+  return text;
+}
+
+std::string indented(std::string_view text, std::string_view indent) {
+  std::string result;
+  for (const std::string& line : split(text, '\n')) result += std::string(indent) + line + "\n";
+  return result;
+}
+
+std::string details_of(const engine::Attempt& tasks, engine::TaskIndex task, const agent::RunFailed* failure) {
+  std::string place = to_string(tasks.position(task));
+  if (failure && failure->cause.position().known()) place = to_string(failure->cause.position());
+  std::string text;
+  if (!place.empty()) text += "at " + place;
+  if (failure && failure->millis > 0) text += std::string(text.empty() ? "" : ", ") + "after " + seconds_text(failure->millis);
+  if (!text.empty()) text = "      " + text + "\n";
+  if (failure && !is_blank(failure->last_output)) {
+    constexpr std::size_t most_lines = 10;
+    auto lines = split(trim(failure->last_output), '\n');
+    if (lines.size() > most_lines) lines.erase(lines.begin(), lines.end() - most_lines);
+    text += "      last output:\n" + indented(join(lines, "\n"), "        ");
+  }
+  if (failure && !failure->cause.hint_text().empty()) text += "      hint: " + failure->cause.hint_text() + "\n";
+  return text;
+}
+
+std::string saved_at(const RunTexts& texts) {
+  return "Task state is saved at " + texts.state_directory + " directory.\n" + std::string(hints);
+}
+
+}  // namespace
+
+std::string success_text(const LocalRun& run, const RunTexts& texts) {
+  std::string text;
+  if (run.skipped_by_state() > 0) {
+    text = std::to_string(run.executed()) + " executed, " + std::to_string(run.skipped_by_state()) + " skipped (saved state; use --rerun)\n";
+  }
+  if (texts.state_directory.empty()) return text + "Success.\n" + std::string(hints);
+  return text + "Success. " + saved_at(texts);
+}
+
+std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, const RunTexts& texts) {
+  std::string text = "error: \n";
+  std::string first_failed;
+  for (const engine::TaskIndex task : tasks.newest_rows()) {
+    const bool own_error = tasks.state(task) == engine::TaskState::error;
+    const bool group_with_error = tasks.state(task) == engine::TaskState::group_error && !shown_message(tasks.error(task)).empty();
+    if (!own_error && !group_with_error) continue;
+    const std::string name = tasks.full_name(task);
+    if (first_failed.empty()) first_failed = name;
+    text += "  * " + name + ":\n    " + shown_message(tasks.error(task)) + "\n" + details_of(tasks, task, run.failure_of(task));
+  }
+  if (!first_failed.empty() && first_failed.find("^failure-alert") == std::string::npos) {
+    text += "hint: " + resume_command(first_failed, texts) + "    runs again from here\n";
+  }
+  text += "\n";
+  if (!texts.state_directory.empty()) text += saved_at(texts);
+  return text;
+}
+
+std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts) {
+  std::string text = "error: interrupted\n";
+  if (tasks) {
+    for (const engine::TaskIndex task : tasks->newest_rows()) {
+      if (tasks->state(task) == engine::TaskState::running) text += "  * " + tasks->full_name(task) + ":\n    interrupted\n";
+    }
+  }
+  text += "\n";
+  if (!texts.state_directory.empty()) text += saved_at(texts);
+  return text;
+}
+
+}  // namespace digdag::cli

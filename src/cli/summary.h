@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cli/local_run.h"
+#include "engine/attempt.h"
+
+namespace digdag::cli {
+
+/// What the closing texts of a local run need to name (spec/cli.md 6.2 "End of a run", decisions.md C-11).
+struct RunTexts {
+  std::string workflow_argument;      ///< as the user gave it: `w.dig`
+  std::string session;                ///< `2026-01-02 03:04:05`, in the workflow's zone
+  std::optional<std::string> project; ///< of --project
+  std::string state_directory;        ///< empty with --no-save
+};
+
+/// `Success. Task state is saved at … directory.` and the two hints.
+std::string success_text(const LocalRun& run, const RunTexts& texts);
+/// `error: `, each failed task with its cause, its last output, its place and duration, then how to go on.
+std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, const RunTexts& texts);
+/// After Ctrl-C or a signal.
+std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts);
+
+}  // namespace digdag::cli

@@ -1,0 +1,56 @@
+#pragma once
+
+#define CURL_DISABLE_TYPECHECK  // its macros do not fit functions that are looked up at run time
+#include <curl/curl.h>
+
+#undef curl_easy_setopt
+#undef curl_easy_getinfo
+
+#include <string>
+#include <vector>
+
+namespace digdag::client {
+
+/// The functions of libcurl that are used, looked up when the first request needs them: the binary does not link the
+/// library, so its start does not pay for it.
+struct Curl {
+  decltype(&curl_easy_init) easy_init;
+  decltype(&curl_easy_cleanup) easy_cleanup;
+  decltype(&curl_easy_setopt) easy_setopt;
+  decltype(&curl_easy_getinfo) easy_getinfo;
+  decltype(&curl_easy_perform) easy_perform;
+  decltype(&curl_easy_strerror) easy_strerror;
+  decltype(&curl_slist_append) slist_append;
+  decltype(&curl_slist_free_all) slist_free_all;
+};
+
+/// Loaded once. `user`: who needs it, for the error: `http>`. Error(kind "io") `http> needs libcurl.so.4; install the package
+/// libcurl4`. Thread-safe.
+const Curl& curl(const char* user);
+
+/// An easy handle with its header or recipient lists.
+class CurlHandle {
+ public:
+  explicit CurlHandle(const Curl& library);
+  ~CurlHandle();
+  CurlHandle(const CurlHandle&) = delete;
+  CurlHandle& operator=(const CurlHandle&) = delete;
+
+  template <typename T>
+  void set(CURLoption option, T value) {
+    check(library_.easy_setopt(handle_, option, value));
+  }
+  void set(CURLoption option, const std::string& value) { check(library_.easy_setopt(handle_, option, value.c_str())); }
+  void set(CURLoption option, const std::vector<std::string>& lines);
+
+  CURL* get() const { return handle_; }
+
+ private:
+  void check(CURLcode code) const;
+
+  const Curl& library_;
+  CURL* handle_;
+  std::vector<curl_slist*> lists_;
+};
+
+}  // namespace digdag::client

@@ -1,0 +1,248 @@
+#include "client/http.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+
+#include "base/error.h"
+#include "client/test_server.h"
+
+namespace digdag::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string ok(const std::string& body, const std::string& type = "text/plain") {
+  return TestServer::answer("200 OK", {"Content-Type: " + type}, body);
+}
+
+std::string failure_of(const HttpRequest& request) {
+  try {
+    http_request(request);
+  } catch (const Error& error) {
+    return error.kind() + ": " + error.message();
+  }
+  return "no failure";
+}
+
+TEST(Http, SendsMethodHeadersAndBodyAndGivesTheAnswer) {
+  TestServer server([](const auto&) { return TestServer::answer("201 Created", {"X-One: 1", "X-Two:  two "}, "made"); });
+  const HttpResponse response = http_request({.method = "POST",
+                                              .url = server.url("/a?b=c"),
+                                              .headers = {{"X-Name", "value"}, {"Content-Type", "text/x"}, {"X-Empty", ""}},
+                                              .body = "the body",
+                                              .has_body = true,
+                                              .user_agent = "Digdag/1"});
+  EXPECT_EQ(response.status, 201);
+  EXPECT_EQ(response.body, "made");
+  EXPECT_EQ(response.header("x-two"), "two");
+  EXPECT_EQ(response.header("none"), std::nullopt);
+  const auto request = server.requests().at(0);
+  EXPECT_EQ(request.line(), "POST /a?b=c");
+  EXPECT_EQ(request.body, "the body");
+  EXPECT_EQ(request.headers.at("x-name"), "value");
+  EXPECT_EQ(request.headers.at("x-empty"), "");
+  EXPECT_EQ(request.headers.at("content-type"), "text/x");
+  EXPECT_EQ(request.headers.at("user-agent"), "Digdag/1");
+}
+
+TEST(Http, APostWithoutBodySaysLengthZeroAndNoType) {
+  TestServer server([](const auto&) { return ok(""); });
+  http_request({.method = "POST", .url = server.url("/")});
+  EXPECT_EQ(server.requests().at(0).headers.at("content-length"), "0");
+  EXPECT_EQ(server.requests().at(0).headers.count("content-type"), 0u);
+}
+
+TEST(Http, AnyMethodMayCarryABody) {
+  TestServer server([](const auto&) { return ok("x"); });
+  for (const char* method : {"GET", "DELETE", "PATCH", "PROPFIND"})
+    http_request({.method = method, .url = server.url("/m"), .body = "b", .has_body = true});
+  EXPECT_THAT(server.request_lines(), ElementsAre("GET /m", "DELETE /m", "PATCH /m", "PROPFIND /m"));
+  EXPECT_EQ(server.requests().at(0).body, "b");
+}
+
+TEST(Http, HeadHasNoBody) {
+  TestServer server([](const auto&) { return "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"; });
+  const HttpResponse response = http_request({.method = "HEAD", .url = server.url("/")});
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.header("content-length"), "100");
+}
+
+TEST(Http, FollowsRedirectsAndRemembersWhereItEnded) {
+  TestServer server([](const auto& request) {
+    return request.target == "/a" ? TestServer::answer("302 Found", {"Location: /b?x=1"}, "moved") : ok("here");
+  });
+  const HttpResponse response = http_request({.url = server.url("/a")});
+  EXPECT_EQ(response.body, "here");
+  EXPECT_EQ(response.effective_url, server.url("/b?x=1"));
+}
+
+TEST(Http, ARedirectedPostGoesOnAsGetUnlessTheStatusForbidsIt) {
+  TestServer server([](const auto& request) {
+    const std::string status = request.target.substr(1);
+    return status == "end" ? ok("end") : TestServer::answer(status + " Moved", {"Location: /end"}, "");
+  });
+  for (const char* status : {"301", "302", "303", "307", "308"}) {
+    http_request({.method = "POST", .url = server.url(std::string("/") + status), .headers = {{"Content-Type", "text/x"}}, .body = "b", .has_body = true});
+    const auto request = server.requests().back();
+    const bool kept = std::string(status) == "307" || std::string(status) == "308";
+    EXPECT_EQ(request.method, kept ? "POST" : "GET") << status;
+    EXPECT_EQ(request.body, kept ? "b" : "") << status;
+    EXPECT_EQ(request.headers.count("content-type"), kept ? 1u : 0u) << status;
+  }
+}
+
+TEST(Http, CredentialsAreNotSentToAnotherHost) {
+  TestServer other([](const auto&) { return ok("other"); });
+  TestServer server([&](const auto& request) {
+    return TestServer::answer("302 Found", {"Location: " + (request.target == "/away" ? other.url("/x") : std::string("/away"))}, "");
+  });
+  http_request({.url = server.url("/here"), .headers = {{"Authorization", "Basic x"}, {"Cookie", "c"}, {"X-Kept", "k"}}});
+  EXPECT_EQ(server.requests().at(1).headers.at("authorization"), "Basic x");
+  const auto request = other.requests().at(0);
+  EXPECT_EQ(request.headers.count("authorization"), 0u);
+  EXPECT_EQ(request.headers.count("cookie"), 0u);
+  EXPECT_EQ(request.headers.at("x-kept"), "k");
+}
+
+TEST(Http, TooManyRedirectsAndThoseWithoutLocationFail) {
+  TestServer server([](const auto& request) {
+    return TestServer::answer("302 Found", request.target == "/loop" ? std::vector<std::string>{"Location: /loop"} : std::vector<std::string>{}, "");
+  });
+  const HttpResponse loop = http_request({.url = server.url("/loop"), .max_redirects = 3});
+  EXPECT_TRUE(loop.redirect_failed);
+  EXPECT_EQ(loop.status, 302);
+  EXPECT_EQ(server.requests().size(), 4u);
+  EXPECT_TRUE(http_request({.url = server.url("/nowhere")}).redirect_failed);
+}
+
+TEST(Http, WithoutFollowingTheRedirectIsTheAnswer) {
+  TestServer server([](const auto&) { return TestServer::answer("302 Found", {"Location: /b"}, "moved"); });
+  const HttpResponse response = http_request({.url = server.url("/"), .follow_redirects = false});
+  EXPECT_EQ(response.status, 302);
+  EXPECT_FALSE(response.redirect_failed);
+  EXPECT_EQ(response.body, "moved");
+}
+
+TEST(Http, ARedirectToAnotherSchemeIsRefused) {
+  TestServer server([](const auto&) { return TestServer::answer("302 Found", {"Location: file:///etc/passwd"}, ""); });
+  EXPECT_THAT(failure_of({.url = server.url("/")}), HasSubstr("illegal argument: "));
+}
+
+TEST(Http, GzipIsUndone) {
+  // gzip of "hello hello hello hello"
+  static const unsigned char packed[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xcb, 0x48, 0xcd, 0xc9,
+                                         0xc9, 0x57, 0xc8, 0x40, 0x27, 0x01, 0xe3, 0x51, 0x3d, 0x8d, 0x17, 0x00, 0x00, 0x00};
+  const std::string body(reinterpret_cast<const char*>(packed), sizeof packed);
+  TestServer server([&](const auto&) { return TestServer::answer("200 OK", {"Content-Encoding: gzip"}, body); });
+  const HttpResponse response = http_request({.url = server.url("/")});
+  EXPECT_EQ(response.body, "hello hello hello hello");
+  EXPECT_EQ(response.body_bytes, 23u);
+  EXPECT_THAT(server.requests().at(0).headers.at("accept-encoding"), HasSubstr("gzip"));
+}
+
+TEST(Http, KeepsOnlyTheBeginningOfALargeBody) {
+  TestServer server([](const auto&) { return ok(std::string(100'000, 'x')); });
+  const HttpResponse response = http_request({.url = server.url("/"), .most_response_bytes = 10});
+  EXPECT_EQ(response.body, "xxxxxxxxxx");
+  EXPECT_TRUE(response.truncated);
+  EXPECT_EQ(response.body_bytes, 100'000u);
+}
+
+TEST(Http, AnErrorNamesHostAndCause) {
+  EXPECT_EQ(failure_of({.url = "http://127.0.0.1:9/none"}), "io: Connection refused: 127.0.0.1:9");
+  EXPECT_THAT(failure_of({.url = "http://nowhere.invalid/"}), HasSubstr("nowhere.invalid"));
+  TestServer silent([](const auto&) { return std::string(); });
+  EXPECT_THAT(failure_of({.url = silent.url("/")}), HasSubstr("127.0.0.1:" + std::to_string(silent.port())));
+  TestServer wrong([](const auto&) { return std::string("no http at all\n"); });
+  EXPECT_THAT(failure_of({.url = wrong.url("/")}), HasSubstr("io: "));
+  TestServer cut([](const auto&) { return std::string("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"); });
+  EXPECT_THAT(failure_of({.url = cut.url("/")}), HasSubstr("io: "));
+}
+
+TEST(Http, TheTimeoutHoldsForTheWholeRequest) {
+  TestServer slow([](const auto&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    return ok("late");
+  });
+  EXPECT_EQ(failure_of({.url = slow.url("/"), .timeout_seconds = 1}),
+            "io: No complete response from 127.0.0.1:" + std::to_string(slow.port()) + " within 1 s");
+}
+
+TEST(Http, ARequestCanBeStopped) {
+  std::atomic<bool> stopped = false;
+  TestServer slow([&](const auto&) {
+    stopped = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+    return ok("late");
+  });
+  EXPECT_THAT(failure_of({.url = slow.url("/"), .stopped = &stopped}), HasSubstr("was stopped"));
+}
+
+TEST(Http, IllegalUrlsMethodsAndHeadersAreRefused) {
+  EXPECT_EQ(failure_of({.url = "not a uri"}), "illegal argument: Illegal character in path at index 3: not a uri");
+  EXPECT_EQ(failure_of({.url = "http://h/a?b c"}), "illegal argument: Illegal character in query at index 12: http://h/a?b c");
+  EXPECT_THAT(failure_of({.url = "ftp://h/"}), HasSubstr("must start with http:// or https://"));
+  EXPECT_THAT(failure_of({.url = "http:///x"}), HasSubstr("has no host"));
+  EXPECT_THAT(failure_of({.url = "http://h:99999/"}), HasSubstr("Illegal port '99999'"));
+  EXPECT_THAT(failure_of({.method = "GET /x", .url = "http://h/"}), HasSubstr("Illegal HTTP method"));
+  EXPECT_THAT(failure_of({.url = "http://127.0.0.1:9/", .headers = {{"A", "b\r\nC: d"}}}), HasSubstr("Illegal line end in header 'A'"));
+  EXPECT_THAT(failure_of({.url = "http://127.0.0.1:9/", .headers = {{"A b", "x"}}}), HasSubstr("Illegal header name"));
+  EXPECT_EQ(failure_of({.url = "http://u:p@h/ x"}), "illegal argument: Illegal character in path at index 13: http://h/ x");
+}
+
+TEST(Http, OnlyAllowedHostsAndAddressesAreReached) {
+  TestServer server([](const auto&) { return TestServer::answer("302 Found", {"Location: http://localhost:9/"}, ""); });
+  EXPECT_THAT(failure_of({.url = server.url("/"), .allowed_hosts = {"example.org"}}), HasSubstr("Host is not allowed: 127.0.0.1"));
+  EXPECT_THAT(failure_of({.url = server.url("/"), .allowed_hosts = {"127.0.0.1"}}), HasSubstr("Host is not allowed: localhost"));
+  EXPECT_THAT(failure_of({.url = server.url("/"), .denied_cidrs = {"127.0.0.0/8"}}), HasSubstr("The address of 127.0.0.1 is not allowed"));
+  EXPECT_THAT(failure_of({.url = server.url("/"), .denied_cidrs = {"10.0.0.0/40"}}), HasSubstr("Not an address range"));
+}
+
+TEST(Http, BodiesAreDecodedByTheirCharset) {
+  const auto decoded = [](const std::string& type, const std::string& body) {
+    return body_text({.headers = {{"content-type", type}}, .body = body});
+  };
+  EXPECT_EQ(decoded("text/plain", "\xc3\xa4"), "ä");
+  EXPECT_EQ(decoded("text/plain; charset=ISO-8859-1", "\xe4"), "ä");
+  EXPECT_EQ(decoded("text/plain; charset=\"Shift_JIS\"", "\x93\xfa\x96\x7b"), "日本");
+  EXPECT_EQ(decoded("text/plain", "a\xff" "b"), "a\xEF\xBF\xBD" "b");
+  EXPECT_THROW(decoded("text/plain; charset=nonsense", "x"), Error);
+}
+
+TEST(Http, GoesThroughAProxyWithCredentials) {
+  TestServer proxy([](const auto&) { return ok("proxied"); });
+  const HttpResponse response = http_request(
+      {.url = "http://example.invalid/x", .proxy = HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = "u", .password = "p:w"}});
+  EXPECT_EQ(response.body, "proxied");
+  EXPECT_EQ(proxy.requests().at(0).line(), "GET http://example.invalid/x");
+  EXPECT_EQ(proxy.requests().at(0).headers.at("proxy-authorization"), "Basic dTpwOnc=");
+}
+
+TEST(Http, TheEnvironmentNamesTheProxyOfAScheme) {
+  for (const char* name : {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"}) unsetenv(name);
+  EXPECT_FALSE(proxy_from_environment("http://h/"));
+  setenv("HTTP_PROXY", "http://big:8080", 1);
+  setenv("http_proxy", "https://u%40x:p%3a@small:3128/", 1);
+  const auto proxy = proxy_from_environment("http://h/");
+  ASSERT_TRUE(proxy);
+  EXPECT_EQ(proxy->host, "small");
+  EXPECT_EQ(proxy->port, 3128);
+  EXPECT_TRUE(proxy->tls);
+  EXPECT_EQ(proxy->user, "u@x");
+  EXPECT_EQ(proxy->password, "p:");
+  EXPECT_EQ(proxy_from_environment("https://h/")->host, "small");
+  setenv("https_proxy", " ", 1);
+  setenv("HTTPS_PROXY", "nonsense", 1);
+  std::string warning;
+  EXPECT_FALSE(proxy_from_environment("https://h/", &warning));
+  EXPECT_THAT(warning, HasSubstr("nonsense"));
+  for (const char* name : {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"}) unsetenv(name);
+}
+
+}  // namespace
+}  // namespace digdag::client

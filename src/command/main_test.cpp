@@ -1,0 +1,12 @@
+#include <gmock/gmock.h>
+
+#include <cstring>
+
+#include "command/command.h"
+
+/// The tests start guards: this program again, as the real one does.
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--guard") == 0) return digdag::command::guard_main();
+  testing::InitGoogleMock(&argc, argv);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,513 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "command/command.h"
+#include "command/last_output.h"
+#include "command/process.h"
+#include "command/program.h"
+#include "command/wire.h"
+
+namespace digdag::command {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// After the program has ended: how long its output is awaited (spec/clarifications.md 1.8).
+constexpr std::chrono::seconds output_patience{1};
+/// What may still lie in a pipe when that is over (the largest size of a pipe).
+constexpr std::size_t most_pending_output = std::size_t{1} << 20;
+
+// What an epoll event is about: these, or a command's id.
+constexpr CommandId wake_up = 0;
+constexpr CommandId guard_socket = 1;
+constexpr CommandId first_command = 2;
+
+/// Raises our soft limit of open files to the hard one, once; returns the soft limit as it was, for the commands.
+std::uint64_t raise_open_files_limit() {
+  static const std::uint64_t before = [] {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const auto soft = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return std::uint64_t{soft};
+  }();
+  return before;
+}
+
+std::string open_files_error(std::string_view what, int error) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return fmt::format("cannot open {}: {}; this process may have {} files open (`ulimit -Hn`)", what, std::strerror(error), limit.rlim_cur);
+}
+
+std::string describe_guard_end(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("guard process ended (signal {})", WTERMSIG(status));
+  return fmt::format("guard process ended (exit code {})", WEXITSTATUS(status));
+}
+
+struct Running {
+  CommandId id = 0;
+  CommandRequest request;  ///< until it is started: what an error describes
+  std::string program;
+  CommandRunner::OnOutput on_output;
+  CommandRunner::OnEnd on_end;
+  Clock::time_point requested = Clock::now();
+
+  // Written under the runner's lock:
+  bool stop_requested = false;
+  std::optional<CommandEnd> end;  ///< how it ended; the rest of its output may still be awaited
+
+  // Only for the runner's thread:
+  Fd output;  ///< reading end; closed at the end of the output
+  LastOutput last_output;
+  pid_t pid = 0;
+  std::uint64_t start_time = 0;
+  bool reported = false;  ///< what it left behind may still write; that is read and dropped, so that it can go on
+};
+
+std::int64_t millis_since(Clock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start).count();
+}
+
+std::int64_t grace_millis(std::int64_t seconds) { return std::clamp<std::int64_t>(seconds, 0, 100'000'000) * 1000; }
+
+void watch(const Fd& epoll, int operation, int fd, CommandId id, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  epoll_ctl(epoll.get(), operation, fd, &event);
+}
+
+}  // namespace
+
+struct CommandRunner::Impl {
+  ~Impl();
+
+  Id start(CommandRequest request, OnOutput on_output, OnEnd on_end);
+  void stop(Id command, std::int64_t grace_seconds);
+  void stop_all(std::int64_t grace_seconds);
+
+ private:
+  // With the lock held:
+  void ensure_thread();
+  std::string ensure_guard();
+  void send(const ToGuard& message, Fd attached = Fd());
+  void watch_guard_for_sending();
+  void wake();
+
+  // On the runner's thread, without the lock:
+  void serve();
+  void handle(const epoll_event& event);
+  void deliver_refusals();
+  void read_guard();
+  void handle(const Started& message);
+  void handle(const NotStarted& message);
+  void handle(const Ended& message);
+  void handle(const AllStopped& message);
+  void guard_lost();
+  static void kill_groups_of(const std::vector<std::shared_ptr<Running>>& lost);
+  void read_output(Running& running);
+  void drain(Running& running);
+  void ended(Running& running, CommandEnd end);
+  void report(Running& running);
+  void report_overdue();
+  int timeout() const;
+  std::shared_ptr<Running> find(Id id);
+
+  std::mutex lock_;
+  std::condition_variable all_gone_;
+  std::thread thread_;
+  Fd epoll_, wake_;
+  Id next_id_ = first_command;
+  std::unordered_map<Id, std::shared_ptr<Running>> running_;
+  std::size_t unreported_ = 0;  ///< of `running_`
+  std::vector<std::pair<OnEnd, CommandEnd>> refused_;
+  std::optional<Channel> guard_;  ///< its receiving side belongs to the runner's thread
+  bool guard_watched_for_sending_ = false;
+  pid_t guard_pid_ = 0;
+  std::size_t stops_due_ = 0;  ///< answers to StopAll that the guard owes
+  bool closing_ = false;
+
+  // Only for the runner's thread:
+  std::multimap<Clock::time_point, Id> overdue_at_;  ///< when the output of an ended command is no longer awaited
+  std::array<char, 65536> buffer_;
+};
+
+CommandRunner::Impl::~Impl() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard guard(lock_);
+    closing_ = true;
+    wake();
+  }
+  thread_.join();
+  if (!guard_) return;
+  guard_->send(Goodbye{});
+  while (guard_->wants_to_send()) {
+    pollfd writable{guard_->fd(), POLLOUT, 0};
+    poll(&writable, 1, -1);
+    guard_->flush();
+  }
+  guard_.reset();
+  // Without running commands it ends at once. With some it stays until they are gone, and nobody waits for it.
+  waitpid(guard_pid_, nullptr, unreported_ == 0 ? 0 : WNOHANG);
+}
+
+CommandRunner::Id CommandRunner::Impl::start(CommandRequest request, OnOutput on_output, OnEnd on_end) {
+  const auto running = std::make_shared<Running>();
+  request.working_directory = std::filesystem::absolute(request.working_directory);
+  std::string failure = check_request(request, running->program);
+
+  std::array<int, 2> pipe{-1, -1};
+  if (failure.empty()) {
+    raise_open_files_limit();
+    if (pipe2(pipe.data(), O_CLOEXEC) != 0) failure = open_files_error("a pipe for the output of a command", errno);
+  }
+  running->output.reset(pipe[0]);
+  Fd write_end(pipe[1]);
+  Start run{0, running->program, request.arguments, {}, request.working_directory.string()};
+  run.environment.reserve(request.environment.size());
+  for (const auto& [name, value] : request.environment) run.environment.push_back(name + '=' + value);
+  running->request = std::move(request);
+  running->on_output = std::move(on_output);
+
+  const std::lock_guard guard(lock_);
+  running->id = run.id = next_id_++;
+  ensure_thread();
+  if (failure.empty()) failure = ensure_guard();
+  if (!failure.empty()) {
+    CommandEnd end;
+    end.failure = std::move(failure);
+    refused_.emplace_back(std::move(on_end), std::move(end));
+    wake();
+    return run.id;
+  }
+  running->on_end = std::move(on_end);
+  running_.emplace(running->id, running);
+  ++unreported_;
+  watch(epoll_, EPOLL_CTL_ADD, running->output.get(), running->id, EPOLLIN);
+  send(std::move(run), std::move(write_end));
+  return running->id;
+}
+
+void CommandRunner::Impl::stop(Id command, std::int64_t grace_seconds) {
+  const std::lock_guard guard(lock_);
+  const auto found = running_.find(command);
+  if (found == running_.end() || found->second->end) return;
+  found->second->stop_requested = true;
+  send(Stop{command, grace_millis(grace_seconds)});
+}
+
+void CommandRunner::Impl::stop_all(std::int64_t grace_seconds) {
+  std::unique_lock guard(lock_);
+  if (!guard_) return;
+  for (auto& [id, running] : running_) running->stop_requested = running->stop_requested || !running->end;
+  send(StopAll{grace_millis(grace_seconds)});
+  ++stops_due_;
+  // Bounded: a process that hangs in the kernel does not even end by SIGKILL.
+  const auto patience = std::chrono::milliseconds(grace_millis(grace_seconds)) + std::chrono::seconds(5);
+  all_gone_.wait_for(guard, patience, [this] { return unreported_ == 0 && stops_due_ == 0; });
+}
+
+void CommandRunner::Impl::ensure_thread() {
+  if (thread_.joinable()) return;
+  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_ || !wake_) throw Error("runtime", open_files_error("an event queue for commands", errno));
+  watch(epoll_, EPOLL_CTL_ADD, wake_.get(), wake_up, EPOLLIN);
+  // Signals of the process are for other threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { serve(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+/// Starts the guard unless it runs; gives why that is not possible.
+std::string CommandRunner::Impl::ensure_guard() {
+  if (guard_) return "";
+  std::array<int, 2> pair{-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+    return open_files_error("a socket to the guard process", errno);
+  }
+  Fd ours(pair[0]), first_theirs(pair[1]);
+  // Out of the way of the descriptors that the guard gets as 0 to 3.
+  const Fd theirs(fcntl(first_theirs.get(), F_DUPFD_CLOEXEC, 4));
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+  posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, theirs.get(), 3);
+  std::array<char, 7> name{"digdag"};
+  std::array<char, 8> option{"--guard"};
+  std::array<char*, 3> arguments{name.data(), option.data(), nullptr};
+  const int error = posix_spawn(&guard_pid_, "/proc/self/exe", &actions, nullptr, arguments.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return fmt::format("cannot start the guard process (/proc/self/exe --guard): {}", std::strerror(error));
+
+  guard_.emplace(std::move(ours));
+  guard_watched_for_sending_ = false;
+  watch(epoll_, EPOLL_CTL_ADD, guard_->fd(), guard_socket, EPOLLIN);
+  send(Hello{raise_open_files_limit()});
+  return "";
+}
+
+void CommandRunner::Impl::send(const ToGuard& message, Fd attached) {
+  guard_->send(message, std::move(attached));
+  watch_guard_for_sending();
+}
+
+void CommandRunner::Impl::watch_guard_for_sending() {
+  if (guard_->wants_to_send() == guard_watched_for_sending_) return;
+  guard_watched_for_sending_ = !guard_watched_for_sending_;
+  watch(epoll_, EPOLL_CTL_MOD, guard_->fd(), guard_socket, guard_watched_for_sending_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+void CommandRunner::Impl::wake() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = write(wake_.get(), &one, sizeof one);
+}
+
+void CommandRunner::Impl::serve() {
+  std::array<epoll_event, 64> events;
+  for (;;) {
+    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout());
+    for (int i = 0; i < count; ++i) handle(events[static_cast<std::size_t>(i)]);
+    report_overdue();
+    const std::lock_guard guard(lock_);
+    if (closing_) return;
+  }
+}
+
+void CommandRunner::Impl::handle(const epoll_event& event) {
+  const Id id = event.data.u64;
+  if (id == wake_up) {
+    deliver_refusals();
+  } else if (id == guard_socket) {
+    if ((event.events & EPOLLOUT) != 0) {
+      const std::lock_guard guard(lock_);
+      guard_->flush();
+      watch_guard_for_sending();
+    }
+    if ((event.events & ~EPOLLOUT) != 0) read_guard();
+  } else if (const auto running = find(id)) {
+    read_output(*running);
+  }
+}
+
+void CommandRunner::Impl::deliver_refusals() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto taken = read(wake_.get(), &count, sizeof count);
+  decltype(refused_) refused;
+  {
+    const std::lock_guard guard(lock_);
+    refused.swap(refused_);
+  }
+  for (auto& [on_end, end] : refused) on_end(std::move(end));
+}
+
+void CommandRunner::Impl::read_guard() {
+  Channel* channel = nullptr;
+  {
+    const std::lock_guard guard(lock_);
+    channel = &*guard_;  // stays: only this thread drops it
+  }
+  bool alive = true;
+  try {
+    alive = channel->receive();
+    while (const auto message = channel->take<FromGuard>()) std::visit([this](const auto& m) { handle(m); }, *message);
+  } catch (const std::runtime_error&) {
+    kill(guard_pid_, SIGKILL);
+    alive = false;
+  }
+  if (!alive) guard_lost();
+}
+
+void CommandRunner::Impl::handle(const Started& message) {
+  const auto running = find(message.id);
+  if (!running) return;
+  running->pid = message.pid;
+  running->start_time = message.start_time;
+  running->request = {};
+}
+
+void CommandRunner::Impl::handle(const NotStarted& message) {
+  const auto running = find(message.id);
+  if (!running) return;
+  CommandEnd end;
+  end.failure = describe_start_error(running->request, running->program, message.error);
+  running->output.reset();
+  ended(*running, std::move(end));
+}
+
+void CommandRunner::Impl::handle(const Ended& message) {
+  const auto running = find(message.id);
+  if (!running) return;
+  CommandEnd end;
+  if (WIFSIGNALED(message.status)) {
+    end.signal = WTERMSIG(message.status);
+  } else {
+    end.exit_code = WEXITSTATUS(message.status);
+  }
+  ended(*running, std::move(end));
+}
+
+void CommandRunner::Impl::handle(const AllStopped&) {
+  const std::lock_guard guard(lock_);
+  --stops_due_;
+  all_gone_.notify_all();
+}
+
+/// What runs without a guard is found by process id and start time; a program that the guard started with its last breath,
+/// and could not tell us of, by the pipe that it writes to.
+void CommandRunner::Impl::kill_groups_of(const std::vector<std::shared_ptr<Running>>& lost) {
+  std::unordered_set<ino_t> pipes;
+  for (const auto& running : lost) {
+    struct stat status {};
+    if (running->pid != 0) {
+      if (start_time_of(running->pid) == running->start_time) kill(-running->pid, SIGKILL);
+    } else if (running->output && fstat(running->output.get(), &status) == 0) {
+      pipes.insert(status.st_ino);
+    }
+  }
+  if (pipes.empty()) return;
+  for (const pid_t group : groups_writing_to(pipes)) kill(-group, SIGKILL);
+}
+
+/// The guard is gone: what it ran is killed, and fails; the next command starts another one.
+void CommandRunner::Impl::guard_lost() {
+  std::vector<std::shared_ptr<Running>> lost;
+  int status = 0;
+  {
+    const std::lock_guard guard(lock_);
+    waitpid(guard_pid_, &status, 0);
+    guard_.reset();
+    stops_due_ = 0;
+    for (const auto& [id, running] : running_) {
+      if (!running->end) lost.push_back(running);
+    }
+    all_gone_.notify_all();
+  }
+  kill_groups_of(lost);
+  for (const auto& running : lost) {
+    drain(*running);
+    running->output.reset();
+    CommandEnd end;
+    end.failure = describe_guard_end(status);
+    ended(*running, std::move(end));
+  }
+}
+
+void CommandRunner::Impl::read_output(Running& running) {
+  const ssize_t count = read(running.output.get(), buffer_.data(), buffer_.size());
+  if (count > 0) {
+    if (running.reported) return;
+    const std::string_view bytes(buffer_.data(), static_cast<std::size_t>(count));
+    running.last_output.add(bytes);
+    running.on_output(bytes);
+  } else if (count == 0) {
+    running.output.reset();
+    if (running.end) report(running);
+  }
+}
+
+/// Takes what lies in the pipe now.
+void CommandRunner::Impl::drain(Running& running) {
+  int pending = 0;
+  for (std::size_t total = 0; total < most_pending_output && running.output; total += static_cast<std::size_t>(pending)) {
+    if (ioctl(running.output.get(), FIONREAD, &pending) != 0 || pending == 0) return;
+    pending = std::min(pending, static_cast<int>(buffer_.size()));
+    read_output(running);
+  }
+}
+
+void CommandRunner::Impl::ended(Running& running, CommandEnd end) {
+  end.millis = millis_since(running.requested);
+  {
+    const std::lock_guard guard(lock_);
+    end.stopped = running.stop_requested;
+    running.end = std::move(end);
+  }
+  if (running.output) {
+    overdue_at_.emplace(Clock::now() + output_patience, running.id);
+  } else {
+    report(running);
+  }
+}
+
+/// Once: how it ended. Again, when what it left behind has closed the output too: forgets it.
+void CommandRunner::Impl::report(Running& running) {
+  if (!running.reported) {
+    running.reported = true;
+    CommandEnd end = *running.end;
+    end.last_output = running.last_output.take();
+    const auto on_end = std::exchange(running.on_end, nullptr);
+    on_end(std::move(end));
+    running.on_output = nullptr;
+    const std::lock_guard guard(lock_);
+    --unreported_;
+    all_gone_.notify_all();
+  }
+  const std::lock_guard guard(lock_);
+  if (!running.output) running_.erase(running.id);
+}
+
+void CommandRunner::Impl::report_overdue() {
+  while (!overdue_at_.empty() && overdue_at_.begin()->first <= Clock::now()) {
+    const auto running = find(overdue_at_.begin()->second);
+    overdue_at_.erase(overdue_at_.begin());
+    if (!running || running->reported) continue;
+    drain(*running);
+    report(*running);
+  }
+}
+
+int CommandRunner::Impl::timeout() const {
+  if (overdue_at_.empty()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(overdue_at_.begin()->first - Clock::now());
+  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+}
+
+std::shared_ptr<Running> CommandRunner::Impl::find(Id id) {
+  const std::lock_guard guard(lock_);
+  const auto found = running_.find(id);
+  return found == running_.end() ? nullptr : found->second;
+}
+
+CommandRunner::CommandRunner() : impl_(std::make_shared<Impl>()) {}
+CommandRunner::~CommandRunner() = default;
+
+CommandRunner::Id CommandRunner::start(CommandRequest request, OnOutput on_output, OnEnd on_end) {
+  return impl_->start(std::move(request), std::move(on_output), std::move(on_end));
+}
+void CommandRunner::stop(Id command, std::int64_t grace_seconds) { impl_->stop(command, grace_seconds); }
+void CommandRunner::stop_all(std::int64_t grace_seconds) { impl_->stop_all(grace_seconds); }
+
+}  // namespace digdag::command

@@ -1,0 +1,143 @@
+#pragma once
+
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace digdag::command {
+
+/// Owns a file descriptor; -1 is none.
+class Fd {
+ public:
+  explicit Fd(int fd = -1) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) reset(std::exchange(other.fd_, -1));
+    return *this;
+  }
+  ~Fd() { reset(); }
+
+  int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+  void reset(int fd = -1) {
+    if (fd_ >= 0) close(fd_);
+    fd_ = fd;
+  }
+
+ private:
+  int fd_;
+};
+
+using CommandId = std::uint64_t;
+
+// What the main process tells its guard.
+
+/// First of all: the soft limit of open files that commands get (ours is raised).
+struct Hello {
+  std::uint64_t open_files = 0;
+  static void fields(auto& m, auto& f) { f(m.open_files); }
+};
+/// Starts a program; the writing end of its output pipe comes along.
+struct Start {
+  CommandId id = 0;
+  std::string program;                   ///< path of the file to execute
+  std::vector<std::string> arguments;    ///< argv, the name first
+  std::vector<std::string> environment;  ///< `NAME=value`
+  std::string working_directory;
+  static void fields(auto& m, auto& f) { f(m.id, m.program, m.arguments, m.environment, m.working_directory); }
+};
+/// Ends the group of a command: SIGTERM, SIGKILL `grace_millis` later (0 = SIGKILL at once).
+struct Stop {
+  CommandId id = 0;
+  std::int64_t grace_millis = 0;
+  static void fields(auto& m, auto& f) { f(m.id, m.grace_millis); }
+};
+/// Ends all groups, also what ended commands left behind; answered with AllStopped.
+struct StopAll {
+  std::int64_t grace_millis = 0;
+  static void fields(auto& m, auto& f) { f(m.grace_millis); }
+};
+/// An orderly end: what ended commands left behind stays.
+struct Goodbye {
+  static void fields(auto&, auto&) {}
+};
+
+// What the guard tells the main process.
+
+struct Started {
+  CommandId id = 0;
+  pid_t pid = 0;
+  std::uint64_t start_time = 0;  ///< of /proc/PID/stat: tells this process from a later one with the same number
+  static void fields(auto& m, auto& f) { f(m.id, m.pid, m.start_time); }
+};
+struct NotStarted {
+  CommandId id = 0;
+  int error = 0;  ///< errno
+  static void fields(auto& m, auto& f) { f(m.id, m.error); }
+};
+struct Ended {
+  CommandId id = 0;
+  int status = 0;  ///< as of waitpid
+  static void fields(auto& m, auto& f) { f(m.id, m.status); }
+};
+struct AllStopped {
+  static void fields(auto&, auto&) {}
+};
+
+using ToGuard = std::variant<Hello, Start, Stop, StopAll, Goodbye>;
+using FromGuard = std::variant<Started, NotStarted, Ended, AllStopped>;
+
+/// A message larger than this is refused by the receiver; the sender must not build one.
+inline constexpr std::size_t most_message_bytes = std::size_t{64} << 20;
+
+/// One end of a stream socket between the main process and its guard. Messages are a length and their fields; file
+/// descriptors travel beside them in order. Never blocks. Sending and receiving may be done by different threads.
+class Channel {
+ public:
+  explicit Channel(Fd socket);
+
+  int fd() const { return socket_.get(); }
+
+  /// Sends now what the socket takes and keeps the rest for `flush`. A broken connection shows itself in `receive`.
+  void send(const ToGuard& message, Fd attached = Fd());
+  void send(const FromGuard& message);
+  /// Whether something waits until the socket takes more.
+  bool wants_to_send() const { return !outgoing_.empty(); }
+  void flush();
+
+  /// Reads what has arrived. False: the other side is gone (messages read before that are still there to be taken).
+  bool receive();
+  /// The next whole message that has arrived. Throws std::runtime_error where it makes no sense.
+  template <typename Variant>
+  std::optional<Variant> take();
+  /// The next file descriptor that has arrived; none where the sender could attach none.
+  Fd take_fd();
+
+ private:
+  struct Outgoing {
+    std::string bytes;
+    std::size_t sent = 0;
+    Fd attached;
+  };
+  void enqueue(std::string bytes, Fd attached);
+  std::optional<std::string_view> next_message();
+
+  Fd socket_;
+  std::deque<Outgoing> outgoing_;
+  std::string incoming_;
+  std::size_t taken_ = 0;  ///< of `incoming_`
+  std::deque<Fd> incoming_fds_;
+};
+
+extern template std::optional<ToGuard> Channel::take();
+extern template std::optional<FromGuard> Channel::take();
+
+}  // namespace digdag::command

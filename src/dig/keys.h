@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace digdag::dig {
+
+/// The reserved keys of the language (spec/language.md 6, decisions.md 1).
+
+/// Keys of a file besides its tasks that are copied into the definition, in the order in which they stand there.
+const std::vector<std::string>& file_keys();
+/// Keys that a group may have besides its tasks.
+const std::vector<std::string>& group_keys();
+/// Keys of a file that mean nothing further inside: `_params`, `_concurrency`, `trigger`.
+bool is_file_only_key(std::string_view key);
+/// Keys kept for later versions: `_pool`, `_priority`, `_cache`, `_finally`.
+bool is_reserved_key(std::string_view key);
+
+/// `foo, bar` for a message; of many names the first 20.
+std::string list_names(const std::vector<std::string>& names);
+/// `'foo', '_exprt' (did you mean [_export]?)`: unknown keys with what may have been meant.
+std::string name_with_suggestions(const std::vector<std::string>& unknown, const std::vector<std::string>& known);
+
+}  // namespace digdag::dig

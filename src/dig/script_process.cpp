@@ -1,0 +1,246 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <new>
+#include <string>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "dig/frame.h"
+#include "dig/script_engine.h"
+#include "dig/script_sandbox.h"
+#include "dig/script_worker.h"
+
+// The worker process. It answers requests one after the other:
+//
+//   {"zone": "Asia/Tokyo", "timeout_millis": 10000, "memory_bytes": 67108864,
+//    "texts": [{"literals": ["a", "b"], "code": ["x + 1"], "scope": {"x": 1}, "outer": {}, "fill": [{"in": "scope", "path": ["y"], "from": 0}]}]}
+//   → {"results": [{"values": ["2"], "pure": true}]}, or {"error": "ReferenceError: …"} for the last of them
+//
+// `scope` are the variables of a text, `outer` those that count where a name has no value else (decisions L-23). `fill` puts
+// the result of an earlier text of this request into them. The first error ends the request. Nothing is evaluated in this
+// process: each text gets a fork of it, which sees what was loaded before the first request and nothing of other texts.
+
+namespace digdag::dig {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int connection = 3;
+constexpr int answer_fd = 4;   ///< of an evaluating process
+/// What evaluation needs besides the engine's own memory: stack, the answer, this language's containers.
+constexpr std::int64_t spare_bytes = 32 << 20;
+
+struct Job {
+  std::vector<std::string> code;
+  Value scope;
+  TimeZone zone;
+  std::int64_t memory_bytes;
+  std::int64_t timeout_millis;
+};
+
+std::string memory_error(std::int64_t bytes) { return "evaluation needs more than " + std::to_string(bytes >> 20) + " MiB"; }
+
+/// The evaluating process, from its fork to its end.
+[[noreturn]] void evaluate_and_exit(ScriptEngine& engine, const ScriptSandbox& sandbox, const Job& job, pid_t parent) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) std::_Exit(1);
+  close(connection);
+  std::uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = static_cast<std::uint64_t>(getpid());
+  if (!sandbox.enter({job.memory_bytes + spare_bytes, job.timeout_millis / 1000 + 2})) {
+    write_frame(answer_fd, to_json(Value::object({{"error", "the sandbox of the JavaScript worker cannot be entered"}})), Channel::pipe);
+    std::_Exit(1);
+  }
+  try {
+    const ScriptEngine::Result result = engine.evaluate(job.code, job.scope, job.zone, {job.memory_bytes, seed});
+    Value answer = Value::object();
+    if (result.out_of_memory) {
+      answer.mutable_object().set("error", memory_error(job.memory_bytes));
+    } else if (!result.error.empty()) {
+      answer.mutable_object().set("error", result.error);
+      answer.mutable_object().set("undefined_name", result.undefined_name);
+    } else {
+      Array values;
+      for (const std::string& value : result.values) values.emplace_back(value);
+      answer.mutable_object().set("values", std::move(values));
+      answer.mutable_object().set("pure", result.pure);
+    }
+    write_frame(answer_fd, to_json(answer), Channel::pipe);
+  } catch (const std::bad_alloc&) {
+    std::_Exit(2);
+  }
+  std::_Exit(0);
+}
+
+Value error_answer(std::string text) { return Value::object({{"error", Value(std::move(text))}}); }
+
+std::string seconds_text(std::int64_t millis) {
+  if (millis % 1000 == 0) return std::to_string(millis / 1000) + "s";
+  return std::to_string(millis) + "ms";
+}
+
+/// Runs one job in a fork. Ends this process where the one that asks has gone.
+Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const Job& job, Clock::time_point deadline) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return error_answer("evaluation cannot be started: " + std::string(strerror(errno)));
+  const pid_t self = getpid();
+  const pid_t child = fork();
+  if (child < 0) {
+    const int why = errno;
+    close(ends[0]);
+    close(ends[1]);
+    return error_answer("evaluation cannot be started: " + std::string(strerror(why)));
+  }
+  if (child == 0) {
+    if (ends[1] != answer_fd) dup2(ends[1], answer_fd);
+    syscall(SYS_close_range, answer_fd + 1, ~0u, 0);
+    evaluate_and_exit(engine, sandbox, job, self);
+  }
+  close(ends[1]);
+  std::string text;
+  const FrameEnd end = read_frame(ends[0], text, deadline, connection);
+  close(ends[0]);
+  // It has said all that it has to say, or never will.
+  int status = 0;
+  if (end == FrameEnd::closed) {
+    waitpid(child, &status, 0);
+  } else {
+    kill(child, SIGKILL);
+    while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  if (end == FrameEnd::other_closed) std::_Exit(0);
+  const std::string too_long = "evaluation took longer than " + seconds_text(job.timeout_millis);
+  if (end == FrameEnd::timeout) return error_answer(too_long);
+  if (end == FrameEnd::closed && WIFSIGNALED(status)) {
+    const int signal = WTERMSIG(status);
+    if (signal == SIGXCPU || (signal == SIGKILL && Clock::now() >= deadline)) return error_answer(too_long);
+    return error_answer("evaluation died by signal " + std::to_string(signal));
+  }
+  if (end != FrameEnd::complete) return error_answer(memory_error(job.memory_bytes));
+  try {
+    return parse_json(text);
+  } catch (const Error&) {
+    return error_answer("evaluation gave no answer that can be read");
+  }
+}
+
+// ---- requests ----------------------------------------------------------------------------------------------------------
+
+const Value& member(const Value& object, std::string_view key) {
+  const Value* const found = object.find(key);
+  if (!found) throw Error("runtime", "the request has no member " + std::string(key));
+  return *found;
+}
+
+/// Sets the value at a path of keys and indexes that exists.
+void set_at(Value& root, const Array& path, const std::string& text) {
+  Value* at = &root;
+  for (const Value& step : path) {
+    at = at->is_array() ? &at->mutable_array().at(static_cast<std::size_t>(std::stoull(step.as_string()))) : at->mutable_object().find_mutable(step.as_string());
+    if (!at) throw Error("runtime", "the request fills a place that is not there");
+  }
+  *at = Value(text);
+}
+
+/// Literals and values in turn.
+std::string assemble(const Value& text, const Value& result) {
+  std::string out;
+  const Array& literals = member(text, "literals").as_array();
+  const Array& values = member(result, "values").as_array();
+  for (std::size_t i = 0; i < literals.size(); ++i) {
+    out += literals[i].as_string();
+    if (i < values.size()) out += values[i].as_string();
+  }
+  return out;
+}
+
+/// libc's zone is only asked for abbreviations; the times are those of `TimeZone`.
+void set_zone(const std::string& id) {
+  static std::string current;
+  if (current == id) return;
+  current = id;
+  setenv("TZ", (":" + id).c_str(), 1);
+  tzset();
+}
+
+/// `outer` with the variables of `scope` over it.
+Value widened(const Value& outer, const Value& scope) {
+  Value all = scope;
+  for (const auto& entry : outer.as_object()) {
+    if (!all.find(entry.key)) all.mutable_object().set(entry.key, entry.value);
+  }
+  return all;
+}
+
+Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& request) {
+  const auto zone = TimeZone::of(member(request, "zone").as_string());
+  if (!zone) throw Error("runtime", "unknown time zone");
+  set_zone(zone->id());
+  Job job{{}, {}, *zone, member(request, "memory_bytes").as_integer(), member(request, "timeout_millis").as_integer()};
+  const auto deadline = Clock::now() + std::chrono::milliseconds(job.timeout_millis);
+  Array results;
+  std::vector<std::string> evaluated;
+  for (const Value& asked : member(request, "texts").as_array()) {
+    Value text = asked;
+    for (const Value& fill : member(asked, "fill").as_array()) {
+      const auto from = static_cast<std::size_t>(member(fill, "from").as_integer());
+      set_at(*text.mutable_object().find_mutable(member(fill, "in").as_string()), member(fill, "path").as_array(), evaluated.at(from));
+    }
+    job.code.clear();
+    for (const Value& code : member(text, "code").as_array()) job.code.push_back(code.as_string());
+    job.scope = member(text, "scope");
+    Value result = evaluate_in_fork(engine, sandbox, job, deadline);
+    const Value* const undefined = result.find("undefined_name");
+    if (undefined && undefined->is_boolean() && undefined->as_boolean() && !member(text, "outer").as_object().empty()) {
+      job.scope = widened(member(text, "outer"), job.scope);
+      result = evaluate_in_fork(engine, sandbox, job, deadline);
+    }
+    results.push_back(result);
+    if (result.find("error")) break;
+    evaluated.push_back(assemble(text, result));
+  }
+  return Value::object({{"results", Value(std::move(results))}});
+}
+
+}  // namespace
+
+int script_worker_main() {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGINT, SIG_IGN);   // the one who started us decides when we end
+  syscall(SYS_close_range, connection + 1, ~0u, 0);
+  try {
+    ScriptEngine engine;
+    const ScriptSandbox sandbox(answer_fd);
+    std::string text;
+    while (read_frame(connection, text) == FrameEnd::complete) {
+      Value reply;
+      try {
+        reply = answer(engine, sandbox, parse_json(text));
+      } catch (const std::exception& error) {
+        reply = Value::object({{"failed", Value(std::string(error.what()))}});
+      }
+      if (!write_frame(connection, to_json(reply), Channel::socket)) break;
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "digdag --js-worker: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace digdag::dig

@@ -1,0 +1,84 @@
+#include "dig/script_sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "base/error.h"
+
+namespace digdag::dig {
+namespace {
+
+/// Bytes that the process has mapped.
+std::int64_t mapped_bytes() {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), std::fclose);
+  long pages = 0;
+  if (!file || std::fscanf(file.get(), "%ld", &pages) != 1) return 0;
+  return static_cast<std::int64_t>(pages) * sysconf(_SC_PAGESIZE);
+}
+
+bool limit(__rlimit_resource resource, rlim_t value) {
+  const rlimit both{value, value};
+  return setrlimit(resource, &both) == 0;
+}
+
+}  // namespace
+
+const std::vector<int>& ScriptSandbox::allowed_system_calls() {
+  static const std::vector<int> calls = {
+      SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise,   // memory
+      SYS_clock_gettime, SYS_gettimeofday,                      // the clock, where the kernel offers no shortcut to it
+      SYS_write,                                                // the answer
+      SYS_exit, SYS_exit_group, SYS_rt_sigreturn,
+  };
+  return calls;
+}
+
+ScriptSandbox::ScriptSandbox(int output) {
+  const std::unique_ptr<void, void (*)(void*)> context(seccomp_init(SCMP_ACT_ERRNO(EPERM)), seccomp_release);
+  bool ok = context != nullptr;
+  for (const int call : allowed_system_calls()) {
+    if (!ok) break;
+    if (call == SYS_write) {
+      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(output))) == 0;
+    } else if (call == SYS_mmap) {
+      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 2, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
+                            SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS)) == 0;
+    } else {
+      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 0) == 0;
+    }
+  }
+  // The library can only write the finished program to a file.
+  const int file = ok ? memfd_create("filter", MFD_CLOEXEC) : -1;
+  ok = file >= 0 && seccomp_export_bpf(context.get(), file) == 0;
+  const off_t size = ok ? lseek(file, 0, SEEK_END) : 0;
+  if (size > 0) {
+    filter_.resize(static_cast<std::size_t>(size) / sizeof(sock_filter));
+    ok = pread(file, filter_.data(), static_cast<std::size_t>(size), 0) == size;
+  }
+  if (file >= 0) close(file);
+  if (!ok || filter_.empty()) throw Error("runtime", "the sandbox of the JavaScript worker cannot be prepared");
+}
+
+#ifdef DIGDAG_SANITIZED
+bool ScriptSandbox::enter(const Limits& limits) const { return limit(RLIMIT_CORE, 0) && limit(RLIMIT_CPU, static_cast<rlim_t>(limits.cpu_seconds)); }
+#else
+bool ScriptSandbox::enter(const Limits& limits) const {
+  if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_FSIZE, 0) || !limit(RLIMIT_CPU, static_cast<rlim_t>(limits.cpu_seconds)) ||
+      !limit(RLIMIT_AS, static_cast<rlim_t>(mapped_bytes() + limits.memory_bytes))) {
+    return false;
+  }
+  const sock_fprog program{static_cast<unsigned short>(filter_.size()), const_cast<sock_filter*>(filter_.data())};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+#endif
+
+}  // namespace digdag::dig

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <linux/filter.h>
+
+namespace digdag::dig {
+
+/// What an evaluating process may still do: compute, take memory up to a limit, write to one file descriptor, and end.
+///
+/// Made once by the worker; entered by each process that evaluates. A sanitized build limits and filters nothing (the
+/// sanitizers need more), there the engine's own memory limit and the deadline hold.
+class ScriptSandbox {
+ public:
+  struct Limits {
+    std::int64_t memory_bytes;   ///< beyond what the process has mapped when it enters
+    std::int64_t cpu_seconds;
+  };
+
+  /// Prepares the filter for processes that write to `output`. Throws Error(runtime).
+  explicit ScriptSandbox(int output);
+
+  /// Confines this process, for good. False with errno where the system refuses it; then nothing must be evaluated.
+  bool enter(const Limits& limits) const;
+
+  /// The system calls that stay possible; all others answer EPERM. mmap is anonymous and never executable, write goes to
+  /// `output` only.
+  static const std::vector<int>& allowed_system_calls();
+
+ private:
+  std::vector<sock_filter> filter_;
+};
+
+}  // namespace digdag::dig

@@ -1,0 +1,154 @@
+#include "dig/script_worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "dig/frame.h"
+
+namespace digdag::dig {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// The worker keeps the deadline itself; where it does not answer so much later, it is taken for lost.
+constexpr std::chrono::milliseconds grace{5000};
+
+/// One worker process.
+class Process {
+ public:
+  Process() {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) fail(errno);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, 0, 1);
+    posix_spawn_file_actions_adddup2(&actions, ends[1], 3);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    sigset_t none, defaults;
+    sigemptyset(&none);
+    sigfillset(&defaults);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    char name[] = "digdag", option[] = "--js-worker";
+    char* arguments[] = {name, option, nullptr};
+    const int error = posix_spawn(&pid_, "/proc/self/exe", &actions, &attributes, arguments, environ);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    close(ends[1]);
+    fd_ = ends[0];
+    if (error != 0) {
+      close(fd_);
+      fail(error);
+    }
+  }
+
+  ~Process() {
+    close(fd_);
+    kill(-pid_, SIGKILL);
+    while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  FrameEnd ask(const std::string& request, std::string& answer, std::int64_t timeout_millis) const {
+    if (!write_frame(fd_, request, Channel::socket)) return FrameEnd::closed;
+    return read_frame(fd_, answer, Clock::now() + std::chrono::milliseconds(timeout_millis) + grace);
+  }
+
+  /// ` by signal 9`, where it has been ended by one.
+  std::string why_gone() const {
+    siginfo_t info{};
+    if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 || info.si_code == CLD_EXITED) return "";
+    return " by signal " + std::to_string(info.si_status);
+  }
+
+ private:
+  [[noreturn]] static void fail(int error) { throw Error("runtime", std::string("the JavaScript worker cannot be started: ") + strerror(error)); }
+  pid_t pid_ = -1;
+  int fd_ = -1;
+};
+
+}  // namespace
+
+struct ScriptWorker::Impl {
+  std::mutex mutex;
+  std::condition_variable freed;
+  std::vector<std::unique_ptr<Process>> idle;
+  std::size_t running = 0;   ///< idle and busy ones
+  const std::size_t most = std::max(1u, std::thread::hardware_concurrency());
+
+  std::unique_ptr<Process> take() {
+    std::unique_lock lock(mutex);
+    freed.wait(lock, [&] { return !idle.empty() || running < most; });
+    if (!idle.empty()) {
+      auto process = std::move(idle.back());
+      idle.pop_back();
+      return process;
+    }
+    ++running;
+    lock.unlock();
+    try {
+      return std::make_unique<Process>();
+    } catch (...) {
+      drop();
+      throw;
+    }
+  }
+  void give_back(std::unique_ptr<Process> process) {
+    const std::lock_guard lock(mutex);
+    idle.push_back(std::move(process));
+    freed.notify_one();
+  }
+  void drop() {
+    const std::lock_guard lock(mutex);
+    --running;
+    freed.notify_one();
+  }
+};
+
+ScriptWorker::ScriptWorker() : impl_(std::make_unique<Impl>()) {}
+ScriptWorker::~ScriptWorker() = default;
+
+Value ScriptWorker::request(const Value& message, const Limits& limits) {
+  Value request = message;
+  request.mutable_object().set("timeout_millis", limits.timeout_millis);
+  request.mutable_object().set("memory_bytes", limits.memory_bytes);
+  const std::string text = to_json(request);
+  std::string answer;
+  auto process = impl_->take();
+  FrameEnd end = process->ask(text, answer, limits.timeout_millis);
+  if (end == FrameEnd::complete) {
+    impl_->give_back(std::move(process));
+    Value reply = parse_json(answer);
+    if (const Value* const failed = reply.find("failed")) throw Error("config", "evaluation failed: " + failed->as_string());
+    return reply;
+  }
+  const std::string why = end == FrameEnd::closed ? process->why_gone() : "";
+  process.reset();
+  impl_->drop();
+  if (end == FrameEnd::timeout) throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
+  throw Error("config", why.empty() ? "the JavaScript worker ended" : "evaluation died" + why);
+}
+
+}  // namespace digdag::dig

@@ -1,0 +1,67 @@
+#include "dig/template.h"
+
+#include "base/error.h"
+#include "base/text.h"
+#include "dig/template_caches.h"
+#include "dig/template_walk.h"
+
+namespace digdag::dig {
+
+Origin Origins::of(std::string_view pointer) const {
+  if (by_pointer_.empty()) return Origin::code;
+  for (std::string above(pointer);; above.resize(above.rfind('/'))) {
+    if (const auto found = by_pointer_.find(above); found != by_pointer_.end()) return found->second;
+    if (above.empty()) return Origin::code;
+  }
+}
+
+TemplateEngine::TemplateEngine(ScriptWorker& worker, TemplateOptions options)
+    : worker_(worker), options_(options), caches_(std::make_shared<Caches>()) {}
+
+Evaluated TemplateEngine::evaluate(const Value& params, const Value& local, const Origins& origins, const TimeZone& zone, bool lenient) const {
+  Value visible = params;
+  std::vector<std::string> warnings;
+  for (;;) {
+    try {
+      const TemplateWalk::Input input{visible, local, origins, zone, options_};
+      Evaluated evaluated = TemplateWalk(input, *caches_, worker_).evaluate();
+      evaluated.warnings = std::move(warnings);
+      return evaluated;
+    } catch (const TemplateWalk::Failure& failure) {
+      if (!lenient || local.find(failure.key) || !visible.find(failure.key)) throw failure.error;
+      // What used the left-out parameter sees that it is missing: the walk begins anew without it.
+      visible.mutable_object().erase(failure.key);
+      warnings.push_back("Parameter '" + failure.key + "' is left out: " + failure.error.message());
+    }
+  }
+}
+
+std::string TemplateEngine::render(std::string_view text, const Value& params, const TimeZone& zone) const {
+  const Value nothing = Value::object();
+  const Origins origins;
+  const TemplateWalk::Input input{params, nothing, origins, zone, options_};
+  try {
+    return TemplateWalk(input, *caches_, worker_).render(text);
+  } catch (const TemplateWalk::Failure& failure) {
+    throw failure.error;
+  }
+}
+
+std::string expand_secrets(std::string_view text, const SecretSpans& spans, const std::function<std::string(std::string_view)>& lookup) {
+  std::string result;
+  std::size_t copied = 0;
+  for (const auto& [at, length] : spans) {
+    const std::string_view whole = text.substr(at, length);
+    const std::string_view inside = whole.substr(2, whole.size() - 3);
+    const std::size_t colon = inside.find(':');
+    if (colon == std::string_view::npos || trim(inside.substr(0, colon)) != "secret") {
+      throw config_error("Invalid parametrization: '" + std::string(whole) + "'");
+    }
+    result += text.substr(copied, at - copied);
+    result += lookup(trim(inside.substr(colon + 1)));
+    copied = at + length;
+  }
+  return result += text.substr(copied);
+}
+
+}  // namespace digdag::dig

@@ -1,0 +1,231 @@
+#include "dig/warnings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "base/config.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "dig/compiler.h"
+#include "dig/keys.h"
+
+namespace digdag::dig {
+namespace {
+
+bool has_template(std::string_view text) { return text.find("${") != std::string_view::npos; }
+
+bool looks_like_a_task(const Value& value) {
+  if (!value.is_object()) return false;
+  const Object& members = value.as_object();
+  return std::any_of(members.begin(), members.end(), [](const Object::Member& member) { return member.key.ends_with('>') || member.key.starts_with('+'); });
+}
+
+/// Operators whose own errors are not retried (E-03).
+bool never_retries(std::string_view type) {
+  static constexpr std::array<std::string_view, 4> types{"fail", "echo", "if", "wait"};
+  return std::find(types.begin(), types.end(), type) != types.end();
+}
+
+/// Looks at the tasks of one tree, and at those that would be generated from their `_do`, `_check` and so on.
+class Doubts {
+ public:
+  explicit Doubts(std::vector<Warning>& warnings) : warnings_(warnings) {}
+
+  void look_at(const TaskTree& tree, bool file) {
+    for (const TaskDefinition& task : tree.tasks) {
+      if (task.local.find("_disable") && task.group) continue;
+      look_at(task, file && task.parent < 0);
+    }
+  }
+
+  /// A `_disable: true` task has lost its keys in the tree; they are still in the config.
+  void look_for_disabled(const Value& config, const std::string& full_name) {
+    if (!config.is_object()) return;
+    for (const Object::Member& member : config.as_object()) {
+      if (!member.key.starts_with('+') || !member.value.is_object()) continue;
+      const std::string child = full_name + member.key;
+      const Value* disabled = member.value.find("_disable");
+      if (disabled && !disabled->is_null() && convert_to_boolean(*disabled, "_disable")) {
+        look_at_disabled(child, member);
+      } else {
+        look_for_disabled(member.value, child);
+      }
+    }
+  }
+
+ private:
+  void warn(Position position, std::string_view id, std::string message) { warnings_.push_back({position, std::string(id), std::move(message)}); }
+
+  void look_at_disabled(const std::string& full_name, const Object::Member& task) {
+    TaskTree tree;
+    std::vector<Error> errors;
+    Value enabled = task.value;
+    enabled.mutable_object().erase("_disable");
+    try {
+      compile(full_name, "", enabled);
+    } catch (const Error& error) {
+      warn(error.position().known() ? error.position() : task.position, "W-disabled-keys",
+           fmt::format("{} is disabled and would not compile: {}", full_name, error.message()));
+    }
+  }
+
+  void look_at(const TaskDefinition& task, bool file) {
+    for (const Object::Member& member : task.local.as_object()) {
+      const Position at = member.position.known() ? member.position : task.position;
+      if (member.key == "_retry") look_at_retry(task, member.value, at);
+      if (member.key == "_check") look_at_subtasks(task, "^check", member, at);
+      if (member.key == "_error") look_at_subtasks(task, "^error", member, at);
+      if (task.group) {
+        look_at_group_key(task, member, file, at);
+      } else {
+        look_at_option(task, member, at);
+      }
+    }
+  }
+
+  void look_at_group_key(const TaskDefinition& task, const Object::Member& member, bool file, Position at) {
+    const std::string& key = member.key;
+    if (key == "_check") {
+      warn(at, "W-group-check", fmt::format("_check of {} runs only where executor.group_check = true", task.full_name));
+    } else if (key == "sla" && file) {
+      look_at_sla(task, member.value, at);
+    } else if (!file && (key == "timezone" || key == "schedule" || key == "sla" || key == "_secrets")) {
+      warn(at, "W-unused-key", fmt::format("{} has no effect in {}: it belongs to the top of a file", key, task.full_name));
+    }
+  }
+
+  void look_at_option(const TaskDefinition& task, const Object::Member& member, Position at) {
+    if (is_reserved_key(member.key)) {
+      warn(at, "W-reserved", fmt::format("{} is reserved", member.key));
+    } else if (member.key == "_do" || member.key == "_else_do") {
+      look_at_subtasks(task, "^sub", member, at);
+    } else if (!member.key.starts_with('_') && !member.key.ends_with('>') && looks_like_a_task(member.value)) {
+      warn(at, "W-nested-task", fmt::format("{} is an option of {} and never runs: did you mean +{}, beside it?", member.key, task.full_name, member.key));
+    }
+  }
+
+  void look_at_subtasks(const TaskDefinition& task, std::string_view name, const Object::Member& member, Position at) {
+    if (member.value.is_null() || (member.value.is_string() && has_template(member.value.as_string()))) return;
+    if (!member.value.is_object()) return warn(at, "W-subtasks", fmt::format("{} of {} must be an object", member.key, task.full_name));
+    compile_subtasks(task.full_name, name, member.value, member.key, at);
+  }
+
+  void compile_subtasks(const std::string& full_name, std::string_view name, const Value& config, std::string_view key, Position at) {
+    if (config.as_object().empty()) return;
+    try {
+      look_at(compile(full_name, name, config), false);
+    } catch (const Error& error) {
+      warn(error.position().known() ? error.position() : at, "W-subtasks", fmt::format("{} will fail: {}", key, error.message()));
+    }
+  }
+
+  void look_at_sla(const TaskDefinition& task, const Value& sla, Position at) {
+    if (!sla.is_object()) return warn(at, "W-subtasks", "sla must be an object");
+    if (!sla.find("time") && !sla.find("duration")) warn(at, "W-subtasks", "sla needs time or duration");
+    Object tasks;
+    for (const Object::Member& member : sla.as_object()) {
+      if (member.key != "time" && member.key != "duration" && member.key != "fail" && member.key != "alert") tasks.set(member.key, member.value, member.position);
+    }
+    compile_subtasks(task.full_name, "^sla", Value(std::move(tasks)), "sla", at);
+  }
+
+  void look_at_retry(const TaskDefinition& task, const Value& retry, Position at) {
+    if (const std::optional<std::string> fault = fault_of_retry(retry)) return warn(at, "W-retry", fmt::format("_retry of {}: {}", task.full_name, *fault));
+    const std::string type = task.group ? std::string() : type_of(task);
+    if (never_retries(type)) warn(at, "W-retry", fmt::format("_retry has no effect on {}>", type));
+  }
+
+  static std::string type_of(const TaskDefinition& task) {
+    try {
+      return operator_of(task.local);
+    } catch (const Error&) {
+      return {};
+    }
+  }
+
+  static bool is_count(const Value& value) {
+    if (value.is_string() && has_template(value.as_string())) return true;
+    try {
+      convert_to_int(value, "_retry");
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  static std::optional<std::string> fault_of_retry(const Value& retry) {
+    if (!retry.is_object()) return is_count(retry) ? std::nullopt : std::optional("Invalid _retry format:" + to_json(retry));
+    const Value* limit = retry.find("limit");
+    if (!limit || !is_count(*limit)) return "limit must be a number";
+    for (const char* key : {"interval", "max_interval"}) {
+      const Value* seconds = retry.find(key);
+      if (seconds && !is_count(*seconds)) return fmt::format("{} must be a number of seconds", key);
+    }
+    if (const Value* type = retry.find("interval_type"); type && type->is_string() && !has_template(type->as_string())) {
+      const std::string word = lower(type->as_string());
+      if (word != "constant" && word != "exponential") return "Invalid retry_interval_type: " + type->as_string();
+    }
+    if (const Value* causes = retry.find("on")) {
+      const bool fine = causes->is_array() && std::all_of(causes->as_array().begin(), causes->as_array().end(), [](const Value& cause) {
+        return cause.is_string() && (cause.as_string() == "timeout" || cause.as_string() == "failure");
+      });
+      if (!fine) return "on must be a list of timeout and failure";
+    }
+    return std::nullopt;
+  }
+
+  std::vector<Warning>& warnings_;
+};
+
+/// The literal name that an operator is given; nothing where it is a template or no text.
+std::optional<std::string> literal_target(const TaskDefinition& task, std::string_view type) {
+  const Value* command = task.local.find(std::string(type) + ">");
+  if (!command || !command->is_string() || has_template(command->as_string())) return std::nullopt;
+  return command->as_string();
+}
+
+/// Whether some task between the root and this one sets a parameter.
+bool is_exported(const TaskTree& tree, const TaskDefinition& task, std::string_view key) {
+  if (task.local.find(key)) return true;
+  for (const TaskDefinition* at = &task;; at = &tree.tasks[static_cast<std::size_t>(at->parent)]) {
+    if (at->export_params.find(key)) return true;
+    if (at->parent < 0) return false;
+  }
+}
+
+}  // namespace
+
+void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings) {
+  Doubts doubts(warnings);
+  doubts.look_at(tasks, true);
+  doubts.look_for_disabled(workflow.config, "+" + workflow.name);
+}
+
+std::vector<Warning> find_missing_targets(const Project& project, const TaskTree& tasks) {
+  std::vector<Warning> warnings;
+  for (const TaskDefinition& task : tasks.tasks) {
+    if (task.group) continue;
+    const auto warn = [&](std::string_view key, std::string message) {
+      const Object::Member* member = task.local.as_object().find_member(key);
+      warnings.push_back({member && member->position.known() ? member->position : task.position, "W-missing-workflow", std::move(message)});
+    };
+    if (const auto name = literal_target(task, "call"); name && !is_exported(tasks, task, "_workdir")) {
+      const std::string file = name->ends_with(".dig") ? *name : *name + ".dig";
+      std::error_code failure;
+      if (!std::filesystem::is_regular_file(project.directory / file, failure)) warn("call>", fmt::format("call> {}: there is no file {}", *name, file));
+    }
+    if (const auto name = literal_target(task, "require")) {
+      const bool elsewhere = is_exported(tasks, task, "project_id") || is_exported(tasks, task, "project_name");
+      if (!elsewhere && !project.find(*name)) warn("require>", fmt::format("require> {}: this project has no such workflow", *name));
+    }
+  }
+  return warnings;
+}
+
+}  // namespace digdag::dig

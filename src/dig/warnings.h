@@ -1,0 +1,35 @@
+#pragma once
+
+#include <vector>
+
+#include "dig/loader.h"
+#include "dig/workflow.h"
+
+namespace digdag::dig {
+
+/// What works but probably not as meant. `check` prints these, `check --strict` fails for them. The ids:
+///
+///   found while reading YAML
+///   W-number-string    `0.5` is a text (L-01)
+///   W-octal            `010` is 8
+///   W-sexagesimal      `1:30.5` is 90.5
+///   W-duplicate-key    two keys of different text are the same key: `1` and `01` (L-05)
+///   W-include-parent   `!include : ../x` (L-07)
+///
+///   found in a workflow
+///   W-nested-task      a map under an operator task looks like a task of its own, but is an unused option (L-12)
+///   W-disabled-keys    a task with `_disable: true` has keys that are not even checked (L-12)
+///   W-unused-key       timezone, schedule, sla, _secrets of an inner group; the same of a called file (L-12)
+///   W-subtasks         the tasks in `_do`, `_else_do`, `_check` or `sla` do not compile (L-14)
+///   W-retry            `_retry` has no valid form (L-14), or the operator does not retry (E-03)
+///   W-group-check      `_check` of a group or a file does not run by default (E-10)
+///   W-reserved         `_pool`, `_priority`, `_cache`, `_finally` on an operator task
+///   W-missing-workflow `call>` or `require>` names a workflow that is not there (C-13)
+///
+/// Operators and their options are known further up; what concerns them is added there.
+void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings);
+
+/// The W-missing-workflow warnings of one file: needs the others.
+std::vector<Warning> find_missing_targets(const Project& project, const TaskTree& tasks);
+
+}  // namespace digdag::dig

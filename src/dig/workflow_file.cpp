@@ -1,0 +1,149 @@
+#include "dig/workflow_file.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "base/config.h"
+#include "base/text.h"
+#include "dig/keys.h"
+#include "dig/loader.h"
+#include "dig/names.h"
+
+namespace digdag::dig {
+namespace {
+
+/// Splits the keys at the top of a file (spec/language.md 3.3).
+class Splitter {
+ public:
+  Splitter(const Value& document, std::vector<Error>& errors) : document_(document), errors_(errors) {}
+
+  Workflow split(std::string name, std::string file) {
+    workflow_.name = std::move(name);
+    workflow_.file = std::move(file);
+    workflow_.position = {1, 1, file_id(workflow_.file)};
+    for (std::string& fault : faults_of_workflow_name(workflow_.name)) {
+      errors_.push_back(config_error(std::move(fault)).at(workflow_.position).hint("the name of a workflow is that of its file without .dig"));
+    }
+    read_timezone();
+    read_export();
+    for (const std::string& key : file_keys()) copy(key);
+    read_tasks();
+    report_unknown_keys();
+    workflow_.config = Value(std::move(config_));
+    return std::move(workflow_);
+  }
+
+ private:
+  const Object::Member* member(std::string_view key) const { return document_.as_object().find_member(key); }
+  void report(const Object::Member& at, std::string message, std::string hint = {}) {
+    Error error = config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(at.key.size(), 1)));
+    errors_.push_back(hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint)));
+  }
+
+  void read_timezone() {
+    const Object::Member* zone = member("timezone");
+    if (!zone || zone->value.is_null()) return;
+    if (zone->value.is_string()) {
+      const std::string& id = zone->value.as_string();
+      if (id.empty()) return;
+      if (const std::optional<TimeZone> found = TimeZone::of(id)) {
+        workflow_.timezone = *found;
+        workflow_.has_timezone = true;
+        return;
+      }
+    }
+    report(*zone, unexpected_type("time zone", "timezone", zone->value).message(), "write a region such as Asia/Tokyo, UTC, or an offset in quotes such as '+09:00'");
+  }
+
+  void read_export() {
+    const Object::Member* exported = member("_export");
+    if (!exported || exported->value.is_null()) return;
+    if (!exported->value.is_object()) return report(*exported, "Parameter '_export' must be an object");
+    if (!exported->value.as_object().empty()) config_.set(exported->key, exported->value, exported->position);
+  }
+
+  void copy(const std::string& key) {
+    const Object::Member* found = member(key);
+    if (!found) return;
+    if (found->value.is_null()) return report(*found, fmt::format("Parameter '{}' is required but null", key), "remove the key, or give it a value");
+    config_.set(found->key, found->value, found->position);
+  }
+
+  void read_tasks() {
+    for (const Object::Member& task : document_.as_object()) {
+      if (!task.key.starts_with('+')) continue;
+      const std::vector<std::string> faults = faults_of_top_task_name(task.key);
+      for (const std::string& fault : faults) report(task, fault, allowed_task_name);
+      if (task.value.is_null()) {
+        report(task, fmt::format("Parameter '{}' is required but null", task.key), "indent what belongs to the task, or write {} for none");
+      } else if (faults.empty()) {
+        config_.set(task.key, task.value, task.position);
+      }
+    }
+  }
+
+  void report_unknown_keys() {
+    std::vector<std::string> unknown;
+    const Object::Member* first = nullptr;
+    for (const Object::Member& entry : document_.as_object()) {
+      const std::string& key = entry.key;
+      if (key.starts_with('+') || key == "timezone" || key == "_export") continue;
+      if (std::find(file_keys().begin(), file_keys().end(), key) != file_keys().end()) continue;
+      unknown.push_back(key);
+      if (!first) first = &entry;
+    }
+    if (first) report(*first, fmt::format("Workflow '{}' includes unknown keys: [{}]", workflow_.name, list_names(unknown)), hint_for(*first));
+  }
+
+  static std::string hint_for(const Object::Member& unknown) {
+    const std::string& key = unknown.key;
+    if (is_reserved_key(key)) return fmt::format("{} is reserved", key);
+    if (key.ends_with('>') || key == "_type") return "an operator belongs into a task: `+name:`, and below it, indented, the operator";
+    std::vector<std::string> known = file_keys();
+    known.insert(known.end(), {"timezone", "_export"});
+    if (const std::vector<std::string> similar = similar_words(key, known); !similar.empty()) return fmt::format("did you mean {}?", similar.front());
+    if (unknown.value.is_object()) return fmt::format("a task's name begins with +: `+{}`; parameters belong into _export", key);
+    return "parameters belong into _export";
+  }
+
+  const Value& document_;
+  std::vector<Error>& errors_;
+  Workflow workflow_;
+  Object config_;
+};
+
+}  // namespace
+
+Workflow split_workflow(std::string name, const Value& document, std::string file, std::vector<Error>& errors) {
+  return Splitter(document, errors).split(std::move(name), std::move(file));
+}
+
+Workflow workflow_of(std::string name, const Value& document, std::string file) {
+  std::vector<Error> errors;
+  Workflow workflow = split_workflow(std::move(name), document, std::move(file), errors);
+  if (!errors.empty()) throw errors.front();
+  return workflow;
+}
+
+Value called_workflow(const std::string& name, const Value& document, const std::string& file) {
+  Value config = workflow_of(name, document, file).config;
+  const std::string directory = std::filesystem::path(file).parent_path().lexically_normal().string();
+  if (directory.empty() || directory == ".") return config;
+  Value exported = Value::object();
+  if (const Value* own = config.find("_export")) exported = *own;
+  std::string workdir = directory;
+  if (const Value* own = exported.find("_workdir"); own && !own->is_null()) workdir += "/" + convert_to_string(*own, "_workdir");
+  exported.mutable_object().set("_workdir", std::move(workdir));
+  if (config.find("_export")) {
+    config.mutable_object().set("_export", std::move(exported));
+    return config;
+  }
+  Object with_export;  // _export stands first
+  with_export.set("_export", std::move(exported));
+  for (const Object::Member& member : config.as_object()) with_export.set(member.key, member.value, member.position);
+  return Value(std::move(with_export));
+}
+
+}  // namespace digdag::dig

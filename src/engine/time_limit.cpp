@@ -1,0 +1,108 @@
+#include "engine/time_limit.h"
+
+#include <charconv>
+#include <string_view>
+#include <vector>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+
+namespace digdag::engine {
+
+namespace {
+constexpr std::int64_t seconds_per_day = 86400;
+
+/// Seconds of an integer or of a duration text.
+std::int64_t seconds_of(const Value& value, std::string_view key) {
+  if (value.is_integer()) return value.as_integer();
+  if (value.is_string()) {
+    if (const auto seconds = parse_duration(value.as_string())) return *seconds;
+  }
+  throw config_error("Invalid " + std::string(key) + ": " + to_json(value)).hint("write seconds or a duration like `30m` or `1h 30m`");
+}
+
+/// `HH:MM` or `HH:MM:SS`; numbers of any size count (a lenient calendar).
+std::optional<std::int64_t> parse_clock(std::string_view text) {
+  const std::vector<std::string> parts = split(text, ':');
+  if (parts.size() != 2 && parts.size() != 3) return std::nullopt;
+  std::int64_t seconds = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    std::int32_t number = 0;
+    if (i < parts.size()) {
+      const std::string& part = parts[i];
+      const auto [end, problem] = std::from_chars(part.data(), part.data() + part.size(), number);
+      if (problem != std::errc() || end != part.data() + part.size()) return std::nullopt;
+    }
+    seconds = seconds * 60 + number;
+  }
+  return seconds;
+}
+
+bool flag_of(const Config& sla, std::string_view key, bool fallback) {
+  try {
+    return sla.boolean_or(key, fallback);
+  } catch (const Error&) {
+    return fallback;   // as the original: another kind of value is as good as none
+  }
+}
+}  // namespace
+
+TimeLimit TimeLimit::parse(const Value& timeout) {
+  TimeLimit limit;
+  if (timeout.is_object()) {
+    limit.seconds = seconds_of(Config(timeout).any("limit"), "_timeout");
+    const Value* grace = timeout.find("grace");
+    if (grace && !grace->is_null()) limit.grace_seconds = parse_kill_grace(*grace);
+  } else {
+    limit.seconds = seconds_of(timeout, "_timeout");
+  }
+  if (limit.seconds <= 0) throw config_error("Invalid _timeout: " + to_json(timeout)).hint("the limit must be longer than 0 seconds");
+  return limit;
+}
+
+std::string TimeLimit::message() const { return "Task timed out after " + format_duration(seconds) + " (task timeout)"; }
+
+std::int64_t parse_kill_grace(const Value& grace) {
+  if (grace.is_string() && grace.as_string() == "never") return -1;
+  return seconds_of(grace, "_kill_grace");
+}
+
+SessionMonitor SessionMonitor::parse(const Value& value) {
+  const Config sla(value);
+  const auto given = [&](std::string_view key) { return sla.has(key) && !value.find(key)->is_null(); };
+  if (given("time") == given("duration")) throw config_error("SLA must be specified using either the 'time' or 'duration' option");
+  SessionMonitor monitor;
+  monitor.at_time_of_day = given("time");
+  const std::string option = monitor.at_time_of_day ? "time" : "duration";
+  const std::string text = sla.string(option);
+  const auto seconds = parse_clock(text);
+  if (!seconds) throw config_error("SLA " + option + " option needs to be HH:MM or HH:MM:SS format: " + text);
+  monitor.seconds = *seconds;
+  monitor.alert = flag_of(sla, "alert", true);
+  monitor.fail = flag_of(sla, "fail", false);
+  monitor.tasks = value;
+  for (const char* own : {"time", "duration", "alert", "fail"}) monitor.tasks.mutable_object().erase(own);
+  return monitor;
+}
+
+Instant SessionMonitor::due(Instant start, const TimeZone& zone) const {
+  if (!at_time_of_day) return start.plus_seconds(seconds);
+  LocalTime day = zone.local(start);
+  day.hour = day.minute = day.second = 0;
+  std::int64_t days = seconds / seconds_per_day;
+  std::int64_t rest = seconds % seconds_per_day;
+  if (rest < 0) {
+    rest += seconds_per_day;
+    --days;
+  }
+  day = plus_days(day, days);
+  day.hour = static_cast<int>(rest / 3600);
+  day.minute = static_cast<int>(rest / 60 % 60);
+  day.second = static_cast<int>(rest % 60);
+  const Instant due = zone.instant(day);
+  return due < start ? due.plus_seconds(seconds_per_day) : due;
+}
+
+}  // namespace digdag::engine

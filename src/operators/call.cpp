@@ -1,0 +1,32 @@
+#include "dig/loader.h"
+#include "operators/operator.h"
+#include "operators/recursion.h"
+
+namespace digdag::operators {
+namespace {
+
+constexpr std::string_view extension = ".dig";
+
+/// call>: the tasks of another workflow file as subtasks (spec/operators.md 3.1).
+class Call : public Operator {
+ public:
+  Outcome run(TaskContext& task) override {
+    std::string name = task.params().string("_command");
+    if (!name.ends_with(extension)) name += extension;
+    const std::filesystem::path path = task.workspace_file(name);
+    const std::string file = path.lexically_relative(task.project_directory.lexically_normal()).string();
+    if (generation_depth(task.identity.task_name) >= most_generations)
+      throw config_error("call> recursion: " + call_cycle(task.project_directory, file))
+          .hint("a workflow that calls itself needs an if> that ends it before " + std::to_string(most_generations) + " levels");
+    if (!std::filesystem::is_regular_file(path)) throw config_error("File not found: " + path.string());
+    const Value document = dig::load_yaml_file(path, task.project_directory, file);
+    const std::string workflow = file.substr(0, file.size() - extension.size());
+    return engine::TaskResult{.subtask_config = dig::called_workflow(workflow, document, file)};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_call() { return std::make_unique<Call>(); }
+
+}  // namespace digdag::operators

@@ -1,0 +1,39 @@
+#include "operators/http_exchange.h"
+
+namespace digdag::operators {
+namespace {
+
+constexpr std::int64_t default_most_content = 65536;
+
+/// http>: one HTTP request (spec/operators.md 5.1).
+class Http : public Operator {
+ public:
+  Outcome run(TaskContext& task) override {
+    const std::int64_t most =
+        task.system != nullptr ? task.system->integer_or("config.http.max_stored_response_content_size", default_most_content)
+                               : default_most_content;
+    HttpExchange exchange(task, {.secret_uri = true,
+                                 .allowed_hosts_key = "config.http.allowed_hosts",
+                                 .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});
+    const bool store_content = exchange.options().boolean_or("store_content", false);
+    auto answer = exchange.perform();
+    if (auto* later = std::get_if<RetryLater>(&answer)) return std::move(*later);
+    const auto& response = std::get<client::HttpResponse>(answer);
+
+    engine::TaskResult result;
+    Value stored = Value::object({{"last_status", response.status}});
+    result.reset_store_params.push_back("http.last_status");
+    if (store_content) {
+      result.reset_store_params.push_back("http.last_content");
+      stored.mutable_object().set("last_content", exchange.content_of(response));
+    }
+    result.store_params = Value::object({{"http", std::move(stored)}});
+    return result;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_http() { return std::make_unique<Http>(); }
+
+}  // namespace digdag::operators

@@ -1,0 +1,23 @@
+#include "operators/operator.h"
+
+namespace digdag::operators {
+namespace {
+
+/// if>: the subtasks of `_do` or those of `_else_do` (spec/operators.md 3.7).
+class If : public Operator {
+ public:
+  Outcome run(TaskContext& task) override {
+    const Config params = task.params();
+    const bool condition = params.boolean("_command");
+    Value then = params.nested_or_empty("_do");
+    Value otherwise = params.nested_or_empty("_else_do");
+    if (then.as_object().empty() && otherwise.as_object().empty()) throw config_error("Both _do and _else_do are not specified.");
+    return engine::TaskResult{.subtask_config = condition ? std::move(then) : std::move(otherwise)};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_if() { return std::make_unique<If>(); }
+
+}  // namespace digdag::operators

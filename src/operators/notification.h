@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+
+#include "operators/operator.h"
+
+namespace digdag::operators {
+
+/// The notification about a task, in the keys and order of spec/execution.md 20.2; absent values are null.
+Value notification_of(const TaskIdentity& identity, const std::string& message, const std::string& timestamp);
+
+/// Sends a notification as `notification.http.*` says. Error(kind "notification") `Failed to send HTTP notification: status=…`.
+void notify_over_http(const SystemConfig& system, const Value& notification, const std::atomic<bool>* stopped);
+
+/// Sends it as `notification.mail.*` says.
+void notify_by_mail(const SystemConfig& system, const Value& notification, const TaskContext& task);
+
+/// The command that hands it to `notification.shell.command` on standard input, for at most `notification.shell.timeout`.
+command::CommandRequest notification_command(const SystemConfig& system, const Value& notification, const TaskContext& task);
+/// Error(kind "notification") where that command failed.
+void check_notification_command(const SystemConfig& system, const command::CommandEnd& end);
+
+}  // namespace digdag::operators

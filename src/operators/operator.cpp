@@ -1,0 +1,114 @@
+#include "operators/operator.h"
+
+#include "base/file.h"
+#include "base/text.h"
+
+namespace digdag::operators {
+namespace {
+
+/// The steps of a JSON pointer, escapes undone.
+std::vector<std::string> steps_of(std::string_view pointer) {
+  std::vector<std::string> steps;
+  if (pointer.empty()) return steps;
+  for (std::string& step : split(pointer.substr(1), '/')) steps.push_back(replace_all(replace_all(std::move(step), "~1", "/"), "~0", "~"));
+  return steps;
+}
+
+const Value* value_at(const Value& root, std::string_view pointer) {
+  const Value* value = &root;
+  for (const std::string& step : steps_of(pointer)) {
+    if (value->is_array()) {
+      std::size_t index = 0;
+      for (const char c : step) {
+        if (c < '0' || c > '9' || index > value->as_array().size()) return nullptr;
+        index = index * 10 + static_cast<std::size_t>(c - '0');
+      }
+      value = index < value->as_array().size() ? &value->as_array()[index] : nullptr;
+    } else {
+      value = value->find(step);
+    }
+    if (value == nullptr) return nullptr;
+  }
+  return value;
+}
+
+Error missing(std::string_view pointer) {
+  const auto steps = steps_of(pointer);
+  return config_error("Parameter '" + (steps.empty() ? std::string() : steps.back()) + "' is required but not set");
+}
+
+std::string secret_from(const SecretLookup& lookup, std::string_view key) {
+  if (lookup) {
+    if (auto value = lookup(key)) return *std::move(value);
+  }
+  throw Error("secret not found", "Secret not found for key: '" + std::string(key) + "'");
+}
+
+bool below_env(std::string_view pointer) { return pointer.starts_with("/_env/"); }
+
+}  // namespace
+
+std::string pointer_to(std::string_view parent, std::string_view key) {
+  return std::string(parent) + '/' + replace_all(replace_all(std::string(key), "~", "~0"), "/", "~1");
+}
+
+Config TaskContext::params() const {
+  Config config_view(config);
+  if (key_was_read) config_view.record_reads(key_was_read);
+  return config_view;
+}
+
+std::string TaskContext::secret(std::string_view key) const { return secret_from(secrets, key); }
+
+std::string TaskContext::with_secrets(std::string_view pointer) const {
+  const Value* value = value_at(config, pointer);
+  if (value == nullptr) throw missing(pointer);
+  if (!value->is_string()) return convert_to_string(*value, steps_of(pointer).back());
+  const auto spans = secret_spans.find(std::string(pointer));
+  if (spans == secret_spans.end()) return value->as_string();
+  const SecretLookup& lookup = below_env(pointer) && unmounted_secrets ? unmounted_secrets : secrets;
+  return dig::expand_secrets(value->as_string(), spans->second, [&](std::string_view key) { return secret_from(lookup, key); });
+}
+
+Value TaskContext::with_secrets_in(std::string_view pointer) const {
+  const Value* value = value_at(config, pointer);
+  if (value == nullptr) throw missing(pointer);
+  if (secret_spans.empty() || !(value->is_string() || value->is_array() || value->is_object())) return *value;
+  if (value->is_string()) return with_secrets(pointer);
+  if (value->is_array()) {
+    Array expanded;
+    expanded.reserve(value->as_array().size());
+    for (std::size_t i = 0; i < value->as_array().size(); ++i) expanded.push_back(with_secrets_in(pointer_to(pointer, std::to_string(i))));
+    return expanded;
+  }
+  Object expanded;
+  for (const auto& member : value->as_object())
+    expanded.set(member.key, with_secrets_in(pointer_to(pointer, member.key)), member.position);
+  return expanded;
+}
+
+std::filesystem::path TaskContext::workspace_file(std::string_view name) const {
+  const auto path = (workspace / name).lexically_normal();
+  if (!is_inside(path, project_directory))
+    throw Error("illegal argument",
+                "File name must not be outside of project path (" + project_directory.string() + "): " + std::string(name));
+  return path;
+}
+
+void TaskContext::log_line(LogLevel level, std::string_view message) const {
+  if (log == nullptr || !log->enabled(level)) return;
+  if (mask)
+    log->write(level, log_thread, "operators", mask(message));
+  else
+    log->write(level, log_thread, "operators", message);
+}
+
+void TaskContext::info(std::string_view message) const { log_line(LogLevel::info, message); }
+void TaskContext::warn(std::string_view message) const { log_line(LogLevel::warn, message); }
+void TaskContext::error(std::string_view message) const { log_line(LogLevel::error, message); }
+
+Outcome Operator::command_ended(TaskContext&, const command::CommandEnd&) { return engine::TaskResult{}; }
+
+void Operator::cleanup(TaskContext&) {}
+
+}  // namespace digdag::operators

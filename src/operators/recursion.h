@@ -1,0 +1,18 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace digdag::operators {
+
+/// Generated subtrees around a task: the `^sub` in its full name.
+std::size_t generation_depth(std::string_view task_name);
+/// So many of them hold a workflow that calls itself without end (spec/decisions.md O-10).
+constexpr std::size_t most_generations = 100;
+
+/// How a workflow file calls itself, as far as its text says: `a -> b -> a`; `a -> … -> a` where templates hide it. `file` is
+/// relative to the project.
+std::string call_cycle(const std::filesystem::path& project, const std::string& file);
+
+}  // namespace digdag::operators

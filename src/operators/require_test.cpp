@@ -1,0 +1,132 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "operators/task_test.h"
+
+namespace digdag::operators {
+namespace {
+
+using engine::AttemptStarter;
+using Found = AttemptStarter::Found;
+using testing::HasSubstr;
+
+/// Answers what it was told to, and remembers what was asked.
+class Starter : public AttemptStarter {
+ public:
+  Answer start(const Request& request) override {
+    requests.push_back(request);
+    Answer answer = answers.front();
+    if (answers.size() > 1) answers.pop_front();
+    return answer;
+  }
+  std::deque<Answer> answers;
+  std::vector<Request> requests;
+};
+
+struct RequireTask {
+  explicit RequireTask(std::string_view yaml, std::string_view inherited = "{session_time: '2026-01-02T00:00:00+00:00'}")
+      : task(yaml, inherited) {
+    task.context.attempts = &starter;
+  }
+  TaskOf& run(AttemptStarter::Answer answer) {
+    starter.answers = {std::move(answer)};
+    return task.run();
+  }
+  Starter starter;
+  TaskOf task;
+};
+
+Found running(std::int64_t attempt) { return {.session_id = 7, .attempt_id = attempt}; }
+Found succeeded(std::int64_t attempt) { return {.session_id = 7, .attempt_id = attempt, .done = true, .success = true}; }
+Found failed(std::int64_t attempt) { return {.session_id = 7, .attempt_id = attempt, .done = true}; }
+
+TEST(Require, StartsTheOtherWorkflowAndWaitsForIt) {
+  RequireTask require("{require>: child, params: {a: 1}}", "{session_time: '2026-01-02T00:00:00+00:00', b: 2}");
+  EXPECT_EQ(require.run(Found{.session_id = 7, .attempt_id = 9, .created = true}).subtasks(), "later: 1000 ms");
+  const auto& request = require.starter.requests.at(0);
+  EXPECT_EQ(request.workflow, "child");
+  EXPECT_EQ(format_instant(request.session_time), "2026-01-02T00:00:00Z");
+  EXPECT_EQ(to_json(request.params), R"({"a":1})");
+  EXPECT_EQ(request.requiring_attempt, 1);
+  EXPECT_EQ(request.requiring_task, "+main+task");
+  EXPECT_FALSE(request.project_id || request.project_name || request.retry_attempt_name);
+  EXPECT_EQ(to_json(require.task.context.state),
+            R"({"target_session_id":7,"target_attempt_id":9,"require_kicked":true,"retry":1})");
+  EXPECT_EQ(require.run(running(9)).subtasks(), "later: 2000 ms");
+  for (const char* interval : {"4000", "8000", "10000", "10000"})
+    EXPECT_EQ(require.run(running(9)).subtasks(), "later: " + std::string(interval) + " ms");
+  EXPECT_TRUE(require.run(succeeded(9)).succeeded());
+}
+
+TEST(Require, AFailureOfTheOtherIsItsOwn) {
+  RequireTask require("require>: child");
+  EXPECT_EQ(require.run(failed(9)).failure, "Dependent workflow failed. Session id: 7, attempt id: 9");
+  RequireTask ignoring("{require>: child, ignore_failure: true}");
+  EXPECT_TRUE(ignoring.run(failed(9)).succeeded());
+}
+
+TEST(Require, RerunsWhatWasDoneBefore) {
+  for (const char* option : {"all", "failed"}) {
+    RequireTask require("{require>: child, rerun_on: " + std::string(option) + "}");
+    EXPECT_EQ(require.run(failed(9)).subtasks(), "later: 1000 ms") << option;
+    require.run(Found{.session_id = 7, .attempt_id = 10, .created = true});
+    const auto name = require.starter.requests.back().retry_attempt_name;
+    ASSERT_TRUE(name);
+    EXPECT_EQ(name->size(), 36u);
+    EXPECT_EQ(require.run(failed(10)).failure, "Dependent workflow failed. Session id: 7, attempt id: 10");
+    EXPECT_EQ(require.starter.requests.back().retry_attempt_name, name);
+  }
+  RequireTask unneeded("{require>: child, rerun_on: failed}");
+  EXPECT_TRUE(unneeded.run(succeeded(9)).succeeded());
+  RequireTask all("{require>: child, rerun_on: all}");
+  EXPECT_EQ(all.run(succeeded(9)).subtasks(), "later: 1000 ms");
+  EXPECT_EQ(RequireTask("{require>: child, rerun_on: maybe}").run(succeeded(9)).failure, "invalid rerun_on option:maybe (config)");
+}
+
+TEST(Require, ProjectAndRetryNameAreReadFromTheTaskOnly) {
+  RequireTask inherited("require>: child", "{session_time: '2026-01-02T00:00:00Z', project_id: 5, retry_attempt_name: r}");
+  inherited.run(succeeded(9));
+  EXPECT_FALSE(inherited.starter.requests.at(0).project_id);
+  EXPECT_FALSE(inherited.starter.requests.at(0).retry_attempt_name);
+  RequireTask own("{require>: child, project_id: 5, retry_attempt_name: r}");
+  own.run(succeeded(9));
+  EXPECT_EQ(own.starter.requests.at(0).project_id, 5);
+  EXPECT_EQ(own.starter.requests.at(0).retry_attempt_name, "r");
+  EXPECT_EQ(RequireTask("{require>: child, project_id: 5, project_name: p}").run(succeeded(9)).failure,
+            "Both project_id and project_name can't be set (config)");
+}
+
+TEST(Require, MissingAndRefusedWorkflowsAreNamed) {
+  EXPECT_EQ(RequireTask("require>: nope").run(AttemptStarter::Missing{}).failure,
+            "Dependent workflow does not exist. projectId: 1, workflowName:nope");
+  EXPECT_EQ(RequireTask("{require>: nope, project_name: p}").run(AttemptStarter::Missing{}).failure,
+            "Dependent workflow does not exist. projectName: p, workflowName:nope");
+  EXPECT_EQ(RequireTask("require>: w").run(AttemptStarter::Refused{"Too many attempts running. Limit: 1, Current: 1"}).failure,
+            "Too many attempts running. Limit: 1, Current: 1");
+}
+
+TEST(Require, ItselfIsNotWaitedFor) {
+  EXPECT_EQ(RequireTask("require>: main").run(running(1)).failure, "Workflow 'main' requires itself for the same session");
+}
+
+TEST(Require, AnotherSessionTimeMayBeWritten) {
+  RequireTask require("{require>: child, session_time: '2026-02-01T00:00:00+09:00'}");
+  require.run(succeeded(9));
+  EXPECT_EQ(format_instant(require.starter.requests.at(0).session_time), "2026-01-31T15:00:00Z");
+  EXPECT_THAT(RequireTask("{require>: child, session_time: '2026-02-01'}").run(succeeded(9)).failure,
+              HasSubstr("for key 'session_time' but got \"2026-02-01\" (string)"));
+}
+
+TEST(Require, ContinuesWhatTheOriginalLeft) {
+  RequireTask require("require>: child");
+  require.task.context.state = parse_json(R"({"task_finish_success":false,"target_session_id":3,"target_attempt_id":4})");
+  EXPECT_EQ(require.task.run().failure, "Dependent workflow failed. Session id: 3, attempt id: 4");
+  require.task.context.state = parse_json(R"({"task_finish_success":true})");
+  EXPECT_TRUE(require.task.run().succeeded());
+  EXPECT_TRUE(require.starter.requests.empty());
+}
+
+}  // namespace
+}  // namespace digdag::operators

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Does the simulation find faults? Puts each patch of faults/ into a copy of the tree, builds simulation_test there, and demands that a
+run as long as the one in CI fails. Prints one line for each fault; the status is 0 when all were found.
+
+usage: faults.py [--work DIR] [--cmake OPTION]... [NAME...]
+"""
+import argparse
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+
+
+def copy_of_tree(work):
+    tree = os.path.join(work, 'tree')
+    shutil.rmtree(tree, ignore_errors=True)
+    os.makedirs(tree)
+    for name in ('CMakeLists.txt', 'src', 'tests', 'bench'):
+        source, target = os.path.join(TREE, name), os.path.join(tree, name)
+        if os.path.isdir(source):
+            shutil.copytree(source, target)
+        elif os.path.exists(source):
+            shutil.copy2(source, target)
+    return tree
+
+
+def run(command, **options):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+
+
+def build(tree, work, options):
+    """The program, or None and what the compiler said."""
+    directory = os.path.join(work, 'build')
+    if not os.path.exists(os.path.join(directory, 'build.ninja')):
+        done = run(['cmake', '-S', tree, '-B', directory, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1', *options])
+        if done.returncode:
+            return None, done.stdout
+    done = run(['ninja', '-C', directory, 'simulation_test'])
+    if done.returncode:
+        return None, done.stdout
+    return os.path.join(directory, 'tests', 'simulation', 'simulation_test'), ''
+
+
+def verdict(patch, tree, work, options):
+    """'found ...', or what is wrong."""
+    with open(patch, encoding='utf-8') as text:
+        applied = run(['patch', '-p1', '--no-backup-if-mismatch', '-d', tree], stdin=text)
+    if applied.returncode:
+        return False, 'does not apply:\n' + applied.stdout
+    try:
+        program, said = build(tree, work, options)
+        if program is None:
+            return False, 'does not build:\n' + said
+        began = time.monotonic()
+        done = run([program], timeout=600)
+        seconds = time.monotonic() - began
+        if done.returncode == 0:
+            return False, 'NOT FOUND: ' + done.stdout.strip()
+        return True, f'found in {seconds:.1f} s: ' + done.stdout.strip().splitlines()[0][:150]
+    except subprocess.TimeoutExpired:
+        return True, 'found: the run does not end'
+    finally:
+        with open(patch, encoding='utf-8') as text:
+            run(['patch', '-R', '-p1', '--no-backup-if-mismatch', '-d', tree], stdin=text)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--work', help='keeps the copy and the build here')
+    parser.add_argument('--cmake', action='append', default=[], metavar='OPTION', help='for cmake, e.g. -DCMAKE_CXX_COMPILER=clang++')
+    parser.add_argument('names', nargs='*', metavar='NAME', help='only these faults')
+    arguments = parser.parse_args()
+    work = arguments.work or tempfile.mkdtemp(prefix='simulation-faults-')
+    tree = copy_of_tree(work)
+    missed = count = 0
+    try:
+        for patch in sorted(glob.glob(os.path.join(HERE, 'faults', '*.patch'))):
+            name = os.path.splitext(os.path.basename(patch))[0]
+            if arguments.names and name not in arguments.names:
+                continue
+            count += 1
+            found, line = verdict(patch, tree, work, arguments.cmake)
+            missed += not found
+            print(f'{name}: {line}', flush=True)
+    finally:
+        if not arguments.work:
+            shutil.rmtree(work, ignore_errors=True)
+    print(f'{count - missed} of {count} faults found')
+    return 1 if missed or not count else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

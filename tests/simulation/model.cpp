@@ -1,0 +1,856 @@
+#include "model.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "dig/compiler.h"
+
+namespace digdag::simulation {
+
+using engine::TaskFlag;
+using engine::TaskState;
+
+namespace {
+
+bool progressing(TaskState s) { return s >= TaskState::ready && s <= TaskState::planned; }
+bool can_run_children(TaskState s) { return s == TaskState::planned || s == TaskState::success; }
+bool flagged(const Row& row, TaskFlag flag) { return (row.flags & flag) != 0; }
+
+Value or_empty(const Value& value) { return value.is_object() ? value : Value::object(); }
+bool is_empty(const Value& value) { return !value.is_object() || value.as_object().empty(); }
+
+Value member(const Value& object, std::string_view key) {
+  const Value* found = object.find(key);
+  return found ? *found : Value();
+}
+
+bool has_template(const Value& value) {
+  if (value.is_string()) return value.as_string().find("${") != std::string::npos;
+  if (value.is_array()) return std::any_of(value.as_array().begin(), value.as_array().end(), has_template);
+  if (!value.is_object()) return false;
+  for (const auto& each : value.as_object()) {
+    if (has_template(each.value)) return true;
+  }
+  return false;
+}
+
+/// Tasks that are never taken over by themselves (E-21).
+bool is_handler(const std::string& name) {
+  for (const char* segment : {"^error", "^failure-alert", "^sla", "^check"}) {
+    if (name.find(segment) != std::string::npos) return true;
+  }
+  return false;
+}
+
+/// `_retry` by execution.md 11.1; nothing where it is no valid one.
+struct Retry {
+  std::int64_t limit = 0, interval = 0, max_interval = -1;
+  bool exponential = false, on_failure = true, on_timeout = true;
+
+  /// 11.3, saturated (E-08).
+  std::int64_t wait(std::int64_t count) const {
+    constexpr std::int64_t most = (std::int64_t{1} << 31) - 1;
+    std::int64_t seconds = interval;
+    if (exponential) {
+      const std::int64_t cap = max_interval >= 0 ? max_interval : most;
+      for (std::int64_t i = 0; i < count && seconds < cap; ++i) seconds *= 2;
+      seconds = std::min(seconds, cap);
+    }
+    return seconds;
+  }
+};
+
+std::optional<std::int64_t> number_of(const Value& value) {
+  if (value.is_integer()) return value.as_integer();
+  if (value.is_string()) {
+    char* end = nullptr;
+    const std::int64_t n = std::strtoll(value.as_string().c_str(), &end, 10);
+    if (end != value.as_string().c_str() && *end == '\0') return n;
+  }
+  return std::nullopt;
+}
+
+std::optional<Retry> retry_of(const Value& value) {
+  Retry retry;
+  if (value.is_null()) return retry;
+  if (auto n = number_of(value)) {
+    retry.limit = *n;
+    return retry;
+  }
+  if (!value.is_object()) return std::nullopt;
+  auto limit = number_of(member(value, "limit"));
+  if (!limit) return std::nullopt;
+  retry.limit = *limit;
+  retry.interval = number_of(member(value, "interval")).value_or(0);
+  retry.max_interval = number_of(member(value, "max_interval")).value_or(-1);
+  if (const Value* type = value.find("interval_type")) {
+    if (!type->is_string() || (type->as_string() != "constant" && type->as_string() != "exponential")) return std::nullopt;
+    retry.exponential = type->as_string() == "exponential";
+  }
+  if (const Value* on = value.find("on")) {
+    retry.on_failure = retry.on_timeout = false;
+    for (const auto& cause : on->as_array()) {
+      if (cause.as_string() == "failure") retry.on_failure = true;
+      if (cause.as_string() == "timeout") retry.on_timeout = true;
+    }
+  }
+  return retry;
+}
+
+std::int64_t count_of(const Row& row) {
+  const Value* count = row.state_params.find("retry_count");
+  return count && count->is_integer() ? count->as_integer() : 0;
+}
+
+Value with_member(Value object, std::string_view key, Value value) {
+  if (!object.is_object()) object = Value::object();
+  object.mutable_object().set(key, std::move(value));
+  return object;
+}
+
+/// Error object of something that the engine itself found (execution.md 10.5: the key of the trace stays).
+Value error_object(const Error& error) { return Value::object({{"message", error.message_with_kind()}, {"stacktrace", ""}}); }
+
+/// Removes `a.b` where all parents are objects (language.md 4.6).
+void remove_key(Value& from, std::string_view key) {
+  if (!from.is_object()) return;
+  const auto dot = key.find('.');
+  if (dot == std::string_view::npos) {
+    from.mutable_object().erase(key);
+    return;
+  }
+  if (Value* inner = from.mutable_object().find_mutable(key.substr(0, dot))) remove_key(*inner, key.substr(dot + 1));
+}
+
+/// Seconds of `HH:MM[:SS]` (execution.md 18.1).
+std::int64_t clock_seconds(const std::string& text) {
+  std::int64_t parts[3] = {0, 0, 0};
+  std::size_t begin = 0;
+  for (auto& part : parts) {
+    if (begin > text.size()) break;
+    const auto end = std::min(text.find(':', begin), text.size());
+    part = std::strtoll(text.substr(begin, end - begin).c_str(), nullptr, 10);
+    begin = end + 1;
+  }
+  return parts[0] * 3600 + parts[1] * 60 + parts[2];
+}
+
+/// Limit in seconds of `_timeout` (decisions.md 1): an integer or a duration, plain or as `limit`.
+std::int64_t timeout_seconds(const Value& timeout) {
+  const Value limit = timeout.is_object() ? member(timeout, "limit") : timeout;
+  if (limit.is_integer()) return limit.as_integer();
+  if (!limit.is_string()) return 0;
+  std::int64_t total = 0, n = 0;
+  for (char c : limit.as_string()) {
+    if (c >= '0' && c <= '9') n = n * 10 + (c - '0');
+    const std::int64_t unit = c == 'd' ? 86400 : c == 'h' ? 3600 : c == 'm' ? 60 : c == 's' ? 1 : 0;
+    if (unit) total += n * unit, n = 0;
+  }
+  return total;
+}
+
+Error limit_error(std::size_t limit, std::size_t current, std::size_t adding) {
+  return Error("task limit exceeded", "Too many tasks. Limit: " + std::to_string(limit) + ", Current: " + std::to_string(current) +
+                                          ", Adding: " + std::to_string(adding));
+}
+
+Value timeout_error(const Row& row) {
+  std::int64_t seconds = timeout_seconds(*row.local.find("_timeout"));
+  std::string duration;
+  for (auto [unit, length] : {std::pair{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}) {
+    if (seconds / length > 0) duration += (duration.empty() ? "" : " ") + std::to_string(seconds / length) + unit;
+    seconds %= length;
+  }
+  return Value::object({{"message", "Task timed out after " + duration + " (task timeout)"}});
+}
+
+}  // namespace
+
+Model::Model(const dig::TaskTree& workflow, Value params, TimeZone zone, engine::AttemptOptions options,
+             std::unordered_map<std::string, engine::ResumedTask> resumed)
+    : params_(std::move(params)), zone_(std::move(zone)), options_(options), resumed_(std::move(resumed)) {
+  // The root is counted twice (execution.md 3.2, L-19).
+  check_limit(1, workflow.tasks.size());
+  insert_tree(workflow, -1, engine::initial_task);
+}
+
+// ---- Events -------------------------------------------------------------------------------------------------------------
+
+void Model::start(Instant now) {
+  now_ = now;
+  Row& root = rows_[0];
+  root.state = root.group ? TaskState::planned : TaskState::ready;  // T1, T2
+  root.try_started_at = now;
+  if (const Value* sla = root.local.find("sla")) {
+    if (const Value* duration = sla->find("duration")) {
+      monitor_at_ = now.plus_seconds(clock_seconds(duration->as_string()));
+    } else if (const Value* time = sla->find("time")) {
+      LocalTime local = zone_.local(now);
+      const std::int64_t of_day = clock_seconds(time->as_string());
+      local.hour = static_cast<int>(of_day / 3600), local.minute = static_cast<int>(of_day / 60 % 60), local.second = static_cast<int>(of_day % 60);
+      Instant at = zone_.instant(local);
+      if (at < now) at = at.plus_seconds(86400);
+      monitor_at_ = at;
+    }
+  }
+  while (step()) {
+  }
+}
+
+void Model::succeeded(int row, engine::Lease lease, const engine::TaskResult& result, Instant now) {
+  now_ = now;
+  if (rows_[row].state != TaskState::running || rows_[row].lease != lease) return;
+  if (flagged(rows_[row], engine::cancel_requested)) {
+    cancel(row);  // T11
+  } else if (rows_[row].timed_out) {
+    fail_timed_out(row, Value());
+  } else {
+    const std::size_t before = rows_.size();
+    try {
+      int sub = -1;
+      if (!is_empty(result.subtask_config)) {
+        auto tree = dig::compile(rows_[row].full_name, "^sub", result.subtask_config);
+        if (!in_handler(row)) check_limit(rows_.size(), tree.tasks.size());
+        sub = insert_tree(tree, row, engine::initial_task);
+      }
+      bool check = false;
+      if (Value config = member(merged_config(row), "_check"); !is_empty(config)) {
+        auto tree = dig::compile(rows_[row].full_name, "^check", config);
+        if (!in_handler(row)) check_limit(rows_.size(), tree.tasks.size());
+        const int root = insert_tree(tree, row, 0);
+        if (sub >= 0) rows_[root].upstreams.push_back(sub);
+        check = true;
+      }
+      Row& own = rows_[row];
+      own.state = sub >= 0 || check ? TaskState::planned : TaskState::success;  // T12, T13
+      if (sub >= 0 || check) own.generation = static_cast<int>(before);
+      own.has_result = true;
+      own.subtask_config = or_empty(result.subtask_config);
+      own.export_params = or_empty(result.export_params);
+      own.store_params = or_empty(result.store_params);
+      own.resets = result.reset_store_params;
+      own.error = Value::object();
+    } catch (const Error& error) {
+      rows_.resize(before);
+      fail(row, error_object(error));
+    }
+  }
+  while (step()) {
+  }
+}
+
+void Model::failed(int row, engine::Lease lease, const Value& error, bool retryable, const Value& retry, Instant now) {
+  now_ = now;
+  Row& own = rows_[row];
+  if (own.state != TaskState::running || own.lease != lease) return;
+  const auto control = retryable ? retry_of(retry) : std::nullopt;
+  if (flagged(own, engine::cancel_requested)) {
+    cancel(row);  // T11
+  } else if (own.timed_out) {
+    fail_timed_out(row, retry);
+  } else if (control && control->on_failure && control->limit > count_of(own)) {
+    const std::int64_t count = count_of(own);
+    own.state = TaskState::retry_waiting;  // T16, 11.4
+    own.state_params = with_member(own.state_params, "retry_count", count + 1);
+    own.state_params.mutable_object().erase("commandStatus");
+    own.state_params.mutable_object().set("last_error", Value::object({{"message", member(error, "message")}}));  // E-14
+    own.retry_at = now.plus_seconds(control->wait(count));
+    own.retry_count += 1;
+    own.try_started_at.reset();
+  } else {
+    fail(row, error);
+  }
+  while (step()) {
+  }
+}
+
+void Model::retry_later(int row, engine::Lease lease, std::int64_t delay_millis, const Value& state, Instant now) {
+  now_ = now;
+  Row& own = rows_[row];
+  if (own.state != TaskState::running || own.lease != lease) return;
+  if (own.timed_out && !flagged(own, engine::cancel_requested)) {
+    fail_timed_out(row, Value());
+  } else {
+    own.state = TaskState::retry_waiting;  // T16, whatever the cancel flag says
+    own.state_params = or_empty(state);
+    own.retry_at = now.plus_millis(delay_millis);
+    own.retry_count += 1;
+  }
+  while (step()) {
+  }
+}
+
+void Model::kill(Instant now) {
+  now_ = now;
+  if (done()) return;
+  bool any = false;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (engine::is_done(rows_[i].state)) continue;
+    any = true;
+    if (rows_[i].state == TaskState::running && !flagged(rows_[i], engine::cancel_requested)) wanted_.stops.push_back(static_cast<int>(i));
+    rows_[i].flags |= engine::cancel_requested;  // T25
+  }
+  killed_ = killed_ || any;
+  while (step()) {
+  }
+}
+
+void Model::tick(Instant now) {
+  now_ = now;
+  for (auto due = next_due(); due && due->at <= now; due = next_due()) {
+    if (due->kind == Due::monitor) {
+      monitor_at_.reset();
+      run_monitor();
+    } else if (due->kind == Due::deadline) {
+      expire(due->row);
+    } else {
+      rows_[due->row].state = TaskState::ready;  // T17
+      rows_[due->row].retry_at.reset();
+    }
+    while (step()) {
+    }
+  }
+}
+
+void Model::retry_evaluated(int row, const Value& retry, Instant now) {
+  now_ = now;
+  if (engine::is_done(rows_[row].state) || !rows_[row].retry_asked || rows_[row].retry_answer) return;
+  rows_[row].retry_answer = retry;
+  while (step()) {
+  }
+}
+
+// ---- The transition table, applied until nothing changes ----------------------------------------------------------------
+
+bool Model::step() {
+  bool changed = propagate_blocked();
+  changed = cancel_waiting() || changed;
+  changed = enqueue_ready() || changed;
+  return finish_planned() || changed;
+}
+
+/// 7.1
+bool Model::propagate_blocked() {
+  bool changed = false;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    Row& row = rows_[i];
+    if (row.state != TaskState::blocked || row.parent < 0) continue;
+    if (!can_run_children(rows_[row.parent].state) || !all_success(row.upstreams)) continue;
+    if (row.in_window) {
+      int under_way = 0;
+      for (const Row& other : rows_) under_way += other.parent == row.parent && other.in_window && progressing(other.state);
+      if (under_way >= rows_[row.parent].window) continue;
+    }
+    if (row.group) {
+      row.state = TaskState::planned;  // T5
+      row.cancel_handled = flagged(row, engine::cancel_requested);  // nothing of it ever ran
+      row.try_started_at = now_;
+    } else if (flagged(row, engine::cancel_requested)) {
+      row.state = TaskState::canceled;  // T6
+    } else {
+      row.state = TaskState::ready;  // T7
+    }
+    changed = true;
+  }
+  return changed;
+}
+
+/// E-31: what waits for a retry does not wait after a kill.
+bool Model::cancel_waiting() {
+  bool changed = false;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    Row& row = rows_[i];
+    if (row.state != TaskState::retry_waiting && row.state != TaskState::group_retry_waiting) continue;
+    if (!flagged(row, engine::cancel_requested)) continue;
+    const bool cleanup = !row.group && options_.has_cleanup && options_.has_cleanup(dig::operator_of(row.local));
+    row.retry_at.reset();
+    row.state = TaskState::ready;
+    if (!cleanup) cancel(static_cast<int>(i));
+    changed = true;
+  }
+  return changed;
+}
+
+/// 7.2
+bool Model::enqueue_ready() {
+  bool changed = false;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].state != TaskState::ready) continue;
+    changed = true;
+    if (rows_[i].group) {
+      if (flagged(rows_[i], engine::cancel_requested)) {
+        rows_[i].state = TaskState::canceled;  // E-02
+      } else {
+        retry_group(static_cast<int>(i));  // T9
+      }
+      continue;
+    }
+    Row& row = rows_[i];
+    row.state = TaskState::running;  // T8
+    row.lease += 1;
+    if (!row.started_at) row.started_at = now_;
+    if (!row.try_started_at) row.try_started_at = now_;
+    if (row.failed_itself) row.failed_itself = row.timed_out = false, row.error = Value::object();
+    wanted_.runs.push_back({static_cast<int>(i), flagged(row, engine::cancel_requested)});
+  }
+  return changed;
+}
+
+bool Model::finish_planned() {
+  bool changed = false;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].state == TaskState::planned) changed = finish_from_children(static_cast<int>(i)) || changed;
+  }
+  return changed;
+}
+
+/// 7.6 with E-01: of every name below the group its first row is copied.
+void Model::retry_group(int group) {
+  std::vector<int> below;
+  descendants_of(group, below);
+  std::sort(below.begin(), below.end());
+  const std::string prefix = rows_[group].full_name;
+  std::map<int, int> copies;
+  std::set<std::string> names;
+  const int first = static_cast<int>(rows_.size());
+  const std::size_t before = rows_.size();
+  const int generation = rows_[group].generation;
+  for (int from : below) {
+    if (!flagged(rows_[from], engine::initial_task)) continue;
+    if (rows_[from].full_name.substr(prefix.size()).find("^sub") != std::string::npos) continue;
+    if (!names.insert(rows_[from].full_name).second) continue;
+    Row copy;
+    copy.full_name = rows_[from].full_name;
+    copy.local = rows_[from].local;
+    copy.export_config = rows_[from].export_config;
+    copy.group = rows_[from].group;
+    copy.window = rows_[from].window;
+    copy.in_window = rows_[from].in_window;
+    copy.flags = engine::initial_task;
+    copy.parent = copies.count(rows_[from].parent) ? copies[rows_[from].parent] : rows_[from].parent;
+    for (int up : rows_[from].upstreams) copy.upstreams.push_back(copies.at(up));
+    copies[from] = static_cast<int>(rows_.size());
+    rows_.push_back(std::move(copy));
+  }
+  Row& own = rows_[group];
+  if (!copies.empty()) own.generation = first;
+  own.failed_itself = own.timed_out = own.check_added = false;
+  own.state = TaskState::planned;
+  own.has_result = false;
+  own.subtask_config = own.export_params = own.store_params = own.error = Value::object();
+  own.resets.clear();
+  own.try_started_at = now_;
+  const std::size_t limit = static_cast<std::size_t>(options_.task_limit);
+  if (limit > 0 && rows_.size() > limit && !in_handler(group)) {  // E-02
+    const std::size_t adding = rows_.size() - before;
+    rows_.resize(before);
+    Row& failed = rows_[group];
+    failed.generation = generation;
+    failed.failed_itself = failed.retry_impossible = true;
+    failed.error = error_object(limit_error(limit, before, adding));
+  }
+}
+
+/// 7.7
+bool Model::finish_from_children(int i) {
+  if (progressible_child(i)) return false;
+  Row& row = rows_[i];
+  if (flagged(row, engine::cancel_requested)) {
+    cancel(i);  // T18
+  } else if (flagged(row, engine::delayed_error)) {
+    row.state = TaskState::error;  // T19
+  } else if (flagged(row, engine::delayed_group_error)) {
+    row.state = TaskState::group_error;  // T20
+  } else if (row.failed_itself || error_child(i)) {
+    return fail_group(i);
+  } else {
+    Value check = member(merged_config(i), "_check");
+    if (row.group && options_.group_check && !is_empty(check) && !row.check_added) {  // E-10
+      rows_[i].check_added = true;
+      const auto tree = dig::compile(row.full_name, "^check", check);
+      try {
+        if (!in_handler(i)) check_limit(rows_.size(), tree.tasks.size());
+        const int root = insert_tree(tree, i, 0);
+        rows_[root].sees_siblings_from = rows_[i].generation;
+      } catch (const Error& error) {
+        rows_[i].error = error_object(error);
+        rows_[i].failed_itself = true;
+      }
+      return true;
+    }
+    row.state = TaskState::success;  // T24
+  }
+  return true;
+}
+
+bool Model::progressible_child(int parent) const {
+  for (const Row& row : rows_) {
+    if (row.parent != parent) continue;
+    if (progressing(row.state) || (row.state == TaskState::blocked && all_success(row.upstreams))) return true;
+  }
+  return false;
+}
+
+/// The newest row of each name, of the newest generation alone (E-07).
+bool Model::error_child(int parent) const {
+  std::map<std::string, TaskState> newest;
+  for (std::size_t i = static_cast<std::size_t>(rows_[parent].generation); i < rows_.size(); ++i) {
+    if (rows_[i].parent == parent) newest[rows_[i].full_name] = rows_[i].state;
+  }
+  return std::any_of(newest.begin(), newest.end(), [](const auto& each) { return engine::is_error(each.second); });
+}
+
+bool Model::fail_group(int i) {
+  rows_[i].try_started_at.reset();
+  const Value config = member(merged_config(i), "_retry");
+  std::optional<Retry> retry;
+  if (has_template(config)) {  // L-16
+    if (!rows_[i].retry_asked) {
+      rows_[i].retry_asked = true;
+      wanted_.evaluations.push_back(i);
+      return true;
+    }
+    if (!rows_[i].retry_answer) return false;
+    retry = retry_of(*rows_[i].retry_answer);
+  } else {
+    retry = retry_of(config);
+  }
+  const bool allowed = retry && !rows_[i].retry_impossible && (rows_[i].timed_out ? retry->on_timeout : retry->on_failure);
+  const std::int64_t count = count_of(rows_[i]);
+  if (allowed && retry->limit > count) {
+    Row& row = rows_[i];
+    row.state = TaskState::group_retry_waiting;  // T21
+    row.state_params = with_member(row.state_params, "retry_count", count + 1);
+    if (row.failed_itself) row.state_params.mutable_object().set("last_error", Value::object({{"message", member(row.error, "message")}}));
+    row.retry_at = now_.plus_seconds(retry->wait(count));
+    row.retry_count += 1;
+    return true;
+  }
+  bool added = false;
+  std::vector<int> below;
+  descendants_of(i, below);
+  if (rows_[i].parent < 0) {
+    const Value alert = Value::object({{"_type", "notify"}, {"_command", "Workflow session attempt failed"}});
+    insert_tree(dig::compile(rows_[i].full_name, "^failure-alert", alert), i, 0);
+    added = true;
+  }
+  Value errors = Value::object(), all_errors = Value::object();
+  for (int each : below) {
+    const std::string tail = rows_[each].full_name.substr(rows_[i].full_name.size());
+    const bool handler = tail.find("^error") != tail.npos || tail.find("^failure-alert") != tail.npos || tail.find("^sla") != tail.npos;
+    if (!handler) merge(errors, rows_[each].error);  // E-13
+    merge(all_errors, rows_[each].error);
+  }
+  merge(errors, rows_[i].error);
+  added = add_error_task(i, is_empty(errors) ? all_errors : errors, true) || added;
+  if (added) {
+    rows_[i].flags |= engine::delayed_group_error;  // T22
+  } else {
+    rows_[i].state = TaskState::group_error;  // T23
+  }
+  return true;
+}
+
+/// 7.4
+void Model::fail(int i, const Value& error) {
+  const bool added = add_error_task(i, error, false);
+  Row& row = rows_[i];
+  row.try_started_at.reset();
+  row.error = or_empty(error);
+  row.state = added ? TaskState::planned : TaskState::error;  // T14, T15
+  if (added) row.flags |= engine::delayed_error;
+}
+
+/// A timeout counts as a failure to which `_retry` applies unless its `on` says otherwise (E-33).
+bool Model::timed_retry(int i, const Value& evaluated) {
+  Row& row = rows_[i];
+  const auto retry = retry_of(evaluated.is_null() ? member(merged_config(i), "_retry") : evaluated);
+  const std::int64_t count = count_of(row);
+  if (!retry || !retry->on_timeout || retry->limit <= count) return false;
+  row.state = TaskState::retry_waiting;
+  row.state_params = with_member(row.state_params, "retry_count", count + 1);
+  row.state_params.mutable_object().erase("commandStatus");
+  row.state_params.mutable_object().set("last_error", Value::object({{"message", member(timeout_error(row), "message")}}));
+  row.retry_at = now_.plus_seconds(retry->wait(count));
+  row.retry_count += 1;
+  row.try_started_at.reset();
+  return true;
+}
+
+void Model::fail_timed_out(int i, const Value& retry) {
+  rows_[i].timed_out = false;
+  if (!timed_retry(i, retry)) fail(i, timeout_error(rows_[i]));
+}
+
+/// CANCELED, after the `_error` of a task that wants it also after a kill (decisions.md 1, `_error_on_cancel`).
+void Model::cancel(int i) {
+  const Value wanted = member(rows_[i].local, "_error_on_cancel");
+  const bool failed = flagged(rows_[i], engine::delayed_error) || flagged(rows_[i], engine::delayed_group_error);
+  if (killed_ && wanted.is_boolean() && wanted.as_boolean() && !rows_[i].cancel_handled && !failed) {
+    rows_[i].cancel_handled = true;
+    if (add_error_task(i, Value::object({{"message", "killed"}}), false)) {
+      rows_[i].state = TaskState::planned;
+      return;
+    }
+  }
+  rows_[i].state = TaskState::canceled;
+}
+
+// ---- Inserting ----------------------------------------------------------------------------------------------------------
+
+int Model::insert_tree(const dig::TaskTree& tree, int parent, std::uint8_t flags) {
+  const int base = static_cast<int>(rows_.size());
+  // Taken over is what the pool has, but no handler by itself (E-21), and no group with a task that has to run (E-24).
+  std::vector<bool> taken;
+  for (const auto& task : tree.tasks) taken.push_back(resumed_.count(task.full_name) > 0 && !is_handler(task.full_name));
+  for (std::size_t i = tree.tasks.size(); i-- > 0;) {
+    const auto above = tree.tasks[i].parent;
+    if (!taken[i] && above >= 0) taken[static_cast<std::size_t>(above)] = false;
+  }
+  for (std::size_t i = 0; i < tree.tasks.size(); ++i) {
+    const auto& task = tree.tasks[i];
+    Row row;
+    row.full_name = task.full_name;
+    row.parent = task.parent < 0 ? parent : base + task.parent;
+    for (auto up : dig::all_upstreams(tree, static_cast<std::int32_t>(i))) row.upstreams.push_back(base + up);
+    std::sort(row.upstreams.begin(), row.upstreams.end());
+    row.upstreams.erase(std::unique(row.upstreams.begin(), row.upstreams.end()), row.upstreams.end());
+    row.group = task.group;
+    row.window = task.window;
+    row.in_window = task.parent >= 0 && tree.tasks[task.parent].window > 0;
+    row.flags = flags;
+    row.local = or_empty(task.local);
+    row.export_config = or_empty(task.export_params);
+    if (taken[i]) {
+      take_over(row, resumed_.at(row.full_name));
+      row.state = TaskState::success;  // T4
+    }
+    rows_.push_back(std::move(row));
+  }
+  for (int i = base, end = static_cast<int>(rows_.size()); i < end; ++i) {
+    if (rows_[i].resumed && !rows_[i].group) insert_taken_over_subtree(i);
+  }
+  return base;
+}
+
+/// 16.5, E-23
+void Model::take_over(Row& row, const engine::ResumedTask& old) const {
+  row.resumed = true;
+  row.local = or_empty(old.local);
+  row.export_config = or_empty(old.export_config);
+  row.has_result = true;
+  row.subtask_config = or_empty(old.subtask_config);
+  row.export_params = or_empty(old.export_params);
+  row.store_params = or_empty(old.store_params);
+  row.resets = old.reset_store_params;
+  row.error = or_empty(old.error);
+}
+
+/// E-22: what the task generated comes with it.
+void Model::insert_taken_over_subtree(int owner) {
+  std::vector<std::pair<std::int64_t, std::string>> names;
+  const std::string prefix = rows_[owner].full_name + "^";
+  for (const auto& [name, task] : resumed_) {
+    if (name.rfind(prefix, 0) == 0) names.emplace_back(task.source_task_id, name);
+  }
+  std::sort(names.begin(), names.end());
+  std::map<std::string, int> inserted{{rows_[owner].full_name, owner}};
+  for (const auto& [id, name] : names) {
+    const auto& old = resumed_.at(name);
+    Row row;
+    row.full_name = name;
+    std::size_t longest = 0;
+    for (const auto& [above, index] : inserted) {
+      if (above.size() >= longest && name.rfind(above, 0) == 0) longest = above.size(), row.parent = index;
+    }
+    row.state = TaskState::success;
+    take_over(row, old);
+    row.group = dig::operator_of(row.local).empty();
+    // As the run that generated it would have set it (execution.md 4).
+    row.flags = name.substr(name.rfind('^')).rfind("^sub", 0) == 0 ? engine::initial_task : 0;
+    inserted[name] = static_cast<int>(rows_.size());
+    rows_.push_back(std::move(row));
+  }
+}
+
+/// Handlers are exempt from the task limit (E-11).
+bool Model::add_error_task(int i, const Value& error, bool with_stores) {
+  Value config = member(merged_config(i), "_error");
+  if (is_empty(config)) return false;
+  Value exports = or_empty(member(config, "_export"));
+  std::vector<int> below;
+  if (with_stores) descendants_of(i, below);
+  for (int each : below) apply_store(exports, each);
+  exports.mutable_object().set("error", error);
+  config.mutable_object().set("_export", exports);
+  try {
+    insert_tree(dig::compile(rows_[i].full_name, "^error", config), i, 0);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+void Model::check_limit(std::size_t current, std::size_t adding) const {
+  const auto limit = static_cast<std::size_t>(options_.task_limit);
+  if (limit == 0 || current + adding <= limit) return;
+  throw limit_error(limit, current, adding);
+}
+
+// ---- Time ---------------------------------------------------------------------------------------------------------------
+
+std::optional<Instant> Model::next_tick() const {
+  const auto due = next_due();
+  return due ? std::optional(due->at) : std::nullopt;
+}
+
+std::optional<Model::Due> Model::next_due() const {
+  if (done()) return std::nullopt;
+  std::vector<Due> all;
+  if (monitor_at_) all.push_back({*monitor_at_, Due::monitor, 0});
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].retry_at) all.push_back({*rows_[i].retry_at, Due::retry, static_cast<int>(i)});
+    if (auto deadline = deadline_of(rows_[i])) all.push_back({*deadline, Due::deadline, static_cast<int>(i)});
+  }
+  if (all.empty()) return std::nullopt;
+  return *std::min_element(all.begin(), all.end());
+}
+
+/// When the time of this try is up (E-33): counted from its first start, for a group from PLANNED.
+std::optional<Instant> Model::deadline_of(const Row& row) const {
+  const Value* timeout = row.local.find("_timeout");
+  if (!timeout || !row.try_started_at || row.timed_out || row.flags & ~engine::initial_task) return std::nullopt;
+  if (row.state != TaskState::running && row.state != TaskState::retry_waiting && row.state != TaskState::planned) return std::nullopt;
+  return row.try_started_at->plus_seconds(timeout_seconds(*timeout));
+}
+
+void Model::expire(int i) {
+  Row& row = rows_[i];
+  row.timed_out = true;
+  if (row.state == TaskState::running) {
+    wanted_.stops.push_back(i);  // its answer ends it
+  } else if (row.state == TaskState::retry_waiting) {
+    row.retry_at.reset();
+    fail_timed_out(i, Value());
+  } else {
+    row.failed_itself = true;
+    row.error = timeout_error(row);
+    cancel_below(i);
+  }
+}
+
+void Model::cancel_below(int row) {
+  for (int child : children_of(row)) {
+    if (engine::is_done(rows_[child].state)) continue;
+    if (rows_[child].state == TaskState::running && !flagged(rows_[child], engine::cancel_requested)) wanted_.stops.push_back(child);
+    rows_[child].flags |= engine::cancel_requested;
+    cancel_below(child);
+  }
+}
+
+/// 18.3, 18.4, 18.6; all of its tasks or none (E-19), and none any more after a kill.
+void Model::run_monitor() {
+  if (killed_) return;
+  Value config = member(rows_[0].local, "sla");
+  const Value alert = member(config, "alert"), fail = member(config, "fail");
+  for (const char* key : {"time", "duration", "alert", "fail"}) config.mutable_object().erase(key);
+  std::vector<dig::TaskTree> trees;
+  const std::string root = rows_[0].full_name;
+  auto task = [](const char* type) { return Value::object({{"_type", type}, {"_command", "SLA violation"}}); };
+  try {
+    if (!alert.is_boolean() || alert.as_boolean()) trees.push_back(dig::compile(root, "^sla^alert", task("notify")));
+    if (fail.is_boolean() && fail.as_boolean()) trees.push_back(dig::compile(root, "^sla^fail", task("fail")));
+    trees.push_back(dig::compile(root, "^sla", or_empty(config)));
+  } catch (const Error&) {
+    return;
+  }
+  for (const auto& tree : trees) insert_tree(tree, 0, 0);
+}
+
+// ---- Reading ------------------------------------------------------------------------------------------------------------
+
+bool Model::done() const { return engine::is_done(rows_[0].state); }
+bool Model::success() const { return rows_[0].state == TaskState::success; }
+Wanted Model::take_wanted() { return std::exchange(wanted_, {}); }
+
+Value Model::params_of(int task) const {
+  std::vector<int> path;
+  for (int i = task; i >= 0; i = rows_[i].parent) path.insert(path.begin(), i);
+  Value params = or_empty(params_);
+  for (int node : path) {
+    std::vector<int> upstreams;
+    transitive_upstreams(node, upstreams);
+    if (const int from = rows_[node].sees_siblings_from; from >= 0) {
+      upstreams.clear();
+      for (int sibling : children_of(rows_[node].parent)) {
+        if (sibling < node && sibling >= from) upstreams.push_back(sibling);
+      }
+    }
+    for (int up : upstreams) {
+      apply_store(params, up);
+      std::vector<int> below;
+      descendants_of(up, below);
+      for (int each : below) apply_store(params, each);
+    }
+    if (node == task) break;
+    Value exports = rows_[node].export_config;
+    merge(exports, rows_[node].export_params);
+    merge(params, exports);
+    apply_store(params, node);
+  }
+  merge(params, rows_[task].export_config);
+  return params;
+}
+
+void Model::apply_store(Value& params, int row) const {
+  for (const auto& key : rows_[row].resets) remove_key(params, key);
+  merge(params, rows_[row].store_params);
+}
+
+Value Model::merged_config(int row) const {
+  Value config = rows_[row].export_config;
+  merge(config, rows_[row].local);
+  return config;
+}
+
+bool Model::in_handler(int row) const {
+  const std::string& name = rows_[row].full_name;
+  return name.find("^error") != name.npos || name.find("^failure-alert") != name.npos || name.find("^sla") != name.npos;
+}
+
+bool Model::all_success(const std::vector<int>& rows) const {
+  return std::all_of(rows.begin(), rows.end(), [this](int i) { return rows_[i].state == TaskState::success; });
+}
+
+std::vector<int> Model::children_of(int row) const {
+  std::vector<int> children;
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    if (rows_[i].parent == row) children.push_back(static_cast<int>(i));
+  }
+  return children;
+}
+
+void Model::descendants_of(int row, std::vector<int>& into) const {
+  for (int child : children_of(row)) {
+    into.push_back(child);
+    descendants_of(child, into);
+  }
+}
+
+/// Ascending, each once.
+void Model::transitive_upstreams(int row, std::vector<int>& into) const {
+  std::set<int> all;
+  std::vector<int> open = rows_[row].upstreams;
+  while (!open.empty()) {
+    const int up = open.back();
+    open.pop_back();
+    if (!all.insert(up).second) continue;
+    open.insert(open.end(), rows_[up].upstreams.begin(), rows_[up].upstreams.end());
+  }
+  into.assign(all.begin(), all.end());
+}
+
+}  // namespace digdag::simulation
