@@ -23,7 +23,7 @@ using digdag::Instant;
 using digdag::Object;
 using digdag::TimeZone;
 using digdag::Value;
-using namespace digdag::engine;   // NOLINT(google-build-using-namespace): a program of one page
+using namespace digdag::engine;  // NOLINT(google-build-using-namespace): a program of one page
 
 Value group_of(int tasks, std::string_view name, const Value& parallel = Value()) {
   Object group;
@@ -40,9 +40,9 @@ Value groups_of_100(int tasks) {
 
 struct Shape {
   std::string_view name;
-  std::function<Value(int)> config;     ///< of the generating task's subtree, or of the workflow
-  bool generated = false;               ///< made by one task while the attempt runs, as `loop>` does
-  bool stores = false;                  ///< each task stores a key of its own
+  std::function<Value(int)> config;  ///< of the generating task's subtree, or of the workflow
+  bool generated = false;            ///< made by one task while the attempt runs, as `loop>` does
+  bool stores = false;               ///< each task stores a key of its own
 };
 
 struct Cost {
@@ -71,7 +71,7 @@ void play(Attempt& attempt, const Shape& shape, const Value& config) {
   while (!runs.empty()) {
     const Run run = runs.front();
     runs.pop_front();
-    const Params params = attempt.params_of(run.task);   // as the executor asks for each run
+    const Params params = attempt.params_of(run.task);  // as the executor asks for each run
     TaskResult result;
     if (shape.generated && run.task == 1) result.subtask_config = config;
     if (shape.stores) result.store_params = Value::object({{fmt::format("key{}", run.task), run.task}});
@@ -117,10 +117,14 @@ int main() {
       {"flat parallel loop", [](int n) { return group_of(n, "loop-", true); }, true},
       {"chain", [](int n) { return group_of(n, "task"); }},
       {"groups of 100", groups_of_100},
-      {"_parallel: {limit: 50}", [](int n) { return group_of(n, "task", Value::object({{"limit", 50}})); }},
+      {"_parallel: {limit: 50}",
+       [](int n) {
+         return group_of(n, "task", Value::object({{"limit", 50}}));
+       }},
       {"chain, each stores a key", [](int n) { return group_of(n, "task"); }, false, true},
   };
-  fmt::print("{:<26} {:>14} {:>14} {:>6} {:>14} {:>14}\n", "engine, cost of a task", "ns at 1,000", "ns at 100,000", "ratio", "bytes at 1,000", "at 100,000");
+  fmt::print("{:<26} {:>14} {:>14} {:>6} {:>14} {:>14}\n", "engine, cost of a task", "ns at 1,000", "ns at 100,000", "ratio",
+             "bytes at 1,000", "at 100,000");
   for (const Shape& shape : shapes) {
     const Cost small = best_of(shape, 1'000, 20);
     const Cost large = best_of(shape, 100'000, 3);

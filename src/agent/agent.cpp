@@ -17,8 +17,6 @@
 namespace digdag::agent {
 namespace {
 
-constexpr unsigned first_blocking_slot = 1001;
-
 using RunKey = std::tuple<std::int64_t, engine::TaskIndex, engine::Lease>;
 
 RunKey key_of(const RunRequest& request) { return {request.attempt, request.task, request.lease}; }
@@ -40,9 +38,10 @@ struct Agent::Impl {
       : options(std::move(wanted)),
         commands(runner),
         on_end(std::move(report)),
-        services{options, log,     templates,        runner, attempts, process_environment(),
+        services{options, log,      templates,
+                 runner,  attempts, process_environment(),
                  threads, blocking, [this](TaskRun& run, RunEnd end) { ended(run, std::move(end)); }},
-        blocking({.grows_at_once = true, .first_slot = first_blocking_slot}),
+        blocking({.grows_at_once = true}),
         threads({.steady = std::max(1u, std::thread::hardware_concurrency())}) {}
 
   void add(RunRequest request) {
@@ -121,9 +120,9 @@ struct Agent::Impl {
 
   std::mutex mutex;
   std::condition_variable all_reported;
-  std::map<RunKey, std::shared_ptr<TaskRun>> runs;      ///< not reported yet
-  std::deque<std::shared_ptr<TaskRun>> waiting;         ///< for max_task_threads
-  std::int64_t active = 0;                              ///< given to the threads, not ended
+  std::map<RunKey, std::shared_ptr<TaskRun>> runs;  ///< not reported yet
+  std::deque<std::shared_ptr<TaskRun>> waiting;     ///< for max_task_threads
+  std::int64_t active = 0;                          ///< given to the threads, not ended
   std::int64_t unreported = 0;
   bool closed = false;
 

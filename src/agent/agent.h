@@ -24,31 +24,36 @@ namespace digdag::agent {
 /// One run of one task, as the executor hands it out (spec/execution.md 9.5). The parameters are layers: what is needed is
 /// made on the agent's thread.
 struct RunRequest {
-  std::int64_t attempt = 0;           ///< key of the attempt in the executor
+  std::int64_t attempt = 0;  ///< key of the attempt in the executor
   engine::TaskIndex task = engine::no_task;
   engine::Lease lease = 0;
   bool cleanup = false;
   operators::TaskIdentity identity;
-  engine::Params params;              ///< without runtime variables
-  Value local;                        ///< the task's own keys, `_error` and `_check` included
-  Value own_export;                   ///< the task's own `_export`: an operator there goes before an inherited one (L-24)
+  engine::Params params;  ///< without runtime variables
+  Value local;            ///< the task's own keys, `_error` and `_check` included
+  Value own_export;       ///< the task's own `_export`: an operator there goes before an inherited one (L-24)
   Value state;
   std::int64_t retry_count = 0;
   std::optional<Instant> started_at;
-  bool lenient = false;               ///< a handler: broken inherited templates are left out (L-20)
+  bool lenient = false;  ///< a handler: broken inherited templates are left out (L-20)
   Position position;
 };
 
-struct RunSucceeded { engine::TaskResult result; };
-struct RunFailed {
-  Value error;               ///< the error object
-  bool retryable = false;    ///< `_retry` of the task applies
-  Value retry;               ///< its evaluated value
-  Error cause;               ///< the whole error, for the summary: place, last output, …
-  std::string last_output;   ///< of a command
-  std::int64_t millis = 0;   ///< how long a command ran
+struct RunSucceeded {
+  engine::TaskResult result;
 };
-struct RunLater { std::int64_t delay_millis; Value state; };
+struct RunFailed {
+  Value error;              ///< the error object
+  bool retryable = false;   ///< `_retry` of the task applies
+  Value retry;              ///< its evaluated value
+  Error cause;              ///< the whole error, for the summary: place, last output, …
+  std::string last_output;  ///< of a command
+  std::int64_t millis = 0;  ///< how long a command ran
+};
+struct RunLater {
+  std::int64_t delay_millis;
+  Value state;
+};
 using RunEnd = std::variant<RunSucceeded, RunFailed, RunLater>;
 
 /// Decides before a task runs whether it is skipped: state files of `digdag run` (spec/execution.md 23.4), `--goal`, `--end`,
@@ -58,7 +63,7 @@ class RunFilter {
   virtual ~RunFilter() = default;
   struct Skip {
     engine::TaskResult result;
-    bool log_skipped = true;     ///< WARN `Skipped`
+    bool log_skipped = true;  ///< WARN `Skipped`
   };
   /// Before anything of the task is evaluated.
   virtual std::optional<Skip> before(const RunRequest& request) = 0;
@@ -67,12 +72,12 @@ class RunFilter {
 };
 
 struct AgentOptions {
-  std::int64_t max_task_threads = 0;     ///< tasks that run at once; 0 = no limit
-  std::int64_t kill_grace_seconds = 10;  ///< agent.kill-grace-time (E-30)
-  std::filesystem::path project_directory;   ///< the workspace of local runs
+  std::int64_t max_task_threads = 0;        ///< tasks that run at once; 0 = no limit
+  std::int64_t kill_grace_seconds = 10;     ///< agent.kill-grace-time (E-30)
+  std::filesystem::path project_directory;  ///< the workspace of local runs
   const SystemConfig* system = nullptr;
   RunFilter* filter = nullptr;
-  operators::SecretLookup secrets;       ///< before `_secrets` of the task is applied
+  operators::SecretLookup secrets;  ///< before `_secrets` of the task is applied
   std::int64_t task_limit = 100'000;
 };
 
@@ -82,7 +87,7 @@ struct AgentOptions {
 /// Threads are made when tasks wait and none is free, and go when idle. Thread-safe.
 class Agent {
  public:
-  using OnEnd = std::function<void(const RunRequest& request, RunEnd end)>;   ///< on any thread
+  using OnEnd = std::function<void(const RunRequest& request, RunEnd end)>;  ///< on any thread
   Agent(AgentOptions options, Log& log, const dig::TemplateEngine& templates, command::CommandRunner& commands,
         engine::AttemptStarter& attempts, OnEnd on_end);
   /// Waits for the threads; running commands are stopped first (`shutdown`).

@@ -169,7 +169,8 @@ TEST_F(AgentTest, FailuresAreLoggedAsTheOriginalDoes) {
   EXPECT_THAT(log_text(), HasSubstr("@[0:default:1:1]+main+t1): Task +main+t1 failed.\nboom\n"));
   EXPECT_EQ(to_json(failure(run("echo>: [1]")).error),
             R"_({"message":"Expected string type for key '_command' but got [1] (array) (config)","stacktrace":""})_");
-  EXPECT_THAT(log_text(), HasSubstr("): Configuration error at task +main+t2: Expected string type for key '_command' but got [1] (array) (config)"));
+  EXPECT_THAT(log_text(),
+              HasSubstr("): Configuration error at task +main+t2: Expected string type for key '_command' but got [1] (array) (config)"));
   EXPECT_EQ(message(run("sh>: exit 3")), "Command failed with code 3 (runtime)");
   EXPECT_THAT(log_text(), HasSubstr("): Task failed with unexpected error: Command failed with code 3 (runtime)"));
   EXPECT_THAT(log_text(), Not(HasSubstr("at io.digdag")));
@@ -227,7 +228,9 @@ TEST_F(AgentTest, AWrongRetryFailsBeforeTheOperatorRuns) {
 }
 
 TEST_F(AgentTest, HandlersOfTheTaskAreNotEvaluated) {
-  printed([&] { EXPECT_TRUE(std::holds_alternative<RunSucceeded>(run("{echo>: x, _error: {echo>: '${error.message}'}, _check: {echo>: '${nope}'}}"))); });
+  printed([&] {
+    EXPECT_TRUE(std::holds_alternative<RunSucceeded>(run("{echo>: x, _error: {echo>: '${error.message}'}, _check: {echo>: '${nope}'}}")));
+  });
 }
 
 TEST_F(AgentTest, AnOwnOperatorGoesBeforeAnInheritedOne) {
@@ -275,10 +278,10 @@ TEST_F(AgentTest, SecretsAreMaskedWhereverTheTaskShowsThem) {
 
 TEST_F(AgentTest, SecretsAreRemountedButNotForEnv) {
   secrets = {{"far.key", "far value"}, {"near.key", "near value"}};
-  const RunEnd end = run(
-      "sh>: test '${secret:near.key}' = 'far value' -a \"$V\" = 'near value'\n"
-      "_env: {V: '${secret:near.key}'}\n"
-      "_secrets: {near: far}\n");
+  const RunEnd end =
+      run("sh>: test '${secret:near.key}' = 'far value' -a \"$V\" = 'near value'\n"
+          "_env: {V: '${secret:near.key}'}\n"
+          "_secrets: {near: far}\n");
   EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end));
   EXPECT_EQ(message(run("{sh>: 'echo ${secret:a.b}', _secrets: {a: 1}}")), "Illegal value in _secrets: 1 (config)");
   EXPECT_EQ(message(run("sh>: echo ${secret:none}")), "Secret not found for key: 'none' (secret not found)");
@@ -311,8 +314,7 @@ TEST_F(AgentTest, ACommandHoldsNoThread) {
 TEST_F(AgentTest, AtMostSoManyTasksRunAtOnce) {
   options.max_task_threads = 2;
   std::vector<engine::TaskIndex> tasks;
-  for (int i = 0; i < 6; ++i)
-    tasks.push_back(submit(request("sh>: 'echo + >> log; sleep 0.2; echo - >> log'")));
+  for (int i = 0; i < 6; ++i) tasks.push_back(submit(request("sh>: 'echo + >> log; sleep 0.2; echo - >> log'")));
   for (const auto task : tasks) EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end_of(task)));
   int at_once = 0, most = 0;
   for (const char c : read_file(project / "log")) {
@@ -355,7 +357,8 @@ TEST_F(AgentTest, EveryRunIsReportedOnceHoweverStopsRace) {
   std::vector<engine::TaskIndex> tasks;
   start();
   std::vector<RunRequest> requests;
-  for (int i = 0; i < 100; ++i) requests.push_back(request(i % 3 == 0 ? "sh>: sleep 0.01" : i % 3 == 1 ? "wait>: 1h" : "loop>: 3\n_do: {a>: 1}"));
+  for (int i = 0; i < 100; ++i)
+    requests.push_back(request(i % 3 == 0 ? "sh>: sleep 0.01" : i % 3 == 1 ? "wait>: 1h" : "loop>: 3\n_do: {a>: 1}"));
   std::thread stopper([&] {
     for (engine::TaskIndex task = 1; task <= 100; ++task) {
       agent->stop(1, task, 1, 0);

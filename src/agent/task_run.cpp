@@ -12,8 +12,8 @@
 namespace digdag::agent {
 namespace {
 
-constexpr std::int64_t default_params_bytes = 16 << 20;             // executor.max_params_size (E-66)
-constexpr std::int64_t quiet_poll_millis = 30 * 60 * 1000;          // polls of younger tasks are announced at DEBUG only
+constexpr std::int64_t default_params_bytes = 16 << 20;     // executor.max_params_size (E-66)
+constexpr std::int64_t quiet_poll_millis = 30 * 60 * 1000;  // polls of younger tasks are announced at DEBUG only
 
 /// An object without the keys of handlers, which the engine has read.
 Value without_handlers(Value object) {
@@ -72,9 +72,7 @@ void TaskRun::set_identity_of_thread(unsigned slot) {
                 std::to_string(identity.session_id) + ':' + std::to_string(identity.attempt_id) + ']' + identity.task_name;
 }
 
-void TaskRun::refuse() {
-  end(RunFailed{.error = error_object(killed()), .retry = {}, .cause = killed(), .last_output = {}});
-}
+void TaskRun::refuse() { end(RunFailed{.error = error_object(killed()), .retry = {}, .cause = killed(), .last_output = {}}); }
 
 void TaskRun::begin(unsigned slot) {
   set_identity_of_thread(slot);
@@ -218,8 +216,7 @@ void TaskRun::call_operator() {
 void TaskRun::handle(operators::Outcome outcome) {
   if (auto* result = std::get_if<engine::TaskResult>(&outcome)) return succeed(std::move(*result));
   if (stopped_) return refuse();
-  if (auto* later = std::get_if<operators::RetryLater>(&outcome))
-    return end(RunLater{later->delay_millis, std::move(later->state)});
+  if (auto* later = std::get_if<operators::RetryLater>(&outcome)) return end(RunLater{later->delay_millis, std::move(later->state)});
   start_command(std::move(std::get<operators::RunCommand>(outcome).request));
 }
 
@@ -284,13 +281,13 @@ std::int64_t TaskRun::retries_left() const {
 
 void TaskRun::check_size(const engine::TaskResult& result) const {
   if (result.store_params.is_null() && result.export_params.is_null()) return;
-  const std::int64_t most =
-      services_.options.system != nullptr ? services_.options.system->integer_or("executor.max_params_size", default_params_bytes)
-                                          : default_params_bytes;
+  const std::int64_t most = services_.options.system != nullptr
+                                ? services_.options.system->integer_or("executor.max_params_size", default_params_bytes)
+                                : default_params_bytes;
   const auto bytes = static_cast<std::int64_t>(to_json(result.store_params).size() + to_json(result.export_params).size());
   if (most > 0 && bytes > most)
-    throw Error("parameters too large", "The task stores " + std::to_string(bytes) + " bytes of parameters; at most " +
-                                            std::to_string(most) + " are allowed")
+    throw Error("parameters too large",
+                "The task stores " + std::to_string(bytes) + " bytes of parameters; at most " + std::to_string(most) + " are allowed")
         .hint("store a file name instead of the content, or raise executor.max_params_size");
 }
 

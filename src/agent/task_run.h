@@ -30,8 +30,8 @@ struct RunServices {
   engine::AttemptStarter& attempts;
   std::vector<std::pair<std::string, std::string>> environment;  ///< of this process
   ThreadPool& threads;
-  ThreadPool& blocking_threads;   ///< for operators that block
-  std::function<void(TaskRun& run, RunEnd end)> ended;   ///< called once for each run, on one of the threads
+  ThreadPool& blocking_threads;                         ///< for operators that block
+  std::function<void(TaskRun& run, RunEnd end)> ended;  ///< called once for each run, on one of the threads
 };
 
 /// One run of one task, from its evaluation to its report (spec/operators.md 1.1). It moves between threads: while its
@@ -82,9 +82,9 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   std::string log_thread_;
   Stage stage_ = Stage::preparation;
 
-  Value config_;   ///< evaluated params and local keys
+  Value config_;  ///< evaluated params and local keys
   std::unordered_map<std::string, dig::SecretSpans> secret_spans_;
-  Value retry_;    ///< the evaluated `_retry`, where the operator honours it
+  Value retry_;  ///< the evaluated `_retry`, where the operator honours it
   const operators::OperatorType* type_ = nullptr;
   std::unique_ptr<operators::Operator> operator_;
   std::unique_ptr<TaskSecrets> secrets_;
@@ -93,8 +93,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   std::string last_output_;
   std::int64_t command_millis_ = 0;
 
-  std::mutex mutex_;                                    ///< of what `stop` meets
-  std::optional<command::CommandRunner::Id> command_;   ///< while one runs
+  std::mutex mutex_;                                   ///< of what `stop` meets
+  std::optional<command::CommandRunner::Id> command_;  ///< while one runs
   std::int64_t grace_seconds_ = 0;
   std::atomic<bool> stopped_ = false;
   bool ended_ = false;

@@ -34,12 +34,12 @@ struct ThreadPool::Impl {
   std::condition_variable gone;       ///< a thread ended
   std::condition_variable unsettled;  ///< for the watcher: jobs wait and no thread is free
   std::deque<Job> jobs;
-  std::set<unsigned> slots;           ///< of living workers
+  std::set<unsigned> slots;  ///< of living workers
   std::size_t idle = 0;
-  std::size_t threads = 0;            ///< living ones, the watcher included
-  std::uint64_t taken = 0;            ///< jobs, ever
+  std::size_t threads = 0;  ///< living ones, the watcher included
+  std::uint64_t taken = 0;  ///< jobs, ever
   bool watched = false;
-  bool watcher_sleeps = false;        ///< and must be told of jobs that wait
+  bool watcher_sleeps = false;  ///< and must be told of jobs that wait
   bool closing = false;
 
   struct Start {
@@ -73,7 +73,7 @@ struct ThreadPool::Impl {
   }
 
   bool start_worker() {
-    unsigned slot = options.first_slot;
+    unsigned slot = 1;
     for (const unsigned used : slots) {
       if (used != slot) break;
       ++slot;

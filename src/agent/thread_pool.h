@@ -10,14 +10,13 @@ namespace digdag::agent {
 /// were idle for some seconds. Thread-safe.
 class ThreadPool {
  public:
-  /// `slot` numbers the thread: the smallest number from `first_slot` on that no other living thread of the pool has.
+  /// `slot` numbers the thread: the smallest number from 1 on that no other living thread of the pool has.
   using Job = std::function<void(unsigned slot)>;
 
   struct Options {
-    std::size_t steady = 0;     ///< so many threads at once for waiting jobs (one from the start); more when no job was taken for 2 ms
-    bool grows_at_once = false; ///< a thread for each job that waits (jobs that block for long)
-    std::size_t most = 256;     ///< threads, where it grows because it is stuck
-    unsigned first_slot = 1;
+    std::size_t steady = 0;      ///< so many threads at once for waiting jobs (one from the start); more when no job was taken for 2 ms
+    bool grows_at_once = false;  ///< a thread for each job that waits (jobs that block for long)
+    std::size_t most = 256;      ///< threads, where it grows because it is stuck
   };
 
   /// Throws std::system_error where not even one thread can be made.

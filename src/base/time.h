@@ -66,14 +66,14 @@ int weekday(const LocalTime& local);
 int days_in_month(std::int64_t year, int month);
 
 // Formats of the language (spec/language.md 7.5).
-std::string format_session_time(Instant instant, const TimeZone& zone);   ///< 2026-01-02T03:04:05+00:00, never Z
-std::string format_local_time(Instant instant, const TimeZone& zone);     ///< 2026-01-02 03:04:05
-std::string format_date(Instant instant, const TimeZone& zone);           ///< 2026-01-02
-std::string format_date_compact(Instant instant, const TimeZone& zone);   ///< 20260102
-std::string format_offset(Instant instant, const TimeZone& zone);         ///< +0000, -0800
+std::string format_session_time(Instant instant, const TimeZone& zone);           ///< 2026-01-02T03:04:05+00:00, never Z
+std::string format_local_time(Instant instant, const TimeZone& zone);             ///< 2026-01-02 03:04:05
+std::string format_date(Instant instant, const TimeZone& zone);                   ///< 2026-01-02
+std::string format_date_compact(Instant instant, const TimeZone& zone);           ///< 20260102
+std::string format_offset(Instant instant, const TimeZone& zone);                 ///< +0000, -0800
 std::string format_log_time(Instant instant, const TimeZone& zone, bool millis);  ///< 2026-01-02 03:04:05[.678] +0000
 std::string format_state_directory(Instant instant, const TimeZone& zone);        ///< 20260102T030405+0000
-std::string format_instant(Instant instant);                              ///< 2026-01-02T03:04:05Z (with .678 where not whole)
+std::string format_instant(Instant instant);                                      ///< 2026-01-02T03:04:05Z (with .678 where not whole)
 
 /// ISO date-time with an offset or zone: `2016-01-01T00:00:00Z`, `…+09:00`, `…+09:00[Asia/Tokyo]`; fraction and seconds optional.
 std::optional<Instant> parse_instant(std::string_view text);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "base/version.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/messages.h"

@@ -144,7 +144,7 @@ Target load_target(const Arguments& arguments, const fs::path& project, Log& log
     const auto parsed = TimeZone::of(*zone);
     if (!parsed) throw config_error("Unknown time zone name: " + *zone);
     for (auto& other : target.project.files) {
-      if (other.workflow && !other.workflow->has_own_timezone) other.workflow->timezone = *parsed;
+      if (other.workflow && !other.workflow->has_timezone) other.workflow->timezone = *parsed;
     }
   }
   target.workflow = &*file->workflow;

@@ -14,8 +14,6 @@
 
 namespace digdag::cli {
 
-inline constexpr std::string_view version = "0.11.0";
-
 /// The options that every command has (spec/cli.md 2, 3), to be appended to its own.
 std::vector<Option> with_common_options(std::vector<Option> options);
 

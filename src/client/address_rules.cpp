@@ -20,8 +20,7 @@ std::string bytes_of(const std::string& text) {
 }
 
 std::string bytes_of(const sockaddr& address) {
-  if (address.sa_family == AF_INET)
-    return {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in&>(address).sin_addr), 4};
+  if (address.sa_family == AF_INET) return {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in&>(address).sin_addr), 4};
   if (address.sa_family != AF_INET6) return {};
   const std::string bytes(reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr), 16);
   const std::string mapped = std::string(10, '\0') + "\xff\xff";
@@ -60,7 +59,8 @@ bool AddressRanges::contains(const sockaddr& address) const {
     if (range.bytes.size() != bytes.size()) continue;
     const unsigned whole = range.bits / 8, rest = range.bits % 8;
     if (bytes.compare(0, whole, range.bytes, 0, whole) != 0) continue;
-    if (rest == 0 || ((static_cast<unsigned char>(bytes[whole]) ^ static_cast<unsigned char>(range.bytes[whole])) >> (8 - rest)) == 0) return true;
+    if (rest == 0 || ((static_cast<unsigned char>(bytes[whole]) ^ static_cast<unsigned char>(range.bytes[whole])) >> (8 - rest)) == 0)
+      return true;
   }
   return false;
 }

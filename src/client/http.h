@@ -26,25 +26,25 @@ struct HttpRequest {
   std::string body;
   bool has_body = false;
   std::string user_agent;
-  std::int64_t timeout_seconds = 30;       ///< for the whole request
+  std::int64_t timeout_seconds = 30;  ///< for the whole request
   bool follow_redirects = true;
   int max_redirects = 8;
-  bool insecure = false;                   ///< accept any TLS certificate
-  std::optional<HttpProxy> proxy;          ///< else none (the caller reads the environment)
+  bool insecure = false;                       ///< accept any TLS certificate
+  std::optional<HttpProxy> proxy;              ///< else none (the caller reads the environment)
   std::size_t most_response_bytes = 1 << 20;   ///< of the body are kept, the rest is read and dropped; `truncated` says so
-  std::vector<std::string> allowed_hosts;  ///< names, or `*.example.org`; empty: all. Redirects are held to it as well
-  std::vector<std::string> denied_cidrs;   ///< addresses that are not connected to: `10.0.0.0/8`, `::1/128` (not with a proxy)
+  std::vector<std::string> allowed_hosts;      ///< names, or `*.example.org`; empty: all. Redirects are held to it as well
+  std::vector<std::string> denied_cidrs;       ///< addresses that are not connected to: `10.0.0.0/8`, `::1/128` (not with a proxy)
   const std::atomic<bool>* stopped = nullptr;  ///< becomes true where the request shall be given up
 };
 
 struct HttpResponse {
   int status = 0;
-  Headers headers;                         ///< of the last response, names in lower case
-  std::string body;                        ///< content encodings undone
+  Headers headers;   ///< of the last response, names in lower case
+  std::string body;  ///< content encodings undone
   bool truncated = false;
-  std::uint64_t body_bytes = 0;            ///< of the whole body, also where it was truncated
+  std::uint64_t body_bytes = 0;  ///< of the whole body, also where it was truncated
   std::string effective_url;
-  bool redirect_failed = false;            ///< too many redirects, or one without Location; `status` is the redirect's
+  bool redirect_failed = false;  ///< too many redirects, or one without Location; `status` is the redirect's
   std::optional<std::string> header(std::string_view lower_case_name) const;
 };
 

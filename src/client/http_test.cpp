@@ -65,6 +65,12 @@ TEST(Http, AnyMethodMayCarryABody) {
   EXPECT_EQ(server.requests().at(0).body, "b");
 }
 
+TEST(Http, PathsBeyondAsciiAreEncoded) {
+  TestServer server([](const auto&) { return ok(""); });
+  http_request({.url = server.url("/日?ä=%41")});
+  EXPECT_EQ(server.requests().at(0).target, "/%E6%97%A5?%C3%A4=%41");
+}
+
 TEST(Http, HeadHasNoBody) {
   TestServer server([](const auto&) { return "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"; });
   const HttpResponse response = http_request({.method = "HEAD", .url = server.url("/")});
@@ -87,7 +93,11 @@ TEST(Http, ARedirectedPostGoesOnAsGetUnlessTheStatusForbidsIt) {
     return status == "end" ? ok("end") : TestServer::answer(status + " Moved", {"Location: /end"}, "");
   });
   for (const char* status : {"301", "302", "303", "307", "308"}) {
-    http_request({.method = "POST", .url = server.url(std::string("/") + status), .headers = {{"Content-Type", "text/x"}}, .body = "b", .has_body = true});
+    http_request({.method = "POST",
+                  .url = server.url(std::string("/") + status),
+                  .headers = {{"Content-Type", "text/x"}},
+                  .body = "b",
+                  .has_body = true});
     const auto request = server.requests().back();
     const bool kept = std::string(status) == "307" || std::string(status) == "308";
     EXPECT_EQ(request.method, kept ? "POST" : "GET") << status;
@@ -111,7 +121,8 @@ TEST(Http, CredentialsAreNotSentToAnotherHost) {
 
 TEST(Http, TooManyRedirectsAndThoseWithoutLocationFail) {
   TestServer server([](const auto& request) {
-    return TestServer::answer("302 Found", request.target == "/loop" ? std::vector<std::string>{"Location: /loop"} : std::vector<std::string>{}, "");
+    return TestServer::answer("302 Found",
+                              request.target == "/loop" ? std::vector<std::string>{"Location: /loop"} : std::vector<std::string>{}, "");
   });
   const HttpResponse loop = http_request({.url = server.url("/loop"), .max_redirects = 3});
   EXPECT_TRUE(loop.redirect_failed);
@@ -210,7 +221,11 @@ TEST(Http, BodiesAreDecodedByTheirCharset) {
   EXPECT_EQ(decoded("text/plain", "\xc3\xa4"), "ä");
   EXPECT_EQ(decoded("text/plain; charset=ISO-8859-1", "\xe4"), "ä");
   EXPECT_EQ(decoded("text/plain; charset=\"Shift_JIS\"", "\x93\xfa\x96\x7b"), "日本");
-  EXPECT_EQ(decoded("text/plain", "a\xff" "b"), "a\xEF\xBF\xBD" "b");
+  EXPECT_EQ(decoded("text/plain",
+                    "a\xff"
+                    "b"),
+            "a\xEF\xBF\xBD"
+            "b");
   EXPECT_THROW(decoded("text/plain; charset=nonsense", "x"), Error);
 }
 

@@ -8,9 +8,9 @@ namespace digdag::client {
 struct SmtpServer {
   std::string host;
   int port = 25;
-  bool starttls = true;  ///< where the server offers it
-  bool tls = false;      ///< from the first byte
-  std::string username, password;   ///< no authentication where the name is empty
+  bool starttls = true;            ///< where the server offers it
+  bool tls = false;                ///< from the first byte
+  std::string username, password;  ///< no authentication where the name is empty
 };
 
 /// A message of one text. Addresses are `a@b` or `Name <a@b>`.

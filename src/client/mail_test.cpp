@@ -88,8 +88,12 @@ class SmtpDouble {
 
 TEST(Mail, GoesToAllRecipientsWithAuthentication) {
   SmtpDouble server;
-  send_mail({.host = "127.0.0.1", .port = server.port, .username = "u", .password = "p"},
-            {.from = "Digdag <d@x.org>", .to = {"a@x.org", "B <b@x.org>"}, .cc = {"c@x.org"}, .bcc = {"e@x.org"}, .subject = "Es schlägt fehl", .body = "hello"});
+  send_mail({.host = "127.0.0.1", .port = server.port, .username = "u", .password = "p"}, {.from = "Digdag <d@x.org>",
+                                                                                           .to = {"a@x.org", "B <b@x.org>"},
+                                                                                           .cc = {"c@x.org"},
+                                                                                           .bcc = {"e@x.org"},
+                                                                                           .subject = "Es schlägt fehl",
+                                                                                           .body = "hello"});
   const std::string said = server.said();
   EXPECT_THAT(said, HasSubstr("AUTH PLAIN"));
   EXPECT_THAT(said, HasSubstr("MAIL FROM:<d@x.org>"));
@@ -117,7 +121,8 @@ TEST(Mail, AddressesCannotSmuggleHeaders) {
 }
 
 TEST(Mail, LongTextsAreFolded) {
-  const std::string text = mail_text({.from = "d@x.org", .to = {"a@x"}, .subject = std::string(100, 'a') + "ä", .body = std::string(1000, 'x')}, "now");
+  const std::string text =
+      mail_text({.from = "d@x.org", .to = {"a@x"}, .subject = std::string(100, 'a') + "ä", .body = std::string(1000, 'x')}, "now");
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = text.find("\r\n", begin);
     ASSERT_NE(end, std::string::npos);

@@ -23,7 +23,7 @@ class TestServer {
  public:
   struct Request {
     std::string method, target;
-    std::map<std::string, std::string> headers;   ///< names in lower case; repeated ones joined by `, `
+    std::map<std::string, std::string> headers;  ///< names in lower case; repeated ones joined by `, `
     std::string body;
     /// `METHOD target`, for expectations.
     std::string line() const { return method + ' ' + target; }
@@ -120,7 +120,7 @@ class TestServer {
   int socket_;
   int port_ = 0;
   std::thread acceptor_;
-  std::vector<std::thread> connections_;   ///< touched by the acceptor until it ended
+  std::vector<std::thread> connections_;  ///< touched by the acceptor until it ended
   mutable std::mutex mutex_;
   std::vector<Request> requests_;
 };

@@ -64,8 +64,7 @@ Url parse_url(std::string_view text) {
   const Authority place = authority_of(text);
   Url url;
   url.scheme = place.begin == 0 ? "" : lower(text.substr(0, place.begin - 3));
-  if (url.scheme != "http" && url.scheme != "https")
-    throw illegal("URI must start with http:// or https://: " + without_user_info(text));
+  if (url.scheme != "http" && url.scheme != "https") throw illegal("URI must start with http:// or https://: " + without_user_info(text));
   std::string_view authority = text.substr(place.begin, place.end - place.begin);
   url.rest = text.substr(place.end);
   if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) {
@@ -76,7 +75,8 @@ Url parse_url(std::string_view text) {
   const std::size_t colon = authority.find(':', bracket == std::string_view::npos ? 0 : bracket);
   const std::string_view host = authority.substr(0, colon);
   url.host = lower(bracket == std::string_view::npos ? host : host.substr(1, bracket - 1));
-  url.port = port_of(colon == std::string_view::npos ? std::string_view() : authority.substr(colon + 1), url.scheme == "https" ? 443 : 80, text);
+  url.port =
+      port_of(colon == std::string_view::npos ? std::string_view() : authority.substr(colon + 1), url.scheme == "https" ? 443 : 80, text);
   if (url.host.empty()) throw illegal("URI has no host: " + without_user_info(text));
   return url;
 }
@@ -90,8 +90,9 @@ std::string without_user_info(std::string_view url) {
 
 std::string ascii_url(std::string_view url) {
   constexpr std::string_view digits = "0123456789ABCDEF";
-  std::string ascii;
-  for (const char c : url) {
+  const std::size_t rest = authority_of(url).end;  // a host is not encoded: it may be an international name
+  std::string ascii(url.substr(0, rest));
+  for (const char c : url.substr(rest)) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x80) {
       ascii += c;

@@ -9,9 +9,9 @@ namespace digdag::client {
 struct Url {
   std::string scheme;  ///< in lower case
   std::string user_info;
-  std::string host;    ///< in lower case, without the brackets of IPv6
-  int port = 0;        ///< that of the scheme where none is written
-  std::string rest;    ///< path, query and fragment as they are
+  std::string host;  ///< in lower case, without the brackets of IPv6
+  int port = 0;      ///< that of the scheme where none is written
+  std::string rest;  ///< path, query and fragment as they are
 };
 
 /// Error(kind "illegal argument") as java.net.URI says it: `Illegal character in path at index 3: not a uri`; also where
@@ -21,7 +21,7 @@ Url parse_url(std::string_view text);
 /// Without user and password.
 std::string without_user_info(std::string_view url);
 
-/// Bytes beyond ASCII percent-encoded.
+/// Bytes beyond ASCII percent-encoded, after the host.
 std::string ascii_url(std::string_view url);
 
 }  // namespace digdag::client

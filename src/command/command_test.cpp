@@ -313,13 +313,11 @@ TEST_F(Commands, MayLeaveADaemonBehindThatGoesOnAfterTheyEnded) {
   // The daemon holds the pipe and still writes into it when nobody listens any more.
   const auto file = directory / "pid";
   const auto begin = steady_clock::now();
-  const auto end = run(shell("(sleep 1.5; echo late; echo $$ > " + file.string() + "; exec sleep 100) & echo started"));
+  const auto end = run(shell("sh -c 'sleep 3; echo late; echo $$ > " + file.string() + "; exec sleep 100' & echo started"));
   EXPECT_EQ(end.exit_code, 0);
   EXPECT_EQ(output, "started\n");
-  EXPECT_LT(steady_clock::now() - begin, milliseconds(1450));
-  EXPECT_GT(end.millis, -1);
-  const auto daemon = pid_in(file);
-  EXPECT_NE(daemon, 0);
+  EXPECT_LT(steady_clock::now() - begin, milliseconds(2900));
+  EXPECT_TRUE(lives(pid_in(file)));
   runner.stop_all(0);
 }
 

@@ -48,7 +48,9 @@ Value describe(const TaskTree& tree, std::int32_t index) {
 }
 
 /// Whether something found by another room belongs to a file of the project that is reported; everything does without a filter.
-bool concerns(const Position& position, const Project::File* only) { return !only || position.file == 0 || file_name(position.file) == only->name; }
+bool concerns(const Position& position, const Project::File* only) {
+  return !only || position.file == 0 || file_name(position.file) == only->name;
+}
 
 }  // namespace
 
@@ -89,7 +91,8 @@ CheckReport check_report(const Project& project, const std::optional<std::string
     if (!workflow || (only && concerns(warning.position, only))) warnings.push_back(describe(warning, only ? only->name : ""));
   }
   CheckReport report{.has_errors = !errors.empty(), .has_warnings = !warnings.empty()};
-  report.json = Value::object({{"workflows", Value(std::move(workflows))}, {"errors", Value(std::move(errors))}, {"warnings", Value(std::move(warnings))}});
+  report.json = Value::object(
+      {{"workflows", Value(std::move(workflows))}, {"errors", Value(std::move(errors))}, {"warnings", Value(std::move(warnings))}});
   return report;
 }
 

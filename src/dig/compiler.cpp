@@ -19,7 +19,7 @@ namespace {
 bool is_child_key(std::string_view key) { return key.starts_with('+'); }
 bool is_operator_key(std::string_view key) { return key.ends_with('>') && !is_child_key(key); }
 
-unsigned caret_of(const Object::Member& member) { return static_cast<unsigned>(std::max<std::size_t>(member.key.size(), 1)); }
+unsigned caret_of(const Object::Member& member) { return static_cast<unsigned>(std::max<std::size_t>(utf16_length(member.key), 1)); }
 
 /// How the children of a group depend on each other.
 struct ParallelControl {
@@ -59,7 +59,8 @@ class Compiler {
     }
   }
 
-  std::int32_t add_task(std::int32_t parent, std::string_view parent_full_name, std::string_view name, const Value& config, Position position);
+  std::int32_t add_task(std::int32_t parent, std::string_view parent_full_name, std::string_view name, const Value& config,
+                        Position position);
   // Kept out of add_task, which calls itself: the stack of an operator's thread is small.
   [[gnu::noinline]] bool is_disabled(const Value& config, Position position);
   [[gnu::noinline]] std::vector<Child> take_children(const Value& config, Value& rest, Position position);
@@ -90,7 +91,8 @@ void Compiler::report(Error error, Position otherwise) {
   errors_.push_back(error.position().known() ? std::move(error) : std::move(error).at(otherwise));
 }
 
-std::int32_t Compiler::add_task(std::int32_t parent, std::string_view parent_full_name, std::string_view name, const Value& config, Position position) {
+std::int32_t Compiler::add_task(std::int32_t parent, std::string_view parent_full_name, std::string_view name, const Value& config,
+                                Position position) {
   const auto index = static_cast<std::int32_t>(tree_.tasks.size());
   TaskDefinition& made = tree_.tasks.emplace_back();
   made.name = name;
@@ -148,7 +150,9 @@ std::vector<Compiler::Child> Compiler::take_children(const Value& config, Value&
     const std::vector<std::string> faults = faults_of_task_name(member.key);
     for (const std::string& fault : faults) report(config_error(fault).at(at).source({}, caret_of(member)).hint(allowed_task_name), at);
     if (!faults.empty()) continue;
-    checked(at, [&] { children.push_back({member.key, member.value.is_object() ? member.value : getter.nested_ordered_or_empty(member.key), at}); });
+    checked(at, [&] {
+      children.push_back({member.key, member.value.is_object() ? member.value : getter.nested_ordered_or_empty(member.key), at});
+    });
   }
   rest = Value(std::move(others));
   return children;
@@ -173,7 +177,7 @@ void Compiler::check_operator(const std::vector<Child>& children, const Value& c
   if (!children.empty()) {
     report(config_error("A task can't have subtasks: " + shortened(config))
                .at(children.front().position)
-               .source({}, static_cast<unsigned>(children.front().name.size()))
+               .source({}, static_cast<unsigned>(utf16_length(children.front().name)))
                .hint("a task has either an operator (`xxx>`) or tasks below it"),
            position);
   }
@@ -316,14 +320,16 @@ void Compiler::wire_sequence(const std::vector<std::int32_t>& children) {
 }
 
 void Compiler::wire_parallel(std::int32_t group, const std::vector<std::int32_t>& children, const ParallelControl& control) {
-  const bool any_after = std::any_of(children.begin(), children.end(), [&](std::int32_t child) { return task(child).local.as_object().has("_after"); });
+  const bool any_after =
+      std::any_of(children.begin(), children.end(), [&](std::int32_t child) { return task(child).local.as_object().has("_after"); });
   std::unordered_map<std::string, std::int32_t> earlier;
   for (const std::int32_t child : children) {
     TaskDefinition& made = task(child);
     checked(made.position, [&] {
       const Object::Member* background = made.local.as_object().find_member("_background");
       if (background && Config(made.local).boolean_or("_background", false)) {
-        throw config_error("Setting \"_background: true\" option is invalid (unnecessary) if its parent task has \"_parallel: true\" option")
+        throw config_error(
+            "Setting \"_background: true\" option is invalid (unnecessary) if its parent task has \"_parallel: true\" option")
             .at(background->position)
             .source({}, caret_of(*background));
       }
@@ -397,7 +403,8 @@ TaskTree compile(std::string_view parent_full_name, std::string_view name, const
 bool is_operator(const Value& config) {
   if (!config.is_object()) return false;
   const Object& members = config.as_object();
-  return std::any_of(members.begin(), members.end(), [](const Object::Member& member) { return member.key == "_type" || is_operator_key(member.key); });
+  return std::any_of(members.begin(), members.end(),
+                     [](const Object::Member& member) { return member.key == "_type" || is_operator_key(member.key); });
 }
 
 std::string operator_of(const Value& local) {

@@ -100,10 +100,13 @@ class FileBuilder {
     if (loading_.result.errors.size() >= most_errors) throw GiveUp();
   }
   void report(const YamlNode& node, std::string message) {
-    report(config_error(std::move(message)).at(node.position).source({}, static_cast<unsigned>(std::max<std::size_t>(node.text.size(), 1))));
+    report(config_error(std::move(message))
+               .at(node.position)
+               .source({}, static_cast<unsigned>(std::max<std::size_t>(utf16_length(node.text), 1))));
   }
   void warn(const YamlNode& node, std::string_view id, std::string message) {
-    if (loading_.result.warnings.size() < most_warnings) loading_.result.warnings.push_back({node.position, std::string(id), std::move(message)});
+    if (loading_.result.warnings.size() < most_warnings)
+      loading_.result.warnings.push_back({node.position, std::string(id), std::move(message)});
   }
 
   Built node(const YamlNode& node);
@@ -136,8 +139,8 @@ class FileBuilder {
   std::string_view text_;
   fs::path directory_;
   std::string display_name_;
-  std::unordered_map<std::uint32_t, Built> anchored_;   ///< values of nodes that aliases may name, by id
-  std::unordered_set<std::uint32_t> open_;              ///< the anchored nodes around the one being built
+  std::unordered_map<std::uint32_t, Built> anchored_;             ///< values of nodes that aliases may name, by id
+  std::unordered_set<std::uint32_t> open_;                        ///< the anchored nodes around the one being built
   std::unordered_map<std::uint32_t, std::vector<Entry>> merged_;  ///< of anchored maps
   std::uint64_t merge_steps_ = 0;
 };
@@ -172,7 +175,9 @@ Built FileBuilder::build() {
     const YamlNode& root = document.root ? *document.root : nothing;
     Built built = node(root);
     if (!built.value.is_object()) {
-      report(config_error("Expected object to load Config but got " + shown(to_json(built.value))).at(root.position).hint("a file consists of `key: value` lines"));
+      report(config_error("Expected object to load Config but got " + shown(to_json(built.value)))
+                 .at(root.position)
+                 .hint("a file consists of `key: value` lines"));
       built.value = Value::object();
     }
     return built;
@@ -223,8 +228,8 @@ Built FileBuilder::collection(const YamlNode& node) {
 }
 
 void FileBuilder::refuse_tag(const YamlNode& node) {
-  static const std::set<std::string_view> known{"str",    "null", "bool", "int",  "float", "binary", "timestamp",
-                                                "merge",  "map",  "seq",  "set",  "omap",  "pairs"};
+  static const std::set<std::string_view> known{"str",   "null", "bool", "int", "float", "binary", "timestamp",
+                                                "merge", "map",  "seq",  "set", "omap",  "pairs"};
   if (is_include(node)) {
     report(config_error("!include needs a file name").at(node.position).hint("write it as text: `!include : config/mysql.yml`"));
   } else if (node.tag.starts_with(yaml_tags) && known.contains(std::string_view(node.tag).substr(yaml_tags.size()))) {
@@ -247,7 +252,9 @@ void FileBuilder::check_extent(const YamlNode& node, const Extent& extent) {
 }
 
 void FileBuilder::refuse_depth(const YamlNode& node) {
-  report(config_error(fmt::format("YAML document too deep after expansion of aliases and includes: more than {} levels", loading_.limits.depth)).at(node.position));
+  report(config_error(
+             fmt::format("YAML document too deep after expansion of aliases and includes: more than {} levels", loading_.limits.depth))
+             .at(node.position));
   throw GiveUp();
 }
 
@@ -297,7 +304,8 @@ Built FileBuilder::mapping(const YamlNode& node) {
   Object object;
   bool included = false;
   for (const auto& [key_node, value_node] : entries_of(node)) {
-    if (is_include(*key_node) || (key_node->kind == YamlNode::Kind::scalar && !key_node->plain && key_node->text.starts_with(include_prefix))) {
+    if (is_include(*key_node) ||
+        (key_node->kind == YamlNode::Kind::scalar && !key_node->plain && key_node->text.starts_with(include_prefix))) {
       include_into(object, extent, *value_node);
       included = true;
       continue;
@@ -305,7 +313,8 @@ Built FileBuilder::mapping(const YamlNode& node) {
     const std::optional<Key> key = key_of(*key_node);
     if (!key) continue;
     if (unique && !included && object.has(key->text)) {
-      warn(*key_node, "W-duplicate-key", fmt::format("`{}` is the same key as an earlier one, `{}`; the last one counts", key_node->text, key->text));
+      warn(*key_node, "W-duplicate-key",
+           fmt::format("`{}` is the same key as an earlier one, `{}`; the last one counts", key_node->text, key->text));
     }
     Built value = this->node(*value_node);
     extent.contain(value.extent);
@@ -340,7 +349,8 @@ Built FileBuilder::pairs(const YamlNode& node, bool as_object) {
     Built value = this->node(*child->children[1]);
     extent.contain(value.extent);
     if (as_object) {
-      if (const std::optional<Key> key = key_of(*child->children[0])) object.set(key->text, std::move(value.value), child->children[0]->position);
+      if (const std::optional<Key> key = key_of(*child->children[0]))
+        object.set(key->text, std::move(value.value), child->children[0]->position);
       continue;
     }
     Built key = this->node(*child->children[0]);
@@ -473,7 +483,8 @@ void FileBuilder::include_into(Object& object, Extent& extent, const YamlNode& n
 /// The content of another file; nothing (and an error) where it cannot be had.
 std::optional<Built> FileBuilder::include(const YamlNode& at, const std::string& name) {
   const auto refuse = [&](std::string message, std::string hint = {}) {
-    Error error = config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(at.text.size(), 1)));
+    Error error =
+        config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(utf16_length(at.text), 1)));
     loading_.result.complete = false;
     report(hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint)));
     return std::nullopt;
@@ -509,7 +520,8 @@ std::optional<Built> FileBuilder::include(const YamlNode& at, const std::string&
 }
 
 Built FileBuilder::load_included(const std::string& name, const fs::path& path, const std::string& display_name) {
-  if (std::error_code failure; fs::exists(path, failure) && !fs::is_regular_file(path, failure)) throw config_error(name + " is no regular file");
+  if (std::error_code failure; fs::exists(path, failure) && !fs::is_regular_file(path, failure))
+    throw config_error(name + " is no regular file");
   const std::string text = read_file(path, loading_.limits.bytes);
   loading_.chain.emplace_back(path.string(), display_name);
   Built built = FileBuilder(loading_, text, path.parent_path(), display_name.empty() ? name : display_name).build();
@@ -524,7 +536,8 @@ Document load_document(std::string_view text, const Source& source, const LoadLi
   const fs::path path = (source.directory / fs::path(source.display_name).filename()).lexically_normal();
   loading.chain.emplace_back(path.string(), source.display_name);
   if (text.size() > limits.bytes) {
-    loading.result.errors.push_back(config_error(fmt::format("{} is too large: {} bytes, at most {}", source.display_name, text.size(), limits.bytes)));
+    loading.result.errors.push_back(
+        config_error(fmt::format("{} is too large: {} bytes, at most {}", source.display_name, text.size(), limits.bytes)));
     loading.result.value = Value::object();
     loading.result.complete = false;
     return std::move(loading.result);

@@ -29,7 +29,8 @@ TEST(Include, MergesTheFileIntoTheMap) {
 }
 
 TEST(Include, KeysBeforeAreMergedDeeplyKeysBehindReplace) {
-  EXPECT_EQ(loaded({{"wf.dig", "b: {p: 1, z: {q: 1}}\n!include : i\n"}, {"i", "b: {z: {w: 2}, n: 1}\n"}}), R"({"b":{"p":1,"z":{"q":1,"w":2},"n":1}})");
+  EXPECT_EQ(loaded({{"wf.dig", "b: {p: 1, z: {q: 1}}\n!include : i\n"}, {"i", "b: {z: {w: 2}, n: 1}\n"}}),
+            R"({"b":{"p":1,"z":{"q":1,"w":2},"n":1}})");
   EXPECT_EQ(loaded({{"wf.dig", "!include : i\nb: {p: 1}\n"}, {"i", "b: {z: {w: 2}, n: 1}\n"}}), R"({"b":{"p":1}})");
   EXPECT_EQ(loaded({{"wf.dig", "a: 0\n!include : i\nb: 3\n"}, {"i", "x: 1\nb: {z: 2}\na: 9\n"}}), R"({"a":9,"x":1,"b":3})");
   EXPECT_EQ(loaded({{"wf.dig", "l: [1, 2]\n!include : i\n"}, {"i", "l: [3]\n"}}), R"({"l":[3]})");
@@ -67,7 +68,8 @@ TEST(Include, TheNameIsTheTextOfTheValue) {
 }
 
 TEST(Include, AMergedMapBringsItsIncludes) {
-  EXPECT_EQ(loaded({{"wf.dig", "a: &a {!include : i.yml}\nb: {c: 1, <<: *a}\n"}, {"i.yml", "k: 1\n"}}), R"({"a":{"k":1},"b":{"c":1,"k":1}})");
+  EXPECT_EQ(loaded({{"wf.dig", "a: &a {!include : i.yml}\nb: {c: 1, <<: *a}\n"}, {"i.yml", "k: 1\n"}}),
+            R"({"a":{"k":1},"b":{"c":1,"k":1}})");
 }
 
 TEST(Include, ATemplateInTheNameIsNotEvaluated) { EXPECT_THAT(loaded({{"wf.dig", "!include : ${env}.yml\n"}}), HasSubstr("/${env}.yml")); }

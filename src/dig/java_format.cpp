@@ -82,7 +82,7 @@ std::string pad(std::string text, const Specifier& spec) {
 }
 
 std::string grouped(const std::string& digits) {
-  const std::size_t point = std::min(digits.find('.'), digits.size());
+  const std::size_t point = std::min(digits.find_first_not_of("0123456789"), digits.size());
   std::string out = digits;
   for (std::size_t i = point; i > 3; i -= 3) out.insert(i - 3, 1, ',');
   return out;
@@ -179,6 +179,7 @@ std::string scientific(Decimal decimal, int precision, bool zero) {
 
 std::string floating(const Specifier& spec, const Value& value) {
   if (!value.is_numeric()) fail(bad_conversion(spec, value));
+  if (spec.alternate) fail("the flag # is not supported in " + spec.text);
   const double d = value.as_number();
   if (!std::isfinite(d)) {
     Specifier plain = spec;

@@ -1,5 +1,7 @@
 #include "dig/java_regex.h"
 
+#include <algorithm>
+
 #include "dig/java_regex_program.h"
 
 namespace digdag::dig {
@@ -30,10 +32,10 @@ class Matcher {
     stack_base_ = reinterpret_cast<const char*>(__builtin_frame_address(0));
   }
 
-  /// `whole`: the match must end where the text ends.
+  /// `whole`: the match must end where the text ends. As in Java, what possessive loops and negative looks have put into groups
+  /// stays there when the next place is tried.
   bool match_at(const RegexNode* start, std::size_t at, bool whole) {
     whole_ = whole;
-    std::fill(groups_.begin(), groups_.end(), std::pair{JavaRegex::npos, JavaRegex::npos});
     if (!run(start, at)) return false;
     groups_[0] = {at, end_};
     return true;
@@ -247,6 +249,9 @@ class Matcher {
   }
 
   bool look_behind(const RegexNode& node, std::size_t i) {
+    if (std::any_of(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(i), [](char16_t c) { return c >= 0xd800 && c < 0xe000; })) {
+      throw Error("pattern syntax", "look-behind on a text with characters beyond U+FFFF is not supported in regular expressions");
+    }
     for (std::size_t length = node.least; length <= node.most && length <= i; ++length) {
       if (inner(node, i - length, i)) return true;
     }
@@ -324,7 +329,7 @@ bool JavaRegex::matches(std::u16string_view text) const { return Matcher(*progra
 std::optional<JavaRegex::Match> JavaRegex::find(std::u16string_view text, std::size_t from, std::size_t last) const {
   Matcher matcher(*program_, text, last);
   for (std::size_t at = from; at <= text.size(); ++at) {
-    const bool inside_pair = at > 0 && at < text.size() && is_low_surrogate(text[at]) && is_high_surrogate(text[at - 1]);
+    const bool inside_pair = program_->beyond_bmp && at > from && at < text.size() && is_low_surrogate(text[at]) && is_high_surrogate(text[at - 1]);
     if (!inside_pair && matcher.match_at(program_->start, at, false)) return Match{std::move(matcher.groups())};
   }
   return std::nullopt;

@@ -106,8 +106,9 @@ struct Piece {
 
 /// How many units a piece can take.
 struct Width {
-  std::size_t least = 0, most = 0;
+  std::size_t least = 0, most = 0;   ///< `most` without what has no bound
   bool bounded = true;
+  int endless_loops = 0;   ///< of single characters; more than one where it is unknown
 };
 
 class Parser {
@@ -217,6 +218,7 @@ class Parser {
     RegexNode* const node = make(Kind::point);
     const bool wide = !set.both(CodePoints{{0x10000, 0x10ffff}}).empty();
     node->set = std::move(set);
+    program_.beyond_bmp = program_.beyond_bmp || wide;
     return {one(node), {1, wide ? std::size_t{2} : std::size_t{1}, true}, true};
   }
   Parsed literal(char32_t c) {
@@ -232,7 +234,7 @@ class Parser {
     return {one(node), {}, false};
   }
 
-  static Width plus(Width a, Width b) { return {a.least + b.least, a.most + b.most, a.bounded && b.bounded}; }
+  static Width plus(Width a, Width b) { return {a.least + b.least, a.most + b.most, a.bounded && b.bounded, a.endless_loops + b.endless_loops}; }
 
   // ---- grammar ----
 
@@ -255,7 +257,7 @@ class Parser {
     while (accept('|')) {
       const Parsed other = sequence();
       alternative(other.piece);
-      width = {std::min(width.least, other.width.least), std::max(width.most, other.width.most), width.bounded && other.width.bounded};
+      width = {std::min(width.least, other.width.least), std::max(width.most, other.width.most), width.bounded && other.width.bounded, 2};
     }
     --depth_;
     return {{branch, join}, width, false};
@@ -316,6 +318,7 @@ class Parser {
     width.bounded = atom.width.bounded && (most < unlimited || atom.width.most == 0);
     width.most = width.bounded && atom.width.most > 0 ? atom.width.most * most : 0;
     if (width.most > unlimited) width.bounded = false;
+    width.endless_loops = width.bounded ? 0 : atom.single && atom.width.most == 1 ? 1 : 2;
     if (!atom.piece.first) return {{}, {}, false};
     if (atom.single) {
       RegexNode* const node = atom.piece.first;
@@ -331,6 +334,10 @@ class Parser {
       node->least = least;
       node->most = most;
       return {one(node), width, false};
+    }
+    // What groups hold after such rounds depends on how Java happens to have compiled the loop.
+    if (most > 1 && atom.width.least == 0 && (mode == Mode::lazy || (atom.width.bounded && atom.width.most == 0))) {
+      unsupported("a loop of what may be empty");
     }
     RegexNode* const loop = make(Kind::loop);
     RegexNode* const start = make(Kind::loop_start);
@@ -369,7 +376,10 @@ class Parser {
       case '*':
       case '+':
       case '?': fail(std::string("Dangling meta character '") + static_cast<char>(c) + "'");
-      case '{': fail("Illegal repetition");
+      case '{':
+        // A count without anything before it counts nothing.
+        if (at_ + 1 < text_.size() && is_digit(text_[at_ + 1])) return Parsed{};
+        fail("Illegal repetition");
       default: ++at_; return literal(c);
     }
   }
@@ -433,12 +443,15 @@ class Parser {
 
   Parsed look(Kind kind, bool negative) {
     const Parsed inner = enclosed(flags_);
-    if (kind == Kind::look_behind && !inner.width.bounded) fail("Look-behind group does not have an obvious maximum length");
+    // Java takes one endless loop of single characters, and nothing beside it.
+    if (kind == Kind::look_behind && !inner.width.bounded && (inner.width.endless_loops != 1 || inner.width.most > 0)) {
+      fail("Look-behind group does not have an obvious maximum length");
+    }
     RegexNode* const node = make(kind);
     node->inner = close(inner.piece);
     node->negative = negative;
     node->least = inner.width.least;
-    node->most = inner.width.most;
+    node->most = inner.width.bounded ? inner.width.most : JavaRegex::npos;
     return {one(node), {}, false};
   }
 
@@ -503,7 +516,7 @@ class Parser {
     RegexNode* const node = make(Kind::back_reference);
     node->group = group;
     node->ignore_case = flags_.ignore_case;
-    return {one(node), {0, 0, false}, false};
+    return {one(node), {0, 0, false, 2}, false};
   }
 
   Parsed named_reference() {
@@ -637,6 +650,7 @@ class Parser {
     CodePoints result = class_operand(false);
     while (!sees(']')) {
       at_ += 2;   // &&
+      if (sees('&') || sees(']')) unsupported("&& without an operand");
       const CodePoints right = class_operand(true);
       if (more() && !sees(']') && !sees_text(U"&&")) fail("Unclosed character class");
       result = result.both(right);

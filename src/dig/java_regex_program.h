@@ -83,6 +83,7 @@ struct JavaRegex::Program {
   RegexNode* start = nullptr;
   std::size_t groups = 1;   ///< with group 0
   std::size_t locals = 0;
+  bool beyond_bmp = false;   ///< a set of it has characters beyond U+FFFF: then no match begins inside of a surrogate pair
   std::map<std::u16string, std::size_t, std::less<>> names;
 };
 

@@ -16,14 +16,15 @@ bool contains(const std::vector<std::string>& keys, std::string_view key) { retu
 }  // namespace
 
 const std::vector<std::string>& file_keys() {
-  static const std::vector<std::string> keys{"schedule",    "sla",     "_error",  "_check", "_retry", "_parallel", "_timeout", "_kill_grace", "_error_on_cancel",
-                                             "_concurrency", "_params", "trigger"};
+  static const std::vector<std::string> keys{"schedule", "sla",         "_error",           "_check",       "_retry",  "_parallel",
+                                             "_timeout", "_kill_grace", "_error_on_cancel", "_concurrency", "_params", "trigger"};
   return keys;
 }
 
 const std::vector<std::string>& group_keys() {
-  static const std::vector<std::string> keys{"timezone", "schedule", "sla",      "_parallel", "_background", "_after",      "_error",
-                                             "_check",   "_retry",   "_export", "_secrets",  "_timeout",    "_kill_grace", "_error_on_cancel"};
+  static const std::vector<std::string> keys{"timezone", "schedule", "sla",         "_parallel",       "_background",
+                                             "_after",   "_error",   "_check",      "_retry",          "_export",
+                                             "_secrets", "_timeout", "_kill_grace", "_error_on_cancel"};
   return keys;
 }
 

@@ -64,7 +64,8 @@ Value load_yaml_file(const fs::path& file, const fs::path& root, std::string dis
   return load_yaml(text, {.directory = file.parent_path(), .root = root, .display_name = std::move(display_name)}, limits);
 }
 
-Project::File load_project_file(const fs::path& directory, const std::string& name, std::vector<Warning>& warnings, const LoadLimits& limits) {
+Project::File load_project_file(const fs::path& directory, const std::string& name, std::vector<Warning>& warnings,
+                                const LoadLimits& limits) {
   Project::File file{.name = name};
   const Position start{1, 1, file_id(name)};
   SourceLines lines(directory);
@@ -90,7 +91,8 @@ Project::File load_project_file(const fs::path& directory, const std::string& na
 
 Project load_project(const fs::path& directory, const LoadLimits& limits) {
   Project project{.directory = directory};
-  for (const std::string& name : workflow_files_of(directory)) project.files.push_back(load_project_file(directory, name, project.warnings, limits));
+  for (const std::string& name : workflow_files_of(directory))
+    project.files.push_back(load_project_file(directory, name, project.warnings, limits));
   for (Project::File& file : project.files) {
     if (!file.tasks || !file.errors.empty()) continue;
     std::vector<Warning> found = find_missing_targets(project, *file.tasks);

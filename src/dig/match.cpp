@@ -8,7 +8,8 @@ namespace {
 
 /// A character that does not begin a new part of a pattern.
 bool continues_part(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::string_view("_-=[]{}%&@,.").find(c) != std::string_view::npos;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         std::string_view("_-=[]{}%&@,.").find(c) != std::string_view::npos;
 }
 
 /// Cuts a pattern before each sign: `a+b` are the parts `a` and `+b`.
@@ -40,7 +41,8 @@ std::size_t match_task(std::string_view pattern, const std::vector<std::string>&
   if (matches.size() == 1) return matches.front();
   std::vector<std::string> candidates;
   for (const std::size_t i : matches) candidates.push_back(full_names[i]);
-  throw Error("multiple task match", fmt::format("Task pattern '{}' is ambiguous. Matching candidates are [{}]", pattern, join(candidates, ", ")));
+  throw Error("multiple task match",
+              fmt::format("Task pattern '{}' is ambiguous. Matching candidates are [{}]", pattern, join(candidates, ", ")));
 }
 
 TaskTree extract_subtree(const TaskTree& tree, std::size_t task) {
@@ -53,6 +55,7 @@ TaskTree extract_subtree(const TaskTree& tree, std::size_t task) {
     TaskDefinition& copy = subtree.tasks.emplace_back(tree.tasks[i]);
     if (i == task) {
       copy.parent = 0;
+      copy.name = copy.full_name.substr(tree.tasks.front().full_name.size());  // parent's and own name make the full name
       copy.upstreams.clear();
       copy.barrier = {};
       continue;

@@ -14,7 +14,8 @@ constexpr std::size_t longest_name = 255;
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 bool is_task_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || std::string_view("_-=[]{}%&@`,.^").find(c) != std::string_view::npos;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) ||
+         std::string_view("_-=[]{}%&@`,.^").find(c) != std::string_view::npos;
 }
 
 std::size_t length_of_character(std::string_view text, std::size_t at) {
@@ -35,7 +36,9 @@ std::optional<std::string> raw_fault(std::string_view name) {
   return std::nullopt;
 }
 
-std::string fault(std::string_view field, std::string_view message, std::string_view name) { return fmt::format("{} {}: \"{}\"", field, message, name); }
+std::string fault(std::string_view field, std::string_view message, std::string_view name) {
+  return fmt::format("{} {}: \"{}\"", field, message, name);
+}
 
 }  // namespace
 

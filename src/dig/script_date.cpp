@@ -269,7 +269,7 @@ double local_to_utc(double local_millis, const TimeZone& zone) {
 
 std::string zone_text(double utc_millis, const TimeZone& zone) {
   const std::string& id = zone.id();
-  // The abbreviations of a region stand in the time zone database, which only libc reads; the worker sets TZ for it.
+  // The abbreviations of a region stand in the time zone database, which libc reads (ScriptEngine::use_zone).
   if (id.find('/') == std::string::npos) return id;
   const auto seconds = static_cast<std::time_t>(std::floor(utc_millis / 1000));
   std::tm local{};

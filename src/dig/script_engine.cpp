@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "base/error.h"
 #include "dig/script_state.h"
@@ -199,8 +200,15 @@ ScriptEngine::ScriptEngine() : state_(std::make_unique<State>()) {
 
 ScriptEngine::~ScriptEngine() { duk_destroy_heap(state_->js); }
 
-ScriptEngine::Result ScriptEngine::evaluate(const std::vector<std::string>& expressions, const Value& scope, const TimeZone& zone,
-                                            const Limits& limits) {
+void ScriptEngine::use_zone(const TimeZone& zone) {
+  if (zone == state_->zone) return;
+  state_->zone = zone;
+  (void)zone.offset_at(Instant{0});
+  setenv("TZ", (":" + zone.id()).c_str(), 1);
+  tzset();
+}
+
+ScriptEngine::Result ScriptEngine::evaluate(const std::vector<std::string>& expressions, const Value& scope, const Limits& limits) {
   Result result;
   for (const std::string& expression : expressions) {
     // The engine takes some newer syntax; what it takes today must not become what workflows rely on.
@@ -210,7 +218,6 @@ ScriptEngine::Result ScriptEngine::evaluate(const std::vector<std::string>& expr
     }
   }
   State& state = *state_;
-  state.zone = zone;
   state.pure = true;
   state.random = limits.random_seed;
   state.out_of_memory = false;

@@ -35,8 +35,12 @@ class ScriptEngine {
     bool pure = true;                  ///< neither the clock nor chance was asked: the same again gives the same
   };
 
+  /// The local time zone from now on, UTC at first. Reads time zone files, so it comes before a sandbox; sets TZ for the
+  /// abbreviations of libc.
+  void use_zone(const TimeZone& zone);
+
   /// Evaluates the expressions of one text, in order, with `scope` (an object) as their variables.
-  Result evaluate(const std::vector<std::string>& expressions, const Value& scope, const TimeZone& zone, const Limits& limits);
+  Result evaluate(const std::vector<std::string>& expressions, const Value& scope, const Limits& limits);
 
   /// The names that stand in the global object.
   std::vector<std::string> global_names();

@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <new>
 #include <string>
 
@@ -47,7 +46,6 @@ constexpr std::int64_t spare_bytes = 32 << 20;
 struct Job {
   std::vector<std::string> code;
   Value scope;
-  TimeZone zone;
   std::int64_t memory_bytes;
   std::int64_t timeout_millis;
 };
@@ -66,7 +64,7 @@ std::string memory_error(std::int64_t bytes) { return "evaluation needs more tha
     std::_Exit(1);
   }
   try {
-    const ScriptEngine::Result result = engine.evaluate(job.code, job.scope, job.zone, {job.memory_bytes, seed});
+    const ScriptEngine::Result result = engine.evaluate(job.code, job.scope, {job.memory_bytes, seed});
     Value answer = Value::object();
     if (result.out_of_memory) {
       answer.mutable_object().set("error", memory_error(job.memory_bytes));
@@ -112,7 +110,8 @@ Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const
   }
   close(ends[1]);
   std::string text;
-  const FrameEnd end = read_frame(ends[0], text, deadline, connection);
+  // What a hostile expression answers cannot fill our memory; escapes make texts longer than they were there.
+  const FrameEnd end = read_frame(ends[0], text, deadline, connection, static_cast<std::size_t>(job.memory_bytes) * 6 + 4096);
   close(ends[0]);
   // It has said all that it has to say, or never will.
   int status = 0;
@@ -169,15 +168,6 @@ std::string assemble(const Value& text, const Value& result) {
   return out;
 }
 
-/// libc's zone is only asked for abbreviations; the times are those of `TimeZone`.
-void set_zone(const std::string& id) {
-  static std::string current;
-  if (current == id) return;
-  current = id;
-  setenv("TZ", (":" + id).c_str(), 1);
-  tzset();
-}
-
 /// `outer` with the variables of `scope` over it.
 Value widened(const Value& outer, const Value& scope) {
   Value all = scope;
@@ -190,8 +180,8 @@ Value widened(const Value& outer, const Value& scope) {
 Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& request) {
   const auto zone = TimeZone::of(member(request, "zone").as_string());
   if (!zone) throw Error("runtime", "unknown time zone");
-  set_zone(zone->id());
-  Job job{{}, {}, *zone, member(request, "memory_bytes").as_integer(), member(request, "timeout_millis").as_integer()};
+  engine.use_zone(*zone);
+  Job job{{}, {}, member(request, "memory_bytes").as_integer(), member(request, "timeout_millis").as_integer()};
   const auto deadline = Clock::now() + std::chrono::milliseconds(job.timeout_millis);
   Array results;
   std::vector<std::string> evaluated;

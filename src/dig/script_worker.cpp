@@ -135,19 +135,22 @@ Value ScriptWorker::request(const Value& message, const Limits& limits) {
   request.mutable_object().set("timeout_millis", limits.timeout_millis);
   request.mutable_object().set("memory_bytes", limits.memory_bytes);
   const std::string text = to_json(request);
-  std::string answer;
-  auto process = impl_->take();
-  FrameEnd end = process->ask(text, answer, limits.timeout_millis);
-  if (end == FrameEnd::complete) {
-    impl_->give_back(std::move(process));
-    Value reply = parse_json(answer);
-    if (const Value* const failed = reply.find("failed")) throw Error("config", "evaluation failed: " + failed->as_string());
-    return reply;
+  std::string answer, why;
+  // A worker that was killed while it was idle is no fault of this request: it is asked of another one, once.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    auto process = impl_->take();
+    const FrameEnd end = process->ask(text, answer, limits.timeout_millis);
+    if (end == FrameEnd::complete) {
+      impl_->give_back(std::move(process));
+      Value reply = parse_json(answer);
+      if (const Value* const failed = reply.find("failed")) throw Error("config", "evaluation failed: " + failed->as_string());
+      return reply;
+    }
+    why = end == FrameEnd::closed ? process->why_gone() : "";
+    process.reset();
+    impl_->drop();
+    if (end == FrameEnd::timeout) throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
   }
-  const std::string why = end == FrameEnd::closed ? process->why_gone() : "";
-  process.reset();
-  impl_->drop();
-  if (end == FrameEnd::timeout) throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
   throw Error("config", why.empty() ? "the JavaScript worker ended" : "evaluation died" + why);
 }
 

@@ -23,7 +23,8 @@ bool has_template(std::string_view text) { return text.find("${") != std::string
 bool looks_like_a_task(const Value& value) {
   if (!value.is_object()) return false;
   const Object& members = value.as_object();
-  return std::any_of(members.begin(), members.end(), [](const Object::Member& member) { return member.key.ends_with('>') || member.key.starts_with('+'); });
+  return std::any_of(members.begin(), members.end(),
+                     [](const Object::Member& member) { return member.key.ends_with('>') || member.key.starts_with('+'); });
 }
 
 /// Operators whose own errors are not retried (E-03).
@@ -60,7 +61,9 @@ class Doubts {
   }
 
  private:
-  void warn(Position position, std::string_view id, std::string message) { warnings_.push_back({position, std::string(id), std::move(message)}); }
+  void warn(Position position, std::string_view id, std::string message) {
+    warnings_.push_back({position, std::string(id), std::move(message)});
+  }
 
   void look_at_disabled(const std::string& full_name, const Object::Member& task) {
     TaskTree tree;
@@ -106,7 +109,8 @@ class Doubts {
     } else if (member.key == "_do" || member.key == "_else_do") {
       look_at_subtasks(task, "^sub", member, at);
     } else if (!member.key.starts_with('_') && !member.key.ends_with('>') && looks_like_a_task(member.value)) {
-      warn(at, "W-nested-task", fmt::format("{} is an option of {} and never runs: did you mean +{}, beside it?", member.key, task.full_name, member.key));
+      warn(at, "W-nested-task",
+           fmt::format("{} is an option of {} and never runs: did you mean +{}, beside it?", member.key, task.full_name, member.key));
     }
   }
 
@@ -130,13 +134,15 @@ class Doubts {
     if (!sla.find("time") && !sla.find("duration")) warn(at, "W-subtasks", "sla needs time or duration");
     Object tasks;
     for (const Object::Member& member : sla.as_object()) {
-      if (member.key != "time" && member.key != "duration" && member.key != "fail" && member.key != "alert") tasks.set(member.key, member.value, member.position);
+      if (member.key != "time" && member.key != "duration" && member.key != "fail" && member.key != "alert")
+        tasks.set(member.key, member.value, member.position);
     }
     compile_subtasks(task.full_name, "^sla", Value(std::move(tasks)), "sla", at);
   }
 
   void look_at_retry(const TaskDefinition& task, const Value& retry, Position at) {
-    if (const std::optional<std::string> fault = fault_of_retry(retry)) return warn(at, "W-retry", fmt::format("_retry of {}: {}", task.full_name, *fault));
+    if (const std::optional<std::string> fault = fault_of_retry(retry))
+      return warn(at, "W-retry", fmt::format("_retry of {}: {}", task.full_name, *fault));
     const std::string type = task.group ? std::string() : type_of(task);
     if (never_retries(type)) warn(at, "W-retry", fmt::format("_retry has no effect on {}>", type));
   }
@@ -173,8 +179,8 @@ class Doubts {
     }
     if (const Value* causes = retry.find("on")) {
       const bool fine = causes->is_array() && std::all_of(causes->as_array().begin(), causes->as_array().end(), [](const Value& cause) {
-        return cause.is_string() && (cause.as_string() == "timeout" || cause.as_string() == "failure");
-      });
+                          return cause.is_string() && (cause.as_string() == "timeout" || cause.as_string() == "failure");
+                        });
       if (!fine) return "on must be a list of timeout and failure";
     }
     return std::nullopt;
@@ -218,7 +224,8 @@ std::vector<Warning> find_missing_targets(const Project& project, const TaskTree
     if (const auto name = literal_target(task, "call"); name && !is_exported(tasks, task, "_workdir")) {
       const std::string file = name->ends_with(".dig") ? *name : *name + ".dig";
       std::error_code failure;
-      if (!std::filesystem::is_regular_file(project.directory / file, failure)) warn("call>", fmt::format("call> {}: there is no file {}", *name, file));
+      if (!std::filesystem::is_regular_file(project.directory / file, failure))
+        warn("call>", fmt::format("call> {}: there is no file {}", *name, file));
     }
     if (const auto name = literal_target(task, "require")) {
       const bool elsewhere = is_exported(tasks, task, "project_id") || is_exported(tasks, task, "project_name");

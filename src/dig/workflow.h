@@ -26,8 +26,8 @@ struct Siblings {
 ///
 /// It may start when all of `upstreams` and all of `barrier` have succeeded. Every upstream is a sibling with a smaller index.
 struct TaskDefinition {
-  std::string name;       ///< own name: `+a`, `^sub`
-  std::string full_name;  ///< `+wf+g+a`
+  std::string name;                     ///< own name: `+a`, `^sub`
+  std::string full_name;                ///< `+wf+g+a`
   std::int32_t parent = -1;             ///< index of the parent; -1 for the root
   std::vector<std::int32_t> upstreams;  ///< indexes, in the original's order, duplicates kept (`_after: [+x, +x]`)
   /// The previous chunk of `_parallel: {limit: N}`, all of which the tasks of the next chunk wait for. Kept as a range because
@@ -54,11 +54,10 @@ std::vector<std::int32_t> all_upstreams(const TaskTree& tree, std::int32_t task)
 /// One `.dig` file: its name, its time zone and its content split by the rules of spec/language.md 3.3.
 struct Workflow {
   std::string name;
-  TimeZone timezone;            ///< UTC where the file names none
-  bool has_timezone = false;    ///< whether the file names one
-  bool has_own_timezone = false;   ///< whether the file has `timezone:`; else UTC, or what the command line says
-  Value config;                 ///< `_export`, schedule, sla, _error, _check, _retry, _parallel, …, then the tasks; nothing evaluated
-  std::string file;             ///< as the user would write it, relative to the project
+  TimeZone timezone;              ///< UTC where the file names none
+  bool has_timezone = false;      ///< whether the file names one
+  Value config;                   ///< `_export`, schedule, sla, _error, _check, _retry, _parallel, …, then the tasks; nothing evaluated
+  std::string file;               ///< as the user would write it, relative to the project
   Position position;
 };
 

@@ -24,11 +24,13 @@ class Splitter {
     workflow_.file = std::move(file);
     workflow_.position = {1, 1, file_id(workflow_.file)};
     for (std::string& fault : faults_of_workflow_name(workflow_.name)) {
-      errors_.push_back(config_error(std::move(fault)).at(workflow_.position).hint("the name of a workflow is that of its file without .dig"));
+      errors_.push_back(
+          config_error(std::move(fault)).at(workflow_.position).hint("the name of a workflow is that of its file without .dig"));
     }
     read_timezone();
     read_export();
     for (const std::string& key : file_keys()) copy(key);
+    check_forms();
     read_tasks();
     report_unknown_keys();
     workflow_.config = Value(std::move(config_));
@@ -38,7 +40,8 @@ class Splitter {
  private:
   const Object::Member* member(std::string_view key) const { return document_.as_object().find_member(key); }
   void report(const Object::Member& at, std::string message, std::string hint = {}) {
-    Error error = config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(at.key.size(), 1)));
+    Error error =
+        config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(utf16_length(at.key), 1)));
     errors_.push_back(hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint)));
   }
 
@@ -54,7 +57,8 @@ class Splitter {
         return;
       }
     }
-    report(*zone, unexpected_type("time zone", "timezone", zone->value).message(), "write a region such as Asia/Tokyo, UTC, or an offset in quotes such as '+09:00'");
+    report(*zone, unexpected_type("time zone", "timezone", zone->value).message(),
+           "write a region such as Asia/Tokyo, UTC, or an offset in quotes such as '+09:00'");
   }
 
   void read_export() {
@@ -67,8 +71,39 @@ class Splitter {
   void copy(const std::string& key) {
     const Object::Member* found = member(key);
     if (!found) return;
-    if (found->value.is_null()) return report(*found, fmt::format("Parameter '{}' is required but null", key), "remove the key, or give it a value");
+    if (found->value.is_null())
+      return report(*found, fmt::format("Parameter '{}' is required but null", key), "remove the key, or give it a value");
     config_.set(found->key, found->value, found->position);
+  }
+
+  /// The forms of the keys that only a file has (spec/decisions.md 1, E-62, L-40, S-40).
+  void check_forms() {
+    if (const Object::Member* declared = set_member("_params"); declared && !declared->value.is_object()) {
+      report(*declared, "Parameter '_params' must be an object", "declare parameters like `_params: {date: {type: string}}`");
+    }
+    if (const Object::Member* limit = set_member("_concurrency"); limit && !is_concurrency(limit->value)) {
+      report(*limit, unexpected_type("a number of attempts", "_concurrency", limit->value).message(),
+             "write `_concurrency: 1`, or `_concurrency: {limit: 1, on_limit: wait}`; on_limit is wait, skip or fail");
+    }
+    if (const Object::Member* trigger = set_member("trigger")) {
+      const Value* name = trigger->value.find("dependent_workflow_name");
+      if (!name || !name->is_string())
+        report(*trigger, "trigger needs dependent_workflow_name", "name the workflow after which this one starts");
+    }
+  }
+
+  const Object::Member* set_member(std::string_view key) const {
+    const Object::Member* found = member(key);
+    return found && !found->value.is_null() ? found : nullptr;
+  }
+
+  static bool is_concurrency(const Value& value) {
+    const auto is_limit = [](const Value& limit) { return limit.is_integer() && limit.as_integer() >= 1; };
+    if (!value.is_object()) return is_limit(value);
+    const Value* limit = value.find("limit");
+    const Value* on_limit = value.find("on_limit");
+    const bool known = !on_limit || *on_limit == Value("wait") || *on_limit == Value("skip") || *on_limit == Value("fail");
+    return limit && is_limit(*limit) && known;
   }
 
   void read_tasks() {
@@ -94,7 +129,8 @@ class Splitter {
       unknown.push_back(key);
       if (!first) first = &entry;
     }
-    if (first) report(*first, fmt::format("Workflow '{}' includes unknown keys: [{}]", workflow_.name, list_names(unknown)), hint_for(*first));
+    if (first)
+      report(*first, fmt::format("Workflow '{}' includes unknown keys: [{}]", workflow_.name, list_names(unknown)), hint_for(*first));
   }
 
   static std::string hint_for(const Object::Member& unknown) {
@@ -103,7 +139,8 @@ class Splitter {
     if (key.ends_with('>') || key == "_type") return "an operator belongs into a task: `+name:`, and below it, indented, the operator";
     std::vector<std::string> known = file_keys();
     known.insert(known.end(), {"timezone", "_export"});
-    if (const std::vector<std::string> similar = similar_words(key, known); !similar.empty()) return fmt::format("did you mean {}?", similar.front());
+    if (const std::vector<std::string> similar = similar_words(key, known); !similar.empty())
+      return fmt::format("did you mean {}?", similar.front());
     if (unknown.value.is_object()) return fmt::format("a task's name begins with +: `+{}`; parameters belong into _export", key);
     return "parameters belong into _export";
   }

@@ -150,7 +150,8 @@ Parser::Properties Parser::read_properties() {
 std::string Parser::resolve_tag(const YamlToken& token) const {
   if (token.handle.empty()) return token.text;
   const auto prefix = tag_prefixes_.find(token.handle);
-  if (prefix == tag_prefixes_.end()) scanner_.fail(fmt::format("found undefined tag handle {}", token.handle), token.start, {}, {}, token.length);
+  if (prefix == tag_prefixes_.end())
+    scanner_.fail(fmt::format("found undefined tag handle {}", token.handle), token.start, {}, {}, token.length);
   return prefix->second + token.text;
 }
 
@@ -202,10 +203,12 @@ const YamlNode* Parser::node(bool block, bool dashes) {
 YamlNode* Parser::start_node(bool block, bool dashes) {
   const Properties properties = read_properties();
   const Kind kind = scanner_.peek().kind;
-  const bool sequence = kind == Kind::flow_sequence_start || (block && kind == Kind::block_sequence_start) || (dashes && kind == Kind::block_entry);
+  const bool sequence =
+      kind == Kind::flow_sequence_start || (block && kind == Kind::block_sequence_start) || (dashes && kind == Kind::block_entry);
   const bool mapping = kind == Kind::flow_mapping_start || (block && kind == Kind::block_mapping_start);
   if (sequence || mapping) {
-    if (depth_ >= most_depth_) scanner_.fail(fmt::format("YAML document too deep: more than {} levels", most_depth_), properties.start, {}, {});
+    if (depth_ >= most_depth_)
+      scanner_.fail(fmt::format("YAML document too deep: more than {} levels", most_depth_), properties.start, {}, {});
     return make(sequence ? YamlNode::Kind::sequence : YamlNode::Kind::mapping, properties);
   }
   if (kind != Kind::scalar && !properties.any) {
@@ -325,6 +328,18 @@ bool is_printable(std::string_view text, std::size_t& at) {
   }
   at += 4;
   return true;
+}
+
+/// The line of a text (from 1), without its line end; empty where there is no such line.
+std::string_view line_of(std::string_view text, std::uint32_t line) {
+  for (; line > 1; --line) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return {};
+    text.remove_prefix(end + 1);
+  }
+  text = text.substr(0, text.find('\n'));
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
 }
 
 void check_characters(std::string_view text, std::uint16_t file) {

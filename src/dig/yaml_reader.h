@@ -15,12 +15,12 @@ namespace digdag::dig {
 struct YamlNode {
   enum class Kind : std::uint8_t { scalar, sequence, mapping };
 
-  std::uint32_t id = 0;      ///< its number in the document, from 0
+  std::uint32_t id = 0;  ///< its number in the document, from 0
   Kind kind = Kind::scalar;
-  bool plain = false;        ///< a scalar whose text decides its type: unquoted without a tag, or with the tag `!`
-  std::string anchor;        ///< by which aliases may name it; empty where it has none
-  std::string tag;           ///< `tag:yaml.org,2002:int`, `!include`; empty where it has none
-  std::string text;          ///< of a scalar
+  bool plain = false;  ///< a scalar whose text decides its type: unquoted without a tag, or with the tag `!`
+  std::string anchor;  ///< by which aliases may name it; empty where it has none
+  std::string tag;     ///< `tag:yaml.org,2002:int`, `!include`; empty where it has none
+  std::string text;    ///< of a scalar
   /// Of a sequence its items; of a mapping keys and values alternating. An alias is the pointer to the node that it names,
   /// which may be a node around it (a recursive alias).
   std::vector<const YamlNode*> children;

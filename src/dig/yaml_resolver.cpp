@@ -7,11 +7,10 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "dig/yaml_characters.h"
 
 namespace digdag::dig {
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// Reads along a text; each function says whether it could move.
 class Cursor {
@@ -161,7 +160,8 @@ std::optional<Value> based_integer(bool minus, std::string_view digits, unsigned
   }
   std::uint64_t small = 0;
   const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), small, static_cast<int>(base));
-  if (failure == std::errc() && small <= INT64_MAX) return Value(minus ? -static_cast<std::int64_t>(small) : static_cast<std::int64_t>(small));
+  if (failure == std::errc() && small <= INT64_MAX)
+    return Value(minus ? -static_cast<std::int64_t>(small) : static_cast<std::int64_t>(small));
   return decimal_integer(minus, to_decimal(digits, base));
 }
 
@@ -374,7 +374,8 @@ std::string_view doubtful_scalar(std::string_view text) {
   if (type == ScalarType::integer) {
     return digits[0] == '0' && digits[1] != 'x' && digits[1] != 'b' ? std::string_view("W-octal") : std::string_view();
   }
-  if (type == ScalarType::number) return digits.find(':') != std::string_view::npos ? std::string_view("W-sexagesimal") : std::string_view();
+  if (type == ScalarType::number)
+    return digits.find(':') != std::string_view::npos ? std::string_view("W-sexagesimal") : std::string_view();
   if (type != ScalarType::string || digits[0] != '0') return {};
   Cursor in(digits);
   in.take_digits_and_bars();

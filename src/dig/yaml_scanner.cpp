@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "dig/yaml_characters.h"
 
 namespace digdag::dig {
 namespace {
@@ -13,43 +14,16 @@ using Kind = YamlToken::Kind;
 
 constexpr std::size_t longest_key = 1024;  // characters from the start of an implicit key to its colon
 
-bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_one_of(char c, std::string_view set) { return c != '\0' && set.find(c) != std::string_view::npos; }
 bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80; }
 
-int hex_digit(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-void append_utf8(std::string& text, std::uint32_t c) {
-  if (c < 0x80) {
-    text += static_cast<char>(c);
-  } else if (c < 0x800) {
-    text += static_cast<char>(0xC0U | (c >> 6U));
-    text += static_cast<char>(0x80U | (c & 0x3FU));
-  } else if (c < 0x10000) {
-    text += static_cast<char>(0xE0U | (c >> 12U));
-    text += static_cast<char>(0x80U | ((c >> 6U) & 0x3FU));
-    text += static_cast<char>(0x80U | (c & 0x3FU));
-  } else {
-    text += static_cast<char>(0xF0U | (c >> 18U));
-    text += static_cast<char>(0x80U | ((c >> 12U) & 0x3FU));
-    text += static_cast<char>(0x80U | ((c >> 6U) & 0x3FU));
-    text += static_cast<char>(0x80U | (c & 0x3FU));
-  }
-}
-
 std::string_view hint_for(std::string_view problem, std::string_view line, std::size_t column) {
-  if (problem.starts_with("mapping values are not allowed")) return "text that holds `: ` must stand in quotes, or on lines of its own after `|`";
+  if (problem.starts_with("mapping values are")) return "text that holds `: ` must stand in quotes, or on lines of its own after `|`";
   if (problem.starts_with("sequence entries are not allowed")) return "a list starts on a line of its own, or is written as [a, b]";
   if (problem.find("(TAB)") != std::string_view::npos) return "use blanks instead of the TAB";
   if (problem.find("cannot start any token") != std::string_view::npos) return "text that starts with this character must stand in quotes";
-  if (problem.find("unknown escape character") != std::string_view::npos) return "write \\\\ for a backslash, or use single quotes, in which it is an ordinary character";
-  if (problem.find("expected ',' or") != std::string_view::npos && column > 0 && column < line.size() && line[column] == '{' && line[column - 1] == '$') {
+  if (problem.find("unknown escape character") != std::string_view::npos) return "write \\\\ for a backslash, or use single quotes";
+  if (problem.find("expected ',' or") != std::string_view::npos && column > 0 && column < line.size() && line[column] == '{' &&
+      line[column - 1] == '$') {
     return "within [ ] and { } a text with ${…} must stand in quotes";
   }
   if (problem.find("found '<scalar>'") != std::string_view::npos) return "nothing may follow a quoted text; put the whole value in quotes";
@@ -88,17 +62,6 @@ std::string_view name_of(Kind kind) {
   return "";
 }
 
-std::string_view line_of(std::string_view text, std::uint32_t line) {
-  for (; line > 1; --line) {
-    const std::size_t end = text.find('\n');
-    if (end == std::string_view::npos) return {};
-    text.remove_prefix(end + 1);
-  }
-  text = text.substr(0, text.find('\n'));
-  if (text.ends_with('\r')) text.remove_suffix(1);
-  return text;
-}
-
 YamlScanner::YamlScanner(std::string_view text, std::uint16_t file) : text_(text), file_(file), possible_keys_(1) {
   if (text_.starts_with("\xEF\xBB\xBF")) text_.remove_prefix(3);
 }
@@ -126,7 +89,8 @@ Position YamlScanner::position(const YamlMark& mark) const {
   return {mark.line + 1, static_cast<std::uint16_t>(std::min<std::uint32_t>(mark.column + 1, 65535)), file_};
 }
 
-void YamlScanner::fail(std::string problem, const YamlMark& where, std::string_view context, const YamlMark& begin, std::size_t length) const {
+void YamlScanner::fail(std::string problem, const YamlMark& where, std::string_view context, const YamlMark& begin,
+                       std::size_t length) const {
   const std::size_t line_start = where.offset == 0 ? 0 : text_.rfind('\n', where.offset - 1) + 1;
   std::string_view line = text_.substr(line_start, text_.find('\n', where.offset) - line_start);
   if (line.ends_with('\r')) line.remove_suffix(1);
@@ -135,7 +99,9 @@ void YamlScanner::fail(std::string problem, const YamlMark& where, std::string_v
     if (!hint.empty()) hint += "; ";
     hint += fmt::format("{} that starts at line {}, column {}", context, begin.line + 1, begin.column + 1);
   }
-  Error error = config_error(std::move(problem)).at(position(where)).source(std::string(line), static_cast<unsigned>(std::max<std::size_t>(length, 1)));
+  Error error = config_error(std::move(problem))
+                    .at(position(where))
+                    .source(std::string(line), static_cast<unsigned>(std::max<std::size_t>(length, 1)));
   throw hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint));
 }
 
@@ -216,7 +182,8 @@ bool YamlScanner::need_more_tokens() {
   if (tokens_.empty()) return true;
   // The first token may still turn out to be a key, before which another token must be put.
   remove_stale_keys();
-  return std::any_of(possible_keys_.begin(), possible_keys_.end(), [&](const auto& key) { return key && key->token_number == tokens_taken_; });
+  return std::any_of(possible_keys_.begin(), possible_keys_.end(),
+                     [&](const auto& key) { return key && key->token_number == tokens_taken_; });
 }
 
 void YamlScanner::fetch_more_tokens() {
@@ -357,7 +324,8 @@ void YamlScanner::fetch_directive() {
   if (length == 0) fail_here(fmt::format("expected the name of a directive, but found {}", character_here()), "in a directive", begin);
   const std::string name(text_.substr(mark_.offset, length));
   forward(length);
-  if (at() == '\t' || !is_blank_or_end(0)) fail_here(fmt::format("expected the name of a directive, but found {}", character_here()), "in a directive", begin);
+  if (at() == '\t' || !is_blank_or_end(0))
+    fail_here(fmt::format("expected the name of a directive, but found {}", character_here()), "in a directive", begin);
   if (name == "YAML") return fetch_version(begin);
   if (name == "TAG") return fetch_tag_directive(begin);
   YamlToken token;
@@ -382,7 +350,8 @@ void YamlScanner::fetch_version(const YamlMark& begin) {
       forward(1);
     }
   }
-  if (at() == '\t' || !is_blank_or_end(0)) fail_here(fmt::format("expected a digit or ' ', but found {}", character_here()), "in a directive", begin);
+  if (at() == '\t' || !is_blank_or_end(0))
+    fail_here(fmt::format("expected a digit or ' ', but found {}", character_here()), "in a directive", begin);
   YamlToken token;
   token.kind = Kind::version_directive;
   token.start = begin;
@@ -565,291 +534,6 @@ void YamlScanner::scan_rest_of_line(std::string_view context, const YamlMark& be
   }
   if (!is_break_or_end(0)) fail_here(fmt::format("expected a comment or a line break, but found {}", character_here()), context, begin);
   forward(break_length());
-}
-
-// ---- block scalars ------------------------------------------------------------------------------------------------------
-
-void YamlScanner::fetch_block_scalar(bool folded) {
-  allow_key_ = true;
-  remove_possible_key();
-  const YamlMark begin = mark_;
-  forward(1);
-  const auto [chomping, increment] = scan_block_header(begin);
-  scan_rest_of_line("in a block scalar", begin);
-
-  const std::int64_t least_indent = std::max<std::int64_t>(indent_ + 1, 1);
-  std::int64_t indent = least_indent + increment - 1;
-  std::string breaks;
-  if (increment > 0) {
-    breaks = scan_block_breaks(indent);
-  } else {
-    std::int64_t deepest = 0;
-    breaks = scan_block_indentation(deepest);
-    indent = std::max(least_indent, deepest);
-  }
-
-  std::string text;
-  std::string line_break;
-  while (mark_.column == indent && !at_end()) {
-    text += breaks;
-    const bool starts_with_text = at() != ' ' && at() != '\t';
-    std::size_t length = 0;
-    while (!is_break_or_end(length)) ++length;
-    text.append(text_, mark_.offset, length);
-    forward(length);
-    line_break = take_break();
-    breaks = scan_block_breaks(indent);
-    if (mark_.column != indent || at_end()) break;
-    if (folded && line_break == "\n" && starts_with_text && at() != ' ' && at() != '\t') {
-      if (breaks.empty()) text += ' ';
-    } else {
-      text += line_break;
-    }
-  }
-  if (chomping != Chomping::strip) text += line_break;
-  if (chomping == Chomping::keep) text += breaks;
-
-  YamlToken token;
-  token.kind = Kind::scalar;
-  token.start = begin;
-  token.text = std::move(text);
-  tokens_.push_back(std::move(token));
-}
-
-/// `+`, `-` and a digit in any order; the increment is 0 where none is given.
-std::pair<YamlScanner::Chomping, std::int64_t> YamlScanner::scan_block_header(const YamlMark& begin) {
-  Chomping chomping = Chomping::clip;
-  std::int64_t increment = 0;
-  const auto take_chomping = [&] {
-    if (at() != '+' && at() != '-') return false;
-    chomping = at() == '+' ? Chomping::keep : Chomping::strip;
-    forward(1);
-    return true;
-  };
-  const auto take_increment = [&] {
-    if (!is_digit(at())) return false;
-    increment = at() - '0';
-    if (increment == 0) fail_here("expected indentation indicator in the range 1-9, but found 0", "in a block scalar", begin);
-    forward(1);
-    return true;
-  };
-  if (take_chomping()) {
-    take_increment();
-  } else if (take_increment()) {
-    take_chomping();
-  }
-  if (at() == '\t' || !is_blank_or_end(0)) {
-    fail_here(fmt::format("expected chomping or indentation indicators, but found {}", character_here()), "in a block scalar", begin);
-  }
-  return {chomping, increment};
-}
-
-std::string YamlScanner::scan_block_indentation(std::int64_t& deepest) {
-  std::string breaks;
-  while (at() == ' ' || break_length() > 0) {
-    if (at() != ' ') {
-      breaks += take_break();
-    } else {
-      forward(1);
-      deepest = std::max<std::int64_t>(deepest, mark_.column);
-    }
-  }
-  return breaks;
-}
-
-std::string YamlScanner::scan_block_breaks(std::int64_t indent) {
-  std::string breaks;
-  while (true) {
-    while (mark_.column < indent && at() == ' ') forward(1);
-    if (break_length() == 0) return breaks;
-    breaks += take_break();
-  }
-}
-
-// ---- quoted scalars -----------------------------------------------------------------------------------------------------
-
-void YamlScanner::fetch_quoted_scalar(bool double_quoted) {
-  save_possible_key();
-  allow_key_ = false;
-  const YamlMark begin = mark_;
-  const char quote = at();
-  forward(1);
-  std::string text;
-  scan_quoted_text(text, double_quoted, begin);
-  while (at() != quote) {
-    scan_quoted_spaces(text, begin);
-    scan_quoted_text(text, double_quoted, begin);
-  }
-  forward(1);
-  YamlToken token;
-  token.kind = Kind::scalar;
-  token.start = begin;
-  token.text = std::move(text);
-  token.length = mark_.line == begin.line ? mark_.offset - begin.offset : 1;
-  tokens_.push_back(std::move(token));
-}
-
-/// Everything up to the closing quote or the next blank.
-void YamlScanner::scan_quoted_text(std::string& text, bool double_quoted, const YamlMark& begin) {
-  while (true) {
-    std::size_t length = 0;
-    while (!is_blank_or_end(length, "'\"\\")) ++length;
-    text.append(text_, mark_.offset, length);
-    forward(length);
-    const char c = at();
-    if (!double_quoted && c == '\'' && at(1) == '\'') {
-      text += '\'';
-      forward(2);
-    } else if ((double_quoted && c == '\'') || (!double_quoted && (c == '"' || c == '\\'))) {
-      text += c;
-      forward(1);
-    } else if (double_quoted && c == '\\') {
-      scan_escape(text, begin);
-    } else {
-      return;
-    }
-  }
-}
-
-void YamlScanner::scan_escape(std::string& text, const YamlMark& begin) {
-  static constexpr std::pair<char, std::string_view> replacements[] = {
-      {'0', std::string_view("\0", 1)}, {'a', "\a"}, {'b', "\b"}, {'t', "\t"}, {'n', "\n"}, {'v', "\v"}, {'f', "\f"}, {'r', "\r"}, {'e', "\x1B"},
-      {' ', " "}, {'"', "\""}, {'\\', "\\"}, {'N', "\xC2\x85"}, {'_', "\xC2\xA0"}, {'L', "\xE2\x80\xA8"}, {'P', "\xE2\x80\xA9"}};
-  const auto hexadecimal = [&](std::size_t ahead, std::size_t digits) -> std::optional<std::uint32_t> {
-    std::uint32_t number = 0;
-    for (std::size_t i = 0; i < digits; ++i) {
-      const int digit = hex_digit(at(ahead + i));
-      if (digit < 0) return std::nullopt;
-      number = number * 16 + static_cast<std::uint32_t>(digit);
-    }
-    return number;
-  };
-
-  forward(1);
-  const char c = at();
-  for (const auto& [name, replacement] : replacements) {
-    if (name != c || at_end()) continue;
-    text += replacement;
-    forward(1);
-    return;
-  }
-  if (c == 'x' || c == 'u' || c == 'U') {
-    const std::size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : 8;
-    std::optional<std::uint32_t> number = hexadecimal(1, digits);
-    if (!number || *number > 0x10FFFF) {
-      forward(1);
-      fail_here(fmt::format("expected escape sequence of {} hexadecimal numbers, but found: {}", digits, text_.substr(mark_.offset, digits)),
-                "in a quoted text", begin);
-    }
-    forward(1 + digits);
-    const bool high = *number >= 0xD800 && *number < 0xDC00;
-    if (high && at() == '\\' && at(1) == 'u') {  // the two halves of a character beyond U+FFFF
-      const std::optional<std::uint32_t> low = hexadecimal(2, 4);
-      if (low && *low >= 0xDC00 && *low < 0xE000) {
-        number = 0x10000 + ((*number - 0xD800) << 10U) + (*low - 0xDC00);
-        forward(6);
-      }
-    }
-    append_utf8(text, *number >= 0xD800 && *number < 0xE000 ? '?' : *number);  // half a character has no UTF-8
-    return;
-  }
-  if (break_length() > 0) {
-    take_break();
-    text += scan_quoted_breaks(begin);
-    return;
-  }
-  fail_here(fmt::format("found unknown escape character {}", character_here()), "in a quoted text", begin);
-}
-
-void YamlScanner::scan_quoted_spaces(std::string& text, const YamlMark& begin) {
-  std::size_t length = 0;
-  while (at(length) == ' ' || at(length) == '\t') ++length;
-  const std::string_view blanks = text_.substr(mark_.offset, length);
-  forward(length);
-  if (at_end()) fail_here("found unexpected end of stream", "in a quoted text", begin);
-  const std::string line_break = take_break();
-  if (line_break.empty()) {
-    text += blanks;
-    return;
-  }
-  const std::string breaks = scan_quoted_breaks(begin);
-  if (line_break != "\n") {
-    text += line_break;
-  } else if (breaks.empty()) {
-    text += ' ';
-  }
-  text += breaks;
-}
-
-std::string YamlScanner::scan_quoted_breaks(const YamlMark& begin) {
-  std::string breaks;
-  while (true) {
-    if (mark_.column == 0 && at_document_mark()) fail_here("found unexpected document separator", "in a quoted text", begin);
-    std::size_t length = 0;
-    while (at(length) == ' ' || at(length) == '\t') ++length;
-    forward(length);
-    if (break_length() == 0) return breaks;
-    breaks += take_break();
-  }
-}
-
-// ---- plain scalars ------------------------------------------------------------------------------------------------------
-
-void YamlScanner::fetch_plain_scalar() {
-  save_possible_key();
-  allow_key_ = false;
-  const YamlMark begin = mark_;
-  const std::int64_t least_indent = indent_ + 1;
-  const bool flow = flow_level_ > 0;
-  std::string text;
-  std::string spaces;
-  std::size_t first_line = 0;
-  while (at() != '#') {
-    std::size_t length = 0;
-    while (!is_blank_or_end(length) && !(at(length) == ':' && is_blank_or_end(length + 1, flow ? ",[]{}" : "")) &&
-           !(flow && is_one_of(at(length), ",?[]{}"))) {
-      ++length;
-    }
-    if (length == 0) break;
-    allow_key_ = false;
-    text += spaces;
-    text.append(text_, mark_.offset, length);
-    forward(length);
-    if (mark_.line == begin.line) first_line = mark_.offset - begin.offset;
-    spaces = scan_plain_spaces();
-    if (spaces.empty() || at() == '#' || (!flow && static_cast<std::int64_t>(mark_.column) < least_indent)) break;
-  }
-  YamlToken token;
-  token.kind = Kind::scalar;
-  token.plain = true;
-  token.start = begin;
-  token.text = std::move(text);
-  token.length = std::max<std::size_t>(first_line, 1);
-  tokens_.push_back(std::move(token));
-}
-
-/// What stands between two words: the blanks, or the folded line ends. Empty where a document ends.
-std::string YamlScanner::scan_plain_spaces() {
-  std::size_t length = 0;
-  while (at(length) == ' ' || at(length) == '\t') ++length;
-  std::string blanks(text_.substr(mark_.offset, length));
-  forward(length);
-  const std::string line_break = take_break();
-  if (line_break.empty()) return blanks;
-  allow_key_ = true;
-  const auto at_document_end = [&] { return text_.substr(mark_.offset, 3) == "---" || at_document_mark(); };
-  if (at_document_end()) return {};
-  std::string breaks;
-  while (at() == ' ' || break_length() > 0) {
-    if (at() == ' ') {
-      forward(1);
-      continue;
-    }
-    breaks += take_break();
-    if (at_document_end()) return {};
-  }
-  if (line_break != "\n") return line_break + breaks;
-  return breaks.empty() ? " " : breaks;
 }
 
 }  // namespace digdag::dig

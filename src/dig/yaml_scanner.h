@@ -48,7 +48,7 @@ struct YamlToken {
   };
 
   Kind kind = Kind::stream_end;
-  bool plain = false;      ///< an unquoted scalar
+  bool plain = false;  ///< an unquoted scalar
   YamlMark start;
   std::string text;        ///< of a scalar; the name of an anchor or alias; the suffix of a tag; the prefix of a tag directive
   std::string handle;      ///< of a tag or a tag directive
@@ -76,7 +76,8 @@ class YamlScanner {
   bool next_is(std::initializer_list<YamlToken::Kind> kinds);
 
   /// Throws Error(config) with the position, its line and a hint. `context` says what began where, for the hint.
-  [[noreturn]] void fail(std::string problem, const YamlMark& at, std::string_view context, const YamlMark& begin, std::size_t length = 1) const;
+  [[noreturn]] void fail(std::string problem, const YamlMark& at, std::string_view context, const YamlMark& begin,
+                         std::size_t length = 1) const;
   Position position(const YamlMark& mark) const;
 
  private:
@@ -155,11 +156,8 @@ class YamlScanner {
   std::size_t flow_level_ = 0;
   std::int64_t indent_ = -1;
   std::vector<std::int64_t> indents_;
-  bool allow_key_ = true;  ///< whether a key may start here
+  bool allow_key_ = true;                                  ///< whether a key may start here
   std::vector<std::optional<PossibleKey>> possible_keys_;  ///< by flow level
 };
-
-/// The line of a text (from 1), without its line end; empty where there is no such line.
-std::string_view line_of(std::string_view text, std::uint32_t line);
 
 }  // namespace digdag::dig

@@ -60,7 +60,8 @@ Outcome Attempt::Impl::conclude() {
   std::sort(outcome.changed.begin(), outcome.changed.end());
   for (const TaskIndex task : outcome.changed) rows[task].is_changed = false;
   const auto task_of = [](const Effect& effect) { return std::visit([](const auto& e) { return e.task; }, effect); };
-  std::stable_sort(outcome.effects.begin(), outcome.effects.end(), [&](const Effect& a, const Effect& b) { return task_of(a) < task_of(b); });
+  std::stable_sort(outcome.effects.begin(), outcome.effects.end(),
+                   [&](const Effect& a, const Effect& b) { return task_of(a) < task_of(b); });
   if (done()) {
     outcome.finished = true;
     timers.clear();
@@ -106,7 +107,8 @@ void Attempt::Impl::on(const RetryLater& event) {
     return;
   }
   if (task.cancel_is_requested()) {
-    rows.extra(event.task).state = event.state;   // what there is to clean up
+    rows.extra(event.task).state = event.state;  // what there is to clean up
+    ++task.retry_count;
     if (options.has_cleanup && options.has_cleanup(dig::operator_of(task.local))) {
       run_operator(event.task, true);
     } else {
@@ -141,7 +143,7 @@ void Attempt::Impl::on(const Kill&) {
     finish(0, TaskState::canceled);
     return;
   }
-  const auto count = static_cast<TaskIndex>(rows.size());   // handlers that come into being now are not meant
+  const auto count = static_cast<TaskIndex>(rows.size());  // handlers that come into being now are not meant
   for (TaskIndex i = 0; i < count; ++i) {
     if (!is_done(rows[i].state) && !rows[i].cancel_is_requested()) request_cancel(i);
   }
@@ -230,6 +232,7 @@ std::vector<TaskIndex> Attempt::newest_rows() const {
 // ---- Helpers of all parts ------------------------------------------------------------------------------------------------
 
 Value Attempt::Impl::own(TaskIndex task, std::string_view key) const {
+  if (!rows[task].has_reserved_keys) return {};
   const Value* local = rows[task].local.find(key);
   const Value* exported = rows[task].export_config.find(key);
   if (!exported) return local ? *local : Value();
@@ -240,7 +243,7 @@ Value Attempt::Impl::own(TaskIndex task, std::string_view key) const {
 }
 
 Value Attempt::Impl::own_object(TaskIndex task, std::string_view key) const {
-  if (!rows[task].local.find(key) && !rows[task].export_config.find(key)) return Value::object();
+  if (!rows[task].has_reserved_keys || (!rows[task].local.find(key) && !rows[task].export_config.find(key))) return Value::object();
   Value value = own(task, key);
   if (!value.is_object()) throw config_error("Parameter '" + std::string(key) + "' must be an object");
   return value;

@@ -89,7 +89,7 @@ struct Outcome {
   std::vector<TaskIndex> changed;
   std::vector<Effect> effects;
   std::vector<Note> notes;
-  bool finished = false;   ///< the attempt is done since this event
+  bool finished = false;  ///< the attempt is done since this event
 };
 
 // ---- The attempt -------------------------------------------------------------------------------------------------------
@@ -102,9 +102,9 @@ struct ResumedTask {
 };
 
 struct AttemptOptions {
-  std::int64_t task_limit = 100'000;        ///< executor.task_max_run; 0 = none. Counted as the original does (L-19)
+  std::int64_t task_limit = 100'000;          ///< executor.task_max_run; 0 = none. Counted as the original does (L-19)
   std::int64_t params_size_limit = 16 << 20;  ///< executor.max_params_size, bytes of store+export+state; 0 = none
-  bool group_check = false;                 ///< executor.group_check (E-10)
+  bool group_check = false;                   ///< executor.group_check (E-10)
   /// Types whose operator has something to clean up after a kill (E-31).
   bool (*has_cleanup)(std::string_view type) = nullptr;
 };
@@ -116,7 +116,7 @@ struct AttemptOptions {
 class Attempt {
  public:
   /// `params`: everything below the workflow's own exports (defaults, revision, session). `resumed`: by full name.
-  /// `workflow_sla`: nothing is needed, `sla:` stands in the root's local config. Throws Error(`task limit exceeded`).
+  /// `sla:` stands in the root's local config. Throws Error(`task limit exceeded`), or Error(config) where `sla:` is wrong.
   Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options,
           std::unordered_map<std::string, ResumedTask> resumed = {});
   ~Attempt();
@@ -133,11 +133,12 @@ class Attempt {
   std::optional<Instant> next_tick() const;
 
   bool done() const;
-  bool success() const;            ///< done, and the root succeeded
+  bool success() const;  ///< done, and the root succeeded
   bool cancel_was_requested() const;
 
   /// The parameters that `task` sees before its own local keys: project < session < parents' exports < stores of what ran
-  /// before < its own `_export` (spec/language.md 7.2). Cheap: shares structure with its neighbours.
+  /// before < its own `_export` (spec/language.md 7.2). Without `_check` and `_error`. Cheap: shares
+  /// structure with its neighbours.
   Params params_of(TaskIndex task) const;
 
   // ---- Reading ----
@@ -154,12 +155,12 @@ class Attempt {
   Position position(TaskIndex task) const;
   /// State for the operator's next run: poll state, `retry_count`, `last_error`.
   Value state_params(TaskIndex task) const;
-  std::int64_t retry_count(TaskIndex task) const;    ///< polls and retries, the column of that name
+  std::int64_t retry_count(TaskIndex task) const;  ///< polls and retries, the column of that name
   std::optional<Instant> retry_at(TaskIndex task) const;
   std::optional<Instant> started_at(TaskIndex task) const;
   std::optional<Instant> updated_at(TaskIndex task) const;
-  const TaskResult* result(TaskIndex task) const;    ///< nullptr where it has none
-  Value error(TaskIndex task) const;                 ///< the error object; `{}` where it has none
+  const TaskResult* result(TaskIndex task) const;          ///< nullptr where it has none
+  Value error(TaskIndex task) const;                       ///< the error object; `{}` where it has none
   std::vector<TaskIndex> upstreams(TaskIndex task) const;  ///< ascending; made on demand (barriers)
   /// Whether this task belongs to a handler (`^error`, `^failure-alert`, `^sla…`): evaluated leniently (L-20).
   bool in_handler(TaskIndex task) const;

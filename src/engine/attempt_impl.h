@@ -45,9 +45,9 @@ class Timers {
 struct Scope {
   Params inner;
   Params accumulated;
-  std::int32_t merged = 0;           ///< how many children of the newest generation are in `accumulated`
-  TaskIndex next = no_task;          ///< the child to be merged next
-  TaskIndex generation = no_task;    ///< first child of the generation that `merged` counts
+  std::int32_t merged = 0;         ///< how many children of the newest generation are in `accumulated`
+  TaskIndex next = no_task;        ///< the child to be merged next
+  TaskIndex generation = no_task;  ///< first child of the generation that `merged` counts
 };
 
 /// The rules of an attempt. Its parts: attempt.cpp (events and reading), propagation.cpp (what follows when something ended),
@@ -58,15 +58,16 @@ struct Attempt::Impl {
   Params base;
   TimeZone zone;
   AttemptOptions options;
-  std::map<std::string, ResumedTask, std::less<>> pool;   ///< results of the earlier attempt, by full name
+  std::map<std::string, ResumedTask, std::less<>> pool;  ///< results of the earlier attempt, by full name
   std::optional<SessionMonitor> monitor;
   bool started = false;
   bool killed = false;
   Instant now;
   Outcome outcome;
   Timers timers;
-  std::vector<TaskIndex> releasable;   ///< blocked tasks that wait for no upstream, to be looked at
-  std::deque<TaskIndex> settling;      ///< planned tasks without a progressing child, to be looked at
+  std::vector<TaskIndex> releasable;  ///< blocked tasks that wait for no upstream, to be looked at
+  std::vector<TaskIndex> admitting;   ///< parents with a window that may have a free place
+  std::deque<TaskIndex> settling;     ///< planned tasks without a progressing child, to be looked at
   std::unordered_map<TaskIndex, Scope> scopes;
 
   // ---- Events (attempt.cpp) ----
@@ -84,6 +85,9 @@ struct Attempt::Impl {
   /// Moves whatever is free to move, until nothing is.
   void propagate();
   void release(TaskIndex task);
+  /// Starts those who wait for a place in the window of `parent`, first come in the file.
+  void admit(TaskIndex parent);
+  void begin(TaskIndex task);
   void settle(TaskIndex task);
   void settle_failed(TaskIndex task);
   void run_operator(TaskIndex task, bool cleanup);

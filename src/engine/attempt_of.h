@@ -17,7 +17,7 @@
 
 namespace digdag::engine {
 
-inline const Instant test_start = Instant::of_seconds(1'767'323'045);   // 2026-01-02T03:04:05Z
+inline const Instant test_start = Instant::of_seconds(1'767'323'045);  // 2026-01-02T03:04:05Z
 
 inline Value json(std::string_view text) { return parse_json(text); }
 
@@ -31,7 +31,9 @@ struct Ends {
   std::int64_t delay_seconds = 0;
 };
 inline const Ends success;
-inline Ends failure(const std::string& message) { return Ends{Ends::Kind::failure, {}, Value::object({{"message", message}}), false, {}, 0}; }
+inline Ends failure(const std::string& message) {
+  return Ends{Ends::Kind::failure, {}, Value::object({{"message", message}}), false, {}, 0};
+}
 /// A failure of an operator that honours `_retry`.
 inline Ends retryable_failure(const std::string& message) {
   Ends ends = failure(message);
@@ -53,7 +55,9 @@ inline Ends generates(std::string_view config) {
   ends.result.subtask_config = json(config);
   return ends;
 }
-inline Ends later(std::int64_t seconds, std::string_view state = "{}") { return Ends{Ends::Kind::later, {}, {}, false, json(state), seconds}; }
+inline Ends later(std::int64_t seconds, std::string_view state = "{}") {
+  return Ends{Ends::Kind::later, {}, {}, false, json(state), seconds};
+}
 
 /// An attempt of a workflow `w` given as dig text, and a person who plays its agent on a clock that stands still until moved.
 class AttemptOf {
@@ -88,7 +92,8 @@ class AttemptOf {
     switch (ends.kind) {
       case Ends::Kind::success: apply(Succeeded{task, lease, ends.result}); break;
       case Ends::Kind::failure:
-        apply(Failed{task, lease, ends.error, ends.retryable, ends.retryable && attempt.local(task).find("_retry") ? *attempt.local(task).find("_retry") : Value()});
+        apply(Failed{task, lease, ends.error, ends.retryable,
+                     ends.retryable && attempt.local(task).find("_retry") ? *attempt.local(task).find("_retry") : Value()});
         break;
       case Ends::Kind::later: apply(RetryLater{task, lease, ends.delay_seconds * 1000, ends.state}); break;
     }

@@ -17,23 +17,25 @@ class AttemptStarter {
   virtual ~AttemptStarter() = default;
 
   struct Request {
-    std::optional<std::int64_t> project_id;       ///< one of both; neither: the project of the requiring attempt
+    std::optional<std::int64_t> project_id;  ///< one of both; neither: the project of the requiring attempt
     std::optional<std::string> project_name;
     std::string workflow;
     Instant session_time;
     std::optional<std::string> retry_attempt_name;
     Value params;
-    std::int64_t requiring_attempt = 0;           ///< to recognise chains that come back to themselves (O-12)
+    std::int64_t requiring_attempt = 0;  ///< to recognise chains that come back to themselves (O-12)
     std::string requiring_task;
     std::int64_t requiring_project = 0;
   };
   struct Found {
     std::int64_t session_id = 0, attempt_id = 0;
-    bool created = false;    ///< by this call
+    bool created = false;  ///< by this call
     bool done = false, success = false;
   };
-  struct Missing {};                          ///< no such project or workflow
-  struct Refused { std::string message; };    ///< limit exceeded, a cycle, a broken file: the message says which
+  struct Missing {};  ///< no such project or workflow
+  struct Refused {
+    std::string message;
+  };  ///< limit exceeded, a cycle, a broken file: the message says which
   using Answer = std::variant<Found, Missing, Refused>;
 
   /// Starts it, or finds the attempt that this session and retry name already have.

@@ -7,7 +7,7 @@
 namespace digdag::engine {
 namespace {
 
-TEST(Attempt, ASequenceRunsOneAfterTheOther) {   // execution 32.1, 32.4
+TEST(Attempt, ASequenceRunsOneAfterTheOther) {  // execution 32.1, 32.4
   AttemptOf run(R"(
     +a: {sh>: x}
     +b: {sh>: y}
@@ -33,7 +33,7 @@ TEST(Attempt, ASequenceRunsOneAfterTheOther) {   // execution 32.1, 32.4
   EXPECT_TRUE(run.attempt.success());
 }
 
-TEST(Attempt, AFailedTaskStopsWhatDependsOnItAndRaisesTheAlert) {   // execution 32.2, 32.3
+TEST(Attempt, AFailedTaskStopsWhatDependsOnItAndRaisesTheAlert) {  // execution 32.2, 32.3
   AttemptOf run(R"(
     +load:
       +a: {sh>: x}
@@ -52,21 +52,21 @@ TEST(Attempt, AFailedTaskStopsWhatDependsOnItAndRaisesTheAlert) {   // execution
 )");
   EXPECT_EQ(to_json(run.attempt.local(run.task("^failure-alert"))), R"({"_type":"notify","_command":"Workflow session attempt failed"})");
   EXPECT_FALSE(run.attempt.done());
-  run.finish("^failure-alert", failure("nobody listens"));   // 32.64
+  run.finish("^failure-alert", failure("nobody listens"));  // 32.64
   EXPECT_EQ(run.root(), "group_error");
   EXPECT_TRUE(run.attempt.done());
   EXPECT_FALSE(run.attempt.success());
-  EXPECT_EQ(run.attempt.flags(0), delayed_group_error | initial_task);   // 15.4
+  EXPECT_EQ(run.attempt.flags(0), delayed_group_error | initial_task);  // 15.4
 }
 
-TEST(Attempt, TheErrorIsExactlyWhatTheRunSaid) {   // execution 32.24
+TEST(Attempt, TheErrorIsExactlyWhatTheRunSaid) {  // execution 32.24
   AttemptOf run("+a: {fail>: no}");
   run.finish("+a", failure("no"));
   EXPECT_EQ(run.error("+a"), R"({"message":"no"})");
-  EXPECT_EQ(run.error(""), "{}");   // the group's own error stays empty (31a)
+  EXPECT_EQ(run.error(""), "{}");  // the group's own error stays empty (31a)
 }
 
-TEST(Attempt, ParallelTasksGoOnWhenOneFails) {   // execution 32.9
+TEST(Attempt, ParallelTasksGoOnWhenOneFails) {  // execution 32.9
   AttemptOf run(R"(
     _parallel: true
     +a: {sh>: x}
@@ -87,7 +87,7 @@ TEST(Attempt, ParallelTasksGoOnWhenOneFails) {   // execution 32.9
   EXPECT_EQ(run.state("^failure-alert"), "running");
 }
 
-TEST(Attempt, ABackgroundTaskStartsWithItsGroup) {   // execution 32.65
+TEST(Attempt, ABackgroundTaskStartsWithItsGroup) {  // execution 32.65
   AttemptOf run(R"(
     +a: {sh>: x}
     +b: {sh>: x, _background: true}
@@ -101,7 +101,7 @@ TEST(Attempt, ABackgroundTaskStartsWithItsGroup) {   // execution 32.65
   EXPECT_EQ(run.attempt.upstreams(run.task("+c")), (std::vector<TaskIndex>{1, 2}));
 }
 
-TEST(Attempt, ChunksWaitForTheWholeChunkBefore) {   // execution 32.66, 32.67
+TEST(Attempt, ChunksWaitForTheWholeChunkBefore) {  // execution 32.66, 32.67
   const auto chunks = R"(
     _parallel: {limit: 2}
     +a: {sh>: x}
@@ -123,7 +123,7 @@ TEST(Attempt, ChunksWaitForTheWholeChunkBefore) {   // execution 32.66, 32.67
   EXPECT_EQ(run.state("^failure-alert"), "running");
 }
 
-TEST(Attempt, AWindowKeepsSoManyUnderWayInFileOrder) {   // decisions 1, `mode: window`
+TEST(Attempt, AWindowKeepsSoManyUnderWayInFileOrder) {  // decisions 1, `mode: window`
   AttemptOf run(R"(
     _parallel: {limit: 2, mode: window}
     +a: {sh>: x}
@@ -144,7 +144,20 @@ TEST(Attempt, AWindowKeepsSoManyUnderWayInFileOrder) {   // decisions 1, `mode: 
   EXPECT_EQ(run.state("^failure-alert"), "running");
 }
 
-TEST(Attempt, ADisabledTaskAndAnEmptyGroupSucceedWithoutRunning) {   // execution 32.70
+TEST(Attempt, AWindowPrefersTheEarlierInTheFile) {
+  AttemptOf run(R"(
+    _parallel: {limit: 1, mode: window}
+    +a: {sh>: x}
+    +b: {sh>: x}
+    +c: {sh>: x, _after: [+a]}
+  )");
+  run.finish("+a");
+  EXPECT_EQ(run.wanted(), "run +b");  // not +c, which the end of +a made free
+  run.finish("+b");
+  EXPECT_EQ(run.wanted(), "run +c");
+}
+
+TEST(Attempt, ADisabledTaskAndAnEmptyGroupSucceedWithoutRunning) {  // execution 32.70
   AttemptOf run(R"(
     +a: {_disable: true, sh>: x}
     +b: {}
@@ -174,26 +187,34 @@ TEST(Attempt, GeneratedTasksBelongToTheirTask) {
   EXPECT_EQ(run.state("+l"), "success");
 }
 
-TEST(Attempt, ABrokenGeneratedConfigFailsTheTaskThatMadeIt) {   // execution 32.22
+TEST(Attempt, ABrokenGeneratedConfigFailsTheTaskThatMadeIt) {  // execution 32.22
   AttemptOf run("+i: {if>: true}");
   run.finish("+i", generates(R"({"sh>":"x","echo>":"y"})"));
-  EXPECT_EQ(run.error("+i"), R"-({"message":"A task can't have more than one operator: {\"sh>\":\"x\",\"echo>\":\"y\"} (config)","stacktrace":""})-");
+  EXPECT_EQ(run.error("+i"),
+            R"-({"message":"A task can't have more than one operator: {\"sh>\":\"x\",\"echo>\":\"y\"} (config)","stacktrace":""})-");
   EXPECT_EQ(run.state("+i"), "error");
   EXPECT_EQ(run.attempt.result(run.task("+i")), nullptr);
 }
 
-TEST(Attempt, ACheckRunsAfterTheTaskAndDecidesOnIt) {   // execution 32.20
+TEST(Attempt, AResultThatIsNoObjectFailsTheTask) {
+  AttemptOf run("+i: {py>: x}");
+  run.finish("+i", generates("[1]"));
+  EXPECT_EQ(run.state("+i"), "error");
+  EXPECT_NE(run.error("+i").find("Generated tasks must be an object but got [1] (config)"), std::string::npos);
+}
+
+TEST(Attempt, ACheckRunsAfterTheTaskAndDecidesOnIt) {  // execution 32.20
   AttemptOf run("+a: {sh>: x, _check: {sh>: test}}");
   run.finish("+a", generates(R"({"+s":{"sh>":"x"}})"));
   EXPECT_EQ(run.state("+a^check"), "blocked");
   run.finish("+a^sub+s", stores(R"({"k":1})"));
   EXPECT_EQ(run.state("+a^check"), "running");
-  EXPECT_EQ(run.params("+a^check"), R"({"k":1})");   // execution 12.7
+  EXPECT_EQ(run.params("+a^check"), R"({"k":1})");  // execution 12.7
   run.finish("+a^check", failure("wrong"));
   EXPECT_EQ(run.state("+a"), "group_error");
 }
 
-TEST(Attempt, ACheckOfAGroupRunsOnlyWhereItIsSwitchedOn) {   // execution 32.21, decisions E-10
+TEST(Attempt, ACheckOfAGroupRunsOnlyWhereItIsSwitchedOn) {  // execution 32.21, decisions E-10
   const auto text = R"(
     +g:
       _check: {sh>: test}
@@ -213,7 +234,7 @@ TEST(Attempt, ACheckOfAGroupRunsOnlyWhereItIsSwitchedOn) {   // execution 32.21,
   EXPECT_EQ(on.state("+g"), "group_error");
 }
 
-TEST(Attempt, AFinishWithAnotherLeaseChangesNothing) {   // execution 32.76, 32.77
+TEST(Attempt, AFinishWithAnotherLeaseChangesNothing) {  // execution 32.76, 32.77
   AttemptOf run("+a: {sh>: x}");
   const TaskIndex a = run.task("+a");
   run.finish_lease(a, 7, failure("late"));
@@ -233,7 +254,7 @@ TEST(Attempt, AFinishWithAnotherLeaseChangesNothing) {   // execution 32.76, 32.
   EXPECT_TRUE(run.changed_nothing());
 }
 
-TEST(Attempt, APollKeepsItsStateAndIsCalledAgain) {   // execution 32.99
+TEST(Attempt, APollKeepsItsStateAndIsCalledAgain) {  // execution 32.99
   AttemptOf run("+a: {wait>: 10s}");
   run.finish("+a", later(3, R"({"start_time":"x"})"));
   EXPECT_EQ(run.state("+a"), "retry_waiting");
@@ -250,7 +271,7 @@ TEST(Attempt, APollKeepsItsStateAndIsCalledAgain) {   // execution 32.99
   EXPECT_EQ(run.attempt.lease(run.task("+a")), 2u);
 }
 
-TEST(Attempt, TheTaskLimitCountsTheRootTwice) {   // execution 32.27
+TEST(Attempt, TheTaskLimitCountsTheRootTwice) {  // execution 32.27
   std::string text = "_parallel: true\n";
   for (int i = 0; i < 58; ++i) text += "+t" + std::to_string(i) + ": {sh>: x}\n";
   AttemptOf::Given given;
@@ -272,7 +293,7 @@ std::string iterations(int count) {
   return "{" + config + "}";
 }
 
-TEST(Attempt, GeneratedTasksAreLimitedHandlersAreNot) {   // execution 32.28, 32.30, decisions E-11
+TEST(Attempt, GeneratedTasksAreLimitedHandlersAreNot) {  // execution 32.28, 32.30, decisions E-11
   AttemptOf::Given given;
   given.options.task_limit = 60;
   AttemptOf run("+l: {loop>: 58, _do: {echo>: x}, _error: {sh>: mail}}", given);
@@ -284,10 +305,10 @@ TEST(Attempt, GeneratedTasksAreLimitedHandlersAreNot) {   // execution 32.28, 32
   full.finish("+l", generates(iterations(57)));
   EXPECT_EQ(full.attempt.size(), 60u);
   full.finish("+l^sub+loop-0", failure("no"));
-  EXPECT_EQ(full.state("+l^error"), "running");   // beyond the limit
+  EXPECT_EQ(full.state("+l^error"), "running");  // beyond the limit
 }
 
-TEST(Attempt, TooLargeParamsFailTheTask) {   // decisions E-66
+TEST(Attempt, TooLargeParamsFailTheTask) {  // decisions E-66
   AttemptOf::Given given;
   given.options.params_size_limit = 100;
   AttemptOf run("+a: {sh>: x}\n+b: {sh>: x}", given);

@@ -42,7 +42,7 @@ std::optional<RetryControl> Attempt::Impl::allowed_retry(TaskIndex task, const V
 bool Attempt::Impl::retry_operator(TaskIndex task, const Value& retry, const Value& error, Cause cause) {
   const auto control = allowed_retry(task, retry, cause);
   if (!control) return false;
-  disarm_deadline(task);   // the next try has its own time
+  disarm_deadline(task);  // the next try has its own time
   Value state = rows.extra(task).state.is_object() ? rows.extra(task).state : Value::object();
   Object& keys = state.mutable_object();
   keys.erase("commandStatus");
@@ -92,6 +92,7 @@ void Attempt::Impl::retry_now(TaskIndex task) {
 // ---- Time limits ---------------------------------------------------------------------------------------------------------
 
 void Attempt::Impl::arm_deadline(TaskIndex task) {
+  if (!rows[task].has_reserved_keys) return;
   const Value* timeout = rows[task].local.find("_timeout");
   if (!timeout || timeout->is_null() || (rows[task].extra && rows[task].extra->deadline)) return;
   try {
@@ -116,15 +117,13 @@ void Attempt::Impl::time_out(TaskIndex task) {
   extra.deadline.reset();
   extra.timed_out = true;
   switch (rows[task].state) {
-    case TaskState::running:
-      stop_run(task, limit.grace_seconds);
-      break;
+    case TaskState::running: stop_run(task, limit.grace_seconds); break;
     case TaskState::retry_waiting:
       timers.clear(Timers::Kind::retry, task, *extra.retry_at);
       extra.retry_at.reset();
       fail_timed_out(task, Value());
       break;
-    default:   // planned: its children are what takes too long
+    default:  // planned: its children are what takes too long
       extra.failed_itself = true;
       extra.error = Value::object({{"message", limit.message()}});
       rows.mark_errors(task);
@@ -148,9 +147,7 @@ void Attempt::Impl::request_cancel(TaskIndex task) {
   touch(task);
   disarm_deadline(task);
   switch (rows[task].state) {
-    case TaskState::running:
-      stop_run(task, std::nullopt);
-      break;
+    case TaskState::running: stop_run(task, std::nullopt); break;
     case TaskState::retry_waiting:
     case TaskState::group_retry_waiting: {
       TaskExtra& extra = rows.extra(task);
@@ -167,7 +164,7 @@ void Attempt::Impl::request_cancel(TaskIndex task) {
     case TaskState::planned:
       if (rows[task].progressing_children == 0) settle_later(task);
       break;
-    default: break;   // blocked: canceled when its turn comes (spec/execution.md 14.3)
+    default: break;  // blocked: canceled when its turn comes (spec/execution.md 14.3)
   }
 }
 
@@ -211,7 +208,7 @@ std::optional<std::int64_t> Attempt::Impl::kill_grace(TaskIndex task) const {
     try {
       return parse_kill_grace(*grace);
     } catch (const Error&) {
-      continue;   // a broken one is as good as none: the kill must not fail for it
+      continue;  // a broken one is as good as none: the kill must not fail for it
     }
   }
   return std::nullopt;

@@ -8,7 +8,7 @@ namespace {
 
 // ---- _error ----------------------------------------------------------------------------------------------------------------
 
-TEST(ErrorHandler, RunsWithTheErrorAndLeavesTheTaskFailed) {   // execution 32.5
+TEST(ErrorHandler, RunsWithTheErrorAndLeavesTheTaskFailed) {  // execution 32.5
   AttemptOf run("+a: {sh>: x, _error: {echo>: e}}");
   run.finish("+a", failure("exit 3"));
   EXPECT_EQ(run.state("+a"), "planned");
@@ -22,7 +22,7 @@ TEST(ErrorHandler, RunsWithTheErrorAndLeavesTheTaskFailed) {   // execution 32.5
   EXPECT_EQ(run.error("+a"), R"({"message":"exit 3"})");
 }
 
-TEST(ErrorHandler, OfTheRootRunsBesideTheAlert) {   // execution 32.6
+TEST(ErrorHandler, OfTheRootRunsBesideTheAlert) {  // execution 32.6
   AttemptOf run("_error: {echo>: e}\n+a: {sh>: x}");
   run.finish("+a", failure("no"));
   EXPECT_EQ(run.wanted(), "run ^failure-alert, run ^error");
@@ -31,7 +31,7 @@ TEST(ErrorHandler, OfTheRootRunsBesideTheAlert) {   // execution 32.6
   EXPECT_EQ(run.root(), "group_error");
 }
 
-TEST(ErrorHandler, RunsOnEveryLevelInnermostFirst) {   // execution 32.7
+TEST(ErrorHandler, RunsOnEveryLevelInnermostFirst) {  // execution 32.7
   AttemptOf run(R"(
     _error: {echo>: outer}
     +g:
@@ -44,7 +44,7 @@ TEST(ErrorHandler, RunsOnEveryLevelInnermostFirst) {   // execution 32.7
   EXPECT_EQ(run.wanted(), "run ^failure-alert, run ^error");
 }
 
-TEST(ErrorHandler, ThatFailsItselfChangesNothingAndHidesNoCause) {   // execution 32.8, 32.103, decisions E-13
+TEST(ErrorHandler, ThatFailsItselfChangesNothingAndHidesNoCause) {  // execution 32.8, 32.103, decisions E-13
   AttemptOf run(R"(
     _error: {echo>: outer}
     +g:
@@ -57,7 +57,7 @@ TEST(ErrorHandler, ThatFailsItselfChangesNothingAndHidesNoCause) {   // executio
   EXPECT_EQ(run.params("^error"), R"({"error":{"message":"M1"}})");
 }
 
-TEST(ErrorHandler, OfAGroupSeesWhatItsTasksStored) {   // execution 12.6
+TEST(ErrorHandler, OfAGroupSeesWhatItsTasksStored) {  // execution 12.6
   AttemptOf run(R"(
     +g:
       _error: {_export: {mine: 1}, echo>: e}
@@ -76,23 +76,24 @@ TEST(ErrorHandler, OfAGroupSeesWhatItsTasksStored) {   // execution 12.6
   EXPECT_EQ(origins.of("/error"), dig::Origin::data);
 }
 
-TEST(ErrorHandler, MayComeFromTheExportOfTheTaskItself) {   // language 5.4
+TEST(ErrorHandler, MayComeFromTheExportOfTheTaskItself) {  // language 5.4
   AttemptOf run("+a: {sh>: x, _export: {_error: {echo>: e}}}");
   run.finish("+a", failure("no"));
   EXPECT_EQ(run.wanted(), "run +a^error");
 }
 
-TEST(ErrorHandler, ThatIsBrokenIsSkippedAndSaysSo) {   // decisions E-12
+TEST(ErrorHandler, ThatIsBrokenIsSkippedAndSaysSo) {  // decisions E-12
   AttemptOf run("+a: {sh>: x, _export: {_error: {echo>: e, sh>: f}}}");
   run.finish("+a", failure("no"));
   EXPECT_EQ(run.state("+a"), "error");
-  EXPECT_NE(run.error("+a").find(R"("error_handler":"_error could not start: A task can't have more than one operator)"), std::string::npos);
+  EXPECT_NE(run.error("+a").find(R"("error_handler":"_error could not start: A task can't have more than one operator)"),
+            std::string::npos);
   EXPECT_NE(run.notes().find("_error"), std::string::npos);
 }
 
 // ---- _retry ----------------------------------------------------------------------------------------------------------------
 
-TEST(OperatorRetry, RunsLimitPlusOneTimes) {   // execution 32.10, decisions E-14
+TEST(OperatorRetry, RunsLimitPlusOneTimes) {  // execution 32.10, decisions E-14
   AttemptOf run("+a: {sh>: x, _retry: 1, _error: {echo>: e}}");
   run.finish("+a", retryable_failure("first"));
   EXPECT_EQ(run.state("+a"), "retry_waiting");
@@ -105,13 +106,13 @@ TEST(OperatorRetry, RunsLimitPlusOneTimes) {   // execution 32.10, decisions E-1
   EXPECT_EQ(run.wanted(), "run +a^error");
 }
 
-TEST(OperatorRetry, NeedsAnOperatorThatHonoursIt) {   // execution 32.11
+TEST(OperatorRetry, NeedsAnOperatorThatHonoursIt) {  // execution 32.11
   AttemptOf run("+a: {fail>: x, _retry: 2}");
   run.finish("+a", failure("no"));
   EXPECT_EQ(run.state("+a"), "error");
 }
 
-TEST(OperatorRetry, KeepsThePollStateButNotTheCommand) {   // execution 11.4
+TEST(OperatorRetry, KeepsThePollStateButNotTheCommand) {  // execution 11.4
   AttemptOf run("+a: {sh>: x, _retry: 1}");
   run.finish("+a", later(1, R"({"job":1,"commandStatus":{"id":2}})"));
   run.wait(1);
@@ -119,7 +120,7 @@ TEST(OperatorRetry, KeepsThePollStateButNotTheCommand) {   // execution 11.4
   EXPECT_EQ(run.state_params("+a"), R"({"job":1,"retry_count":1,"last_error":{"message":"no"}})");
 }
 
-TEST(OperatorRetry, WaitsLongerEachTime) {   // execution 32.15, 32.16
+TEST(OperatorRetry, WaitsLongerEachTime) {  // execution 32.15, 32.16
   AttemptOf run("+a: {sh>: x, _retry: {limit: 3, interval: 10, interval_type: exponential}}");
   for (const std::int64_t seconds : {10, 20, 40}) {
     run.finish("+a", retryable_failure("no"));
@@ -132,7 +133,7 @@ TEST(OperatorRetry, WaitsLongerEachTime) {   // execution 32.15, 32.16
   EXPECT_EQ(capped.interval_after(2), 15);
 }
 
-TEST(RetryControl, SaturatesInsteadOfOverflowing) {   // decisions E-08
+TEST(RetryControl, SaturatesInsteadOfOverflowing) {  // decisions E-08
   const RetryControl control = RetryControl::parse(json(R"({"limit":99,"interval":10,"interval_type":"exponential"})"));
   EXPECT_EQ(control.interval_after(98), 2147483647);
   EXPECT_EQ(RetryControl::parse(json(R"("3")")).limit, 3);
@@ -148,7 +149,7 @@ std::string problem_of(std::string_view retry) {
   return "";
 }
 
-TEST(RetryControl, SaysWhatIsWrong) {   // execution 32.17, 32.18
+TEST(RetryControl, SaysWhatIsWrong) {  // execution 32.17, 32.18
   EXPECT_EQ(problem_of("true"), "Invalid _retry format:true (config)");
   EXPECT_EQ(problem_of("[1]"), "Invalid _retry format:[1] (config)");
   EXPECT_EQ(problem_of(R"({"limit":1,"interval_type":"foo"})"), "Invalid retry_interval_type: foo (config)");
@@ -156,7 +157,7 @@ TEST(RetryControl, SaysWhatIsWrong) {   // execution 32.17, 32.18
   EXPECT_EQ(problem_of(R"({"limit":1,"on":["sunday"]})"), "Invalid _retry on: [\"sunday\"] (config)");
 }
 
-TEST(GroupRetry, CopiesTheInitialTasks) {   // execution 32.12, 31b
+TEST(GroupRetry, CopiesTheInitialTasks) {  // execution 32.12, 31b
   AttemptOf run(R"(
     _error: {echo>: x}
     +g:
@@ -186,7 +187,7 @@ TEST(GroupRetry, CopiesTheInitialTasks) {   // execution 32.12, 31b
   EXPECT_EQ(run.attempt.upstreams(run.task("+g+b")), (std::vector<TaskIndex>{5}));
 }
 
-TEST(GroupRetry, ThatSucceedsForgetsTheOldFailure) {   // decisions E-07
+TEST(GroupRetry, ThatSucceedsForgetsTheOldFailure) {  // decisions E-07
   AttemptOf run("_retry: 3\n+a: {sh>: x}\n+b: {sh>: x}");
   run.finish("+a", failure("no"));
   run.wait(0);
@@ -195,7 +196,7 @@ TEST(GroupRetry, ThatSucceedsForgetsTheOldFailure) {   // decisions E-07
   EXPECT_TRUE(run.attempt.success());
 }
 
-TEST(GroupRetry, NestedOnesMultiply) {   // execution 32.13, decisions E-01
+TEST(GroupRetry, NestedOnesMultiply) {  // execution 32.13, decisions E-01
   AttemptOf run(R"(
     +o:
       _retry: 1
@@ -250,7 +251,7 @@ TEST(GroupRetry, KeepsChunksAndWindows) {
   EXPECT_EQ(run.wanted(), "run +h+b");
 }
 
-TEST(GroupRetry, IsEvaluatedWhereItHoldsATemplate) {   // execution 32.14, decisions L-16
+TEST(GroupRetry, IsEvaluatedWhereItHoldsATemplate) {  // execution 32.14, decisions L-16
   AttemptOf run("_retry: ${n}\n_export: {n: 1}\n+a: {sh>: x}");
   run.finish("+a", failure("no"));
   EXPECT_EQ(run.wanted(), R"(evaluate  "${n}")");
@@ -260,7 +261,7 @@ TEST(GroupRetry, IsEvaluatedWhereItHoldsATemplate) {   // execution 32.14, decis
   run.apply(RetryEvaluated{0, "5"});
   EXPECT_TRUE(run.changed_nothing());
   run.wait(0);
-  run.finish("+a", failure("no"));   // what was evaluated once holds
+  run.finish("+a", failure("no"));  // what was evaluated once holds
   EXPECT_EQ(run.wanted(), "run ^failure-alert");
 }
 
@@ -274,7 +275,7 @@ TEST(GroupRetry, ThatCannotBeEvaluatedIsIgnored) {
   }
 }
 
-TEST(GroupRetry, OfAnOperatorRunsItAgain) {   // execution 32.19
+TEST(GroupRetry, OfAnOperatorRunsItAgain) {  // execution 32.19
   AttemptOf run("+l: {loop>: 1, _retry: 1, _do: {sh>: x}}\n+z: {sh>: x}");
   run.finish("+l", generates(R"({"+loop-0":{"sh>":"x"},"+old":{"sh>":"x"}})"));
   run.finish("+l^sub+loop-0", failure("no"));
@@ -283,11 +284,11 @@ TEST(GroupRetry, OfAnOperatorRunsItAgain) {   // execution 32.19
   EXPECT_EQ(run.wanted(), "run +l");
   run.finish("+l", generates(R"({"+loop-0":{"sh>":"x"}})"));
   run.finish("+l^sub+loop-0");
-  EXPECT_EQ(run.state("+l"), "success");   // the old `^sub+old` does not count (E-07)
+  EXPECT_EQ(run.state("+l"), "success");  // the old `^sub+old` does not count (E-07)
   EXPECT_EQ(run.wanted(), "run +z");
 }
 
-TEST(GroupRetry, ThatWouldExceedTheTaskLimitFails) {   // decisions E-02
+TEST(GroupRetry, ThatWouldExceedTheTaskLimitFails) {  // decisions E-02
   AttemptOf::Given given;
   given.options.task_limit = 5;
   AttemptOf run("_retry: 9\n_error: {echo>: e}\n+a: {sh>: x}\n+b: {sh>: x}", given);
@@ -301,7 +302,7 @@ TEST(GroupRetry, ThatWouldExceedTheTaskLimitFails) {   // decisions E-02
 
 // ---- _timeout --------------------------------------------------------------------------------------------------------------
 
-TEST(Timeout, StopsTheRunAndCountsAsAFailure) {   // decisions E-33
+TEST(Timeout, StopsTheRunAndCountsAsAFailure) {  // decisions E-33
   AttemptOf run("+a: {sh>: x, _timeout: {limit: 30m, grace: 60s}, _error: {echo>: e}}");
   EXPECT_EQ(run.seconds_to_tick(), 1800);
   run.wait(1800);
@@ -388,7 +389,7 @@ TEST(Timeout, ThatMeansNothingIsIgnored) {
 
 // ---- Kill ------------------------------------------------------------------------------------------------------------------
 
-TEST(Kill, StopsWhatRunsAndLeavesTheRestBlocked) {   // execution 32.41, 32.43
+TEST(Kill, StopsWhatRunsAndLeavesTheRestBlocked) {  // execution 32.41, 32.43
   AttemptOf run(R"(
     _error: {echo>: e}
     +a: {sh>: x, _error: {echo>: e}}
@@ -409,7 +410,7 @@ TEST(Kill, StopsWhatRunsAndLeavesTheRestBlocked) {   // execution 32.41, 32.43
   EXPECT_EQ(run.error("+a"), "{}");
 }
 
-TEST(Kill, TwiceIsKillOnce) {   // execution 32.42
+TEST(Kill, TwiceIsKillOnce) {  // execution 32.42
   AttemptOf run("+a: {sh>: x}");
   run.kill();
   run.kill();
@@ -420,7 +421,7 @@ TEST(Kill, TwiceIsKillOnce) {   // execution 32.42
   EXPECT_TRUE(run.changed_nothing());
 }
 
-TEST(Kill, BeforeTheStartEndsTheAttempt) {   // decisions E-32
+TEST(Kill, BeforeTheStartEndsTheAttempt) {  // decisions E-32
   AttemptOf::Given given;
   given.start = false;
   AttemptOf run("+a: {sh>: x}", std::move(given));
@@ -430,7 +431,7 @@ TEST(Kill, BeforeTheStartEndsTheAttempt) {   // decisions E-32
   EXPECT_TRUE(run.attempt.start(run.now).effects.empty());
 }
 
-TEST(Kill, EndsWhatWaitsForARetryAtOnce) {   // execution 32.44, decisions E-31
+TEST(Kill, EndsWhatWaitsForARetryAtOnce) {  // execution 32.44, decisions E-31
   AttemptOf run("+a: {wait>: 1h}");
   run.finish("+a", later(3600));
   run.kill();
@@ -438,7 +439,7 @@ TEST(Kill, EndsWhatWaitsForARetryAtOnce) {   // execution 32.44, decisions E-31
   EXPECT_TRUE(run.attempt.done());
 }
 
-TEST(Kill, LetsAnOperatorCleanUpWhatGoesOnOutside) {   // decisions E-31
+TEST(Kill, LetsAnOperatorCleanUpWhatGoesOnOutside) {  // decisions E-31
   AttemptOf::Given given;
   given.options.has_cleanup = [](std::string_view type) { return type == "td"; };
   AttemptOf run("_parallel: true\n+a: {td>: q}\n+b: {td>: q}", std::move(given));
@@ -448,6 +449,7 @@ TEST(Kill, LetsAnOperatorCleanUpWhatGoesOnOutside) {   // decisions E-31
   run.finish("+b", later(10, R"({"job":2})"));
   EXPECT_EQ(run.wanted(), "clean +b");
   EXPECT_EQ(run.state_params("+b"), R"({"job":2})");
+  EXPECT_EQ(run.attempt.retry_count(run.task("+b")), 1);
   run.finish("+a", failure("Got a cancel-requested"));
   run.finish("+b", later(10));
   EXPECT_EQ(run.states(), R"(
@@ -456,7 +458,7 @@ TEST(Kill, LetsAnOperatorCleanUpWhatGoesOnOutside) {   // decisions E-31
 )");
 }
 
-TEST(Kill, EndsAGroupThatWaitsForItsRetry) {   // execution 32.45, decisions E-02
+TEST(Kill, EndsAGroupThatWaitsForItsRetry) {  // execution 32.45, decisions E-02
   AttemptOf run("+g:\n  _retry: {limit: 1, interval: 60}\n  +a: {sh>: x}");
   run.finish("+g+a", failure("no"));
   run.kill();
@@ -473,7 +475,7 @@ TEST(Kill, WhileARetryIsEvaluatedWins) {
   EXPECT_TRUE(run.changed_nothing());
 }
 
-TEST(Kill, RunsTheHandlersThatAskForIt) {   // decisions 1, `_error_on_cancel`
+TEST(Kill, RunsTheHandlersThatAskForIt) {  // decisions 1, `_error_on_cancel`
   AttemptOf run(R"(
     +g:
       _error: {echo>: e}
@@ -502,7 +504,7 @@ TEST(Kill, OfAWindowCancelsEveryTaskWhoseTurnComes) {
   EXPECT_TRUE(run.attempt.done());
 }
 
-TEST(Kill, UsesTheNearestGrace) {   // decisions 1, `_kill_grace`
+TEST(Kill, UsesTheNearestGrace) {  // decisions 1, `_kill_grace`
   AttemptOf run(R"(
     _kill_grace: 1m
     _parallel: true
@@ -515,7 +517,7 @@ TEST(Kill, UsesTheNearestGrace) {   // decisions 1, `_kill_grace`
 
 // ---- sla -------------------------------------------------------------------------------------------------------------------
 
-TEST(SessionMonitor, AddsItsTasksBesideWhatRuns) {   // execution 32.57, 32.61
+TEST(SessionMonitor, AddsItsTasksBesideWhatRuns) {  // execution 32.57, 32.61
   AttemptOf run(R"(
     sla: {duration: "00:00:02", fail: true, +n: {echo>: late}}
     +a: {sh>: x}
@@ -539,7 +541,7 @@ TEST(SessionMonitor, AddsItsTasksBesideWhatRuns) {   // execution 32.57, 32.61
   EXPECT_EQ(run.wanted(), "run ^failure-alert");
 }
 
-TEST(SessionMonitor, WithAnUnknownKeyAddsNothing) {   // execution 32.58, decisions E-19
+TEST(SessionMonitor, WithAnUnknownKeyAddsNothing) {  // execution 32.58, decisions E-19
   AttemptOf run("sla: {duration: \"00:02\", enable: true, +n: {echo>: late}}\n+a: {sh>: x}");
   run.wait(120);
   EXPECT_EQ(run.wanted(), "");
@@ -557,14 +559,14 @@ std::string problem_of_sla(const std::string& sla) {
   return "";
 }
 
-TEST(SessionMonitor, SaysWhatIsWrongBeforeTheStart) {   // execution 32.59, 32.60
+TEST(SessionMonitor, SaysWhatIsWrongBeforeTheStart) {  // execution 32.59, 32.60
   EXPECT_EQ(problem_of_sla("{duration: 5}"), "SLA duration option needs to be HH:MM or HH:MM:SS format: 5");
   EXPECT_EQ(problem_of_sla("{alert: false}"), "SLA must be specified using either the 'time' or 'duration' option");
   EXPECT_EQ(problem_of_sla("{time: 1:00, duration: 1:00}"), "SLA must be specified using either the 'time' or 'duration' option");
 }
 
-TEST(SessionMonitor, OfATimeThatIsOverIsDueTheNextDay) {   // execution 32.62
-  AttemptOf earlier("sla: {time: 03:00}\n+a: {sh>: x}");   // it is 03:04:05
+TEST(SessionMonitor, OfATimeThatIsOverIsDueTheNextDay) {  // execution 32.62
+  AttemptOf earlier("sla: {time: 03:00}\n+a: {sh>: x}");  // it is 03:04:05
   EXPECT_EQ(earlier.seconds_to_tick(), 86400 - 245);
   AttemptOf soon("sla: {time: \"03:05:00\"}\n+a: {sh>: x}");
   EXPECT_EQ(soon.seconds_to_tick(), 55);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "engine/attempt_impl.h"
 
@@ -57,8 +58,9 @@ std::optional<Error> Attempt::Impl::size_problem(const TaskResult& result, const
     if (!is_empty_object(*value)) size += size_of(*value);
   }
   if (size <= options.params_size_limit) return std::nullopt;
-  return Error("params size limit exceeded",
-               fmt::format("Too large params. Limit: {} bytes of stored, exported and state params, Current: {}", options.params_size_limit, size));
+  return Error(
+      "params size limit exceeded",
+      fmt::format("Too large params. Limit: {} bytes of stored, exported and state params, Current: {}", options.params_size_limit, size));
 }
 
 std::optional<Error> Attempt::Impl::limit_problem(std::size_t current, std::size_t adding, bool handler) const {
@@ -75,6 +77,8 @@ void Attempt::Impl::succeed(TaskIndex task, const TaskResult& result) {
     if (auto problem = size_problem(result, rows[task].extra ? rows[task].extra->state : Value())) throw std::move(*problem);
     const Value check_config = own_object(task, "_check");
     if (!is_empty_object(result.subtask_config)) {
+      if (!result.subtask_config.is_object())
+        throw config_error("Generated tasks must be an object but got " + to_json(result.subtask_config));
       sub = dig::compile(rows.full_name(task), "^sub", result.subtask_config);
       if (auto problem = limit_problem(rows.size(), sub.tasks.size(), handler)) throw std::move(*problem);
     }
@@ -156,7 +160,7 @@ bool Attempt::Impl::add_group_check(TaskIndex task) {
   }
   rows.extra(task).check_was_added = true;
   const TaskIndex root = generate(check, task, 0);
-  rows[root].visible_siblings = rows[root].ordinal;   // all of them succeeded
+  rows[root].visible_siblings = rows[root].ordinal;  // all of them succeeded
   plan(task, root);
   return true;
 }

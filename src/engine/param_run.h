@@ -30,9 +30,9 @@ using ParamEntryPointer = std::shared_ptr<const ParamEntry>;
 class ParamRun {
  public:
   struct Slot {
-    ParamEntryPointer entry;    ///< nullptr: the key has moved to a later place
+    ParamEntryPointer entry;  ///< nullptr: the key has moved to a later place
     std::uint64_t hash = 0;
-    bool reappears = false;     ///< it was removed before: its place is after all keys of older runs
+    bool reappears = false;  ///< it was removed before: its place is after all keys of older runs
   };
 
   /// nullptr where the key does not stand here.
@@ -50,7 +50,7 @@ class ParamRun {
   void put_into_table(std::size_t slot);
 
   std::vector<Slot> slots_;
-  std::vector<std::uint32_t> table_;   ///< open addressing: index into `slots_` + 1; empty while there are few
+  std::vector<std::uint32_t> table_;  ///< open addressing: index into `slots_` + 1; empty while there are few
   std::size_t size_ = 0;
 };
 

@@ -46,7 +46,8 @@ void replace_origins(Origins& into, const std::string& path, const Origins& from
 }
 
 /// Follows `merge(below, over)`: what is replaced takes the origins of `over`.
-void merge_origins(Origins& into, const std::string& path, const Value& below, const Value& over, const Origins& from, const std::string& path_in_from) {
+void merge_origins(Origins& into, const std::string& path, const Value& below, const Value& over, const Origins& from,
+                   const std::string& path_in_from) {
   if (!below.is_object() || !over.is_object()) {
     replace_origins(into, path, from, path_in_from);
     return;
@@ -78,8 +79,9 @@ bool erase_below(Value& object, std::string_view path) {
 struct Params::Layer {
   ParamRun run;
   std::shared_ptr<const Layer> below;
-  bool has_own_keys = false;   ///< whether here or below a key begins with `_`
-  std::size_t level = 0;       ///< tells how many keys `run` has: 0 below 64, 1 below 4,096, …
+  bool has_own_keys = false;  ///< whether here or below a key begins with `_`
+  bool has_removed = false;   ///< whether here or below a removed key is remembered
+  std::size_t level = 0;      ///< tells how many keys `run` has: 0 below 64, 1 below 4,096, …
   /// How many layers of each level stand here and below, down to the next one of a higher level.
   std::array<std::uint16_t, 4> layers_of_level{};
 
@@ -120,7 +122,6 @@ ParamEntry merged(const ParamEntry* existing, const Object::Member& member, cons
     entry.value = existing->value;
     merge(entry.value, member.value);
   }
-  if (existing && !member.position.known()) entry.position = existing->position;
   if ((existing && existing->origins) || !origins.empty()) {
     Origins result = existing && existing->origins ? *existing->origins : Origins();
     merge_origins(result, "", existing ? existing->value : Value(), member.value, origins, "/" + escape_pointer(member.key));
@@ -148,8 +149,10 @@ struct Params::Layering {
     auto layer = std::make_shared<Layer>();
     for (const auto& slot : run.slots()) {
       if (slot.entry && slot.entry->key.starts_with('_')) layer->has_own_keys = true;
+      if (slot.entry && slot.entry->removed) layer->has_removed = true;
     }
-    if (below && below->has_own_keys) layer->has_own_keys = true;
+    layer->has_own_keys |= below && below->has_own_keys;
+    layer->has_removed |= below && below->has_removed;
     layer->level = level_of(run.size());
     auto& counts = layer->layers_of_level;
     for (std::size_t level = layer->level; level < counts.size() && below; ++level) counts[level] = below->layers_of_level[level];
@@ -220,7 +223,9 @@ Params Params::with(const Value& values, const Origins& origins) const {
   ParamRun run;
   run.reserve(values.as_object().size());
   for (const auto& member : values.as_object()) {
-    const ParamEntry* existing = Layering::find(top_.get(), member.key);
+    // What is there matters only to an object, and to the place of a key that was removed.
+    const bool matters = top_ && (member.value.is_object() || top_->has_removed);
+    const ParamEntry* existing = matters ? Layering::find(top_.get(), member.key) : nullptr;
     const bool reappears = existing && existing->removed;
     run.set(slot_of(merged(reappears ? nullptr : existing, member, origins), reappears));
   }
@@ -263,8 +268,8 @@ Value Params::to_value() const {
 Origins Params::origins() const { return top_ ? Layering::whole(*top_).origins : Origins(); }
 
 Origin origin_of_operator(std::string_view type) {
-  static constexpr std::array<std::string_view, 9> fetching = {"http",    "pg",  "redshift",  "td",  "bq",
-                                                                "s3_wait", "gcs_wait", "emr", "param_get"};
+  static constexpr std::array<std::string_view, 9> fetching = {"http",    "pg",       "redshift", "td",       "bq",
+                                                               "s3_wait", "gcs_wait", "emr",      "param_get"};
   const bool data = std::find(fetching.begin(), fetching.end(), type) != fetching.end() || type.starts_with("td_") ||
                     type.starts_with("bq_") || type.starts_with("redshift_");
   return data ? Origin::data : Origin::stored;

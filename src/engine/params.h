@@ -38,7 +38,7 @@ class Params {
   struct Layer;
   struct Layering;
   explicit Params(std::shared_ptr<const Layer> top) : top_(std::move(top)) {}
-  std::shared_ptr<const Layer> top_;   ///< nullptr: no parameters
+  std::shared_ptr<const Layer> top_;  ///< nullptr: no parameters
 };
 
 /// What values stored or exported by a task of this operator type count as (spec/decisions.md L-21).

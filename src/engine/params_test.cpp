@@ -11,24 +11,24 @@ using dig::Origin;
 
 std::string text(const Params& params) { return to_json(params.to_value()); }
 
-TEST(Params, MergeAsTheLanguageSays) {   // language 4.5
+TEST(Params, MergeAsTheLanguageSays) {  // language 4.5
   const Params base = Params().with(json(R"({"b":1,"a":{"x":1,"y":2}})"));
   EXPECT_EQ(text(base.with(json(R"({"a":{"y":3,"z":4},"c":5})"))), R"({"b":1,"a":{"x":1,"y":3,"z":4},"c":5})");
   EXPECT_EQ(text(base.with(json(R"({"a":[1]})"))), R"({"b":1,"a":[1]})");
   EXPECT_EQ(text(base.with(json(R"({"a":null})")).with(json(R"({"a":{"k":1}})"))), R"({"b":1,"a":{"k":1}})");
-  EXPECT_EQ(text(base), R"({"b":1,"a":{"x":1,"y":2}})");   // what it was made from stays
+  EXPECT_EQ(text(base), R"({"b":1,"a":{"x":1,"y":2}})");  // what it was made from stays
   EXPECT_TRUE(base.with(Value()).to_value().same_as(base.to_value()));
   EXPECT_TRUE(base.find("nosuch").is_null());
 }
 
-TEST(Params, KeysCanBeReset) {   // language 4.6, execution 32.38
+TEST(Params, KeysCanBeReset) {  // language 4.6, execution 32.38
   const Params params = Params().with(json(R"({"a":{"b":1,"c":2},"d":3})"));
   EXPECT_EQ(text(params.without({"a.b"})), R"({"a":{"c":2},"d":3})");
   EXPECT_EQ(text(params.without({"d", "d.x", "a.c.x", "nosuch"})), R"({"a":{"b":1,"c":2}})");
   EXPECT_EQ(text(params.without({"a"}).with(json(R"({"a":4})"))), R"({"d":3,"a":4})");
 }
 
-TEST(Params, RememberWhereValuesCameFrom) {   // decisions L-21
+TEST(Params, RememberWhereValuesCameFrom) {  // decisions L-21
   const Params params = Params()
                             .with(json(R"({"m":{"code":1},"i":1})"))
                             .with(json(R"({"m":{"data":{"x":1}},"s":"${x}"})"), Origin::data)
@@ -74,7 +74,7 @@ TEST(Params, SiblingsShareOneObject) {
 
 // ---- What a task sees (language 7.2) ---------------------------------------------------------------------------------------
 
-TEST(ParamsOfTask, StoresBeatExportsFromFurtherOut) {   // language 7.2, execution 32.35, 32.37
+TEST(ParamsOfTask, StoresBeatExportsFromFurtherOut) {  // language 7.2, execution 32.35, 32.37
   AttemptOf run(R"(
     _export: {v: root, m: {a: 1}}
     +s1: {py>: x}
@@ -98,7 +98,7 @@ TEST(ParamsOfTask, StoresBeatExportsFromFurtherOut) {   // language 7.2, executi
   EXPECT_EQ(run.params("+z"), R"({"v":"stored2","m":{"a":1,"c":3}})");
 }
 
-TEST(ParamsOfTask, FileOrderDecidesNotTime) {   // execution 32.36, 32.40
+TEST(ParamsOfTask, FileOrderDecidesNotTime) {  // execution 32.36, 32.40
   AttemptOf run(R"(
     +p:
       _parallel: true
@@ -145,7 +145,7 @@ TEST(ParamsOfTask, ChunksSeeTheChunksBefore) {
   EXPECT_EQ(run.params("+d"), R"({"a":1,"b":1})");
   run.finish("+d", stores(R"({"a":2})"));
   EXPECT_EQ(run.params("+e"), R"({"a":2,"b":1,"c":1})");
-  EXPECT_EQ(run.params("+c"), R"({"a":1,"b":1})");   // also asked later
+  EXPECT_EQ(run.params("+c"), R"({"a":1,"b":1})");  // also asked later
 }
 
 TEST(ParamsOfTask, ExportsOfAnOperatorReachWhatItGenerates) {
@@ -164,7 +164,7 @@ TEST(ParamsOfTask, ExportsOfAnOperatorReachWhatItGenerates) {
   EXPECT_EQ(run.params("+z"), R"({"s":3,"t":4})");
 }
 
-TEST(ParamsOfTask, ResetsActBeforeTheStore) {   // execution 12.4
+TEST(ParamsOfTask, ResetsActBeforeTheStore) {  // execution 12.4
   AttemptOf run("_export: {a: {b: 1, c: 2}}\n+a: {py>: x}\n+b: {echo>: x}");
   Ends ends = stores(R"({"n":1})");
   ends.result.reset_store_params = {"a.b", "n"};
@@ -172,7 +172,7 @@ TEST(ParamsOfTask, ResetsActBeforeTheStore) {   // execution 12.4
   EXPECT_EQ(run.params("+b"), R"({"a":{"c":2},"n":1})");
 }
 
-TEST(ParamsOfTask, BothGenerationsOfARetriedGroupAreWalked) {   // execution 12.3
+TEST(ParamsOfTask, BothGenerationsOfARetriedGroupAreWalked) {  // execution 12.3
   AttemptOf run(R"(
     +g:
       _retry: 1
@@ -190,7 +190,7 @@ TEST(ParamsOfTask, BothGenerationsOfARetriedGroupAreWalked) {   // execution 12.
   EXPECT_EQ(run.params("+z"), R"({"n":2,"first":1})");
 }
 
-TEST(ParamsOfTask, HandlersAndChecksAreNoParameters) {   // language 7.2
+TEST(ParamsOfTask, HandlersAndChecksAreNoParameters) {  // language 7.2
   AttemptOf run("+g:\n  _export: {_error: {echo>: e}, k: 1}\n  +a: {sh>: x}");
   EXPECT_EQ(run.params("+g+a"), R"({"k":1})");
 }

@@ -33,6 +33,10 @@ void Attempt::Impl::propagate() {
       batch.clear();
       batch.swap(releasable);
       for (const TaskIndex task : batch) release(task);
+    } else if (!admitting.empty()) {
+      const TaskIndex parent = admitting.back();
+      admitting.pop_back();
+      admit(parent);
     } else if (!settling.empty()) {
       const TaskIndex task = settling.front();
       settling.pop_front();
@@ -45,25 +49,42 @@ void Attempt::Impl::propagate() {
 }
 
 void Attempt::Impl::release(TaskIndex task) {
-  Task& row = rows[task];
+  const Task& row = rows[task];
   if (row.state != TaskState::blocked || row.unmet > 0) return;
-  if (row.parent != no_task) {
-    const Task& parent = rows[row.parent];
-    if (parent.state != TaskState::planned && parent.state != TaskState::success) return;
-    Window* window = parent.extra && !row.is_generated_root() ? parent.extra->window.get() : nullptr;
-    if (window && window->under_way >= window->limit) {
-      window->waiting.push(task);
-      return;
-    }
-    if (window) ++window->under_way;
+  if (row.parent == no_task) {
+    begin(task);
+    return;
   }
+  const Task& parent = rows[row.parent];
+  if (parent.state != TaskState::planned && parent.state != TaskState::success) return;
+  Window* window = parent.extra && !row.is_generated_root() ? parent.extra->window.get() : nullptr;
+  if (!window) {
+    begin(task);
+    return;
+  }
+  window->waiting.push(task);
+  admitting.push_back(row.parent);
+}
+
+void Attempt::Impl::admit(TaskIndex parent) {
+  Window& window = *rows[parent].extra->window;
+  while (window.under_way < window.limit && !window.waiting.empty()) {
+    const TaskIndex task = window.waiting.top();
+    window.waiting.pop();
+    ++window.under_way;
+    begin(task);
+  }
+}
+
+void Attempt::Impl::begin(TaskIndex task) {
+  const Task& row = rows[task];
   if (row.cancel_is_requested() && !row.group) {
     finish(task, TaskState::canceled);
     return;
   }
   if (row.parent != no_task) ++rows[row.parent].progressing_children;
   if (row.group) {
-    if (row.cancel_is_requested()) rows.extra(task).handler_was_considered = true;   // nothing of it ever ran
+    if (row.cancel_is_requested()) rows.extra(task).handler_was_considered = true;  // nothing of it ever ran
     plan(task, row.first_child);
     arm_deadline(task);
   } else {
@@ -111,9 +132,7 @@ void Attempt::Impl::leave_window(TaskIndex task, TaskIndex parent) {
   Window* window = rows[parent].extra ? rows[parent].extra->window.get() : nullptr;
   if (!window || rows[task].is_generated_root()) return;
   --window->under_way;
-  if (window->waiting.empty()) return;
-  releasable.push_back(window->waiting.top());
-  window->waiting.pop();
+  if (!window->waiting.empty()) admitting.push_back(parent);
 }
 
 void Attempt::Impl::settle(TaskIndex task) {

@@ -21,7 +21,8 @@ bool names_handler(std::string_view full_name) {
 /// Where a generated task belongs. A `^` may also stand inside of the name that a user gave (`+a^b`).
 std::unordered_map<std::string, TaskIndex>::const_iterator parent_among(const std::unordered_map<std::string, TaskIndex>& tasks,
                                                                         std::string_view full_name) {
-  for (std::size_t end = full_name.find_last_of("+^"); end != std::string_view::npos && end > 0; end = full_name.find_last_of("+^", end - 1)) {
+  for (std::size_t end = full_name.find_last_of("+^"); end != std::string_view::npos && end > 0;
+       end = full_name.find_last_of("+^", end - 1)) {
     const std::string_view own = full_name.substr(end);
     if (own.front() == '^' && own != "^sub" && own != "^check") continue;
     const auto found = tasks.find(std::string(full_name.substr(0, end)));
@@ -59,8 +60,9 @@ void Attempt::Impl::take_over(TaskIndex first) {
 void Attempt::Impl::take_over_row(TaskIndex task, const ResumedTask& resumed) {
   Task& row = rows[task];
   row.state = TaskState::success;
-  if (!resumed.local.is_null()) row.local = resumed.local;
-  if (!resumed.export_config.is_null()) row.export_config = resumed.export_config;
+  const Value local = resumed.local.is_null() ? row.local : resumed.local;
+  const Value export_config = resumed.export_config.is_null() ? row.export_config : resumed.export_config;
+  rows.set_config(task, local, export_config);
   TaskResult result;
   result.subtask_config = resumed.subtask_config;
   result.export_params = resumed.export_params;

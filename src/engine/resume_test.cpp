@@ -11,7 +11,7 @@ AttemptOf resume(const AttemptOf& earlier, std::string_view text) {
   return AttemptOf(text, std::move(given));
 }
 
-TEST(Resume, TakesOverWhatSucceeded) {   // execution 32.47, 32.56
+TEST(Resume, TakesOverWhatSucceeded) {  // execution 32.47, 32.56
   const auto text = R"(
     +a: {py>: x}
     +g:
@@ -36,13 +36,13 @@ TEST(Resume, TakesOverWhatSucceeded) {   // execution 32.47, 32.56
 +g+c running
 +z blocked
 )");
-  EXPECT_EQ(second.params("+g+c"), R"({"k":1,"n":1})");   // resets are taken over too (decisions E-23)
+  EXPECT_EQ(second.params("+g+c"), R"({"k":1,"n":1})");  // resets are taken over too (decisions E-23)
   second.finish("+g+c");
   second.finish("+z");
   EXPECT_TRUE(second.attempt.success());
 }
 
-TEST(Resume, TakesTheIterationsThatWereDone) {   // execution 32.47, 16.6
+TEST(Resume, TakesTheIterationsThatWereDone) {  // execution 32.47, 16.6
   const auto text = "+l: {loop>: 2, _do: {sh>: x}}";
   AttemptOf first(text);
   const Ends loop = generates(R"({"+loop-0":{"sh>":"x"},"+loop-1":{"sh>":"x"}})");
@@ -57,7 +57,7 @@ TEST(Resume, TakesTheIterationsThatWereDone) {   // execution 32.47, 16.6
   EXPECT_EQ(second.state("+l^sub+loop-0"), "success");
 }
 
-TEST(Resume, TakesOverWhatADoneTaskGenerated) {   // decisions E-22
+TEST(Resume, TakesOverWhatADoneTaskGenerated) {  // decisions E-22
   const auto text = R"(
     +c: {call>: x, _check: {sh>: test}}
     +z: {sh>: x}
@@ -83,7 +83,7 @@ TEST(Resume, TakesOverWhatADoneTaskGenerated) {   // decisions E-22
   EXPECT_EQ(second.attempt.is_group(second.task("+c^sub+g")), true);
 }
 
-TEST(Resume, LeavesOutAnOlderGeneration) {   // decisions E-20, E-22
+TEST(Resume, LeavesOutAnOlderGeneration) {  // decisions E-20, E-22
   const auto text = "+l: {loop>: 1, _retry: 1, _do: {sh>: x}}\n+z: {sh>: x}";
   AttemptOf first(text);
   first.finish("+l", generates(R"({"_parallel":true,"+old":{"py>":"x"},"+bad":{"sh>":"x"}})"));
@@ -98,7 +98,7 @@ TEST(Resume, LeavesOutAnOlderGeneration) {   // decisions E-20, E-22
   EXPECT_EQ(second.params("+z"), R"({"new":1})");
 }
 
-TEST(Resume, RunsHandlersAndChecksAgain) {   // decisions E-21
+TEST(Resume, RunsHandlersAndChecksAgain) {  // decisions E-21
   const auto text = R"(
     _error: {echo>: e}
     +a: {sh>: x, _check: {sh>: test}}
@@ -116,7 +116,7 @@ TEST(Resume, RunsHandlersAndChecksAgain) {   // decisions E-21
   EXPECT_EQ(second.wanted(), "run ^failure-alert, run ^error");
 }
 
-TEST(Resume, WaitsForANewTaskInsideOfADoneGroup) {   // execution 32.55, decisions E-24
+TEST(Resume, WaitsForANewTaskInsideOfADoneGroup) {  // execution 32.55, decisions E-24
   AttemptOf first("+g:\n  +a: {sh>: x}\n+z: {sh>: x}");
   first.finish("+g+a");
   first.finish("+z", failure("no"));

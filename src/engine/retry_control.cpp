@@ -21,7 +21,9 @@ bool is_exponential(const std::string& type) {
 
 /// `on: [timeout, failure]`, or one of the two words.
 void restrict_causes(RetryControl& control, const Value& causes) {
-  const auto invalid = [&] { return config_error("Invalid _retry on: " + to_json(causes)).hint("`on` is a list of `failure` and `timeout`"); };
+  const auto invalid = [&] {
+    return config_error("Invalid _retry on: " + to_json(causes)).hint("`on` is a list of `failure` and `timeout`");
+  };
   control.on_failure = control.on_timeout = false;
   const Array words = causes.is_array() ? causes.as_array() : Array{causes};
   for (const Value& word : words) {

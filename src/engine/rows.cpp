@@ -14,17 +14,17 @@ TaskExtra& Rows::extra(TaskIndex i) {
 TaskIndex Rows::insert(const dig::TaskTree& tree, TaskIndex parent, std::uint8_t flags) {
   const auto base = static_cast<TaskIndex>(tasks_.size());
   // Grows geometrically: generated trees are often small and many.
-  if (tasks_.capacity() < tasks_.size() + tree.tasks.size()) tasks_.reserve(std::max(tasks_.capacity() * 2, tasks_.size() + tree.tasks.size()));
+  if (tasks_.capacity() < tasks_.size() + tree.tasks.size())
+    tasks_.reserve(std::max(tasks_.capacity() * 2, tasks_.size() + tree.tasks.size()));
   std::vector<TaskIndex> upstreams;
   for (const dig::TaskDefinition& definition : tree.tasks) {
     Task task;
     task.name = definition.name;
-    task.local = definition.local;
-    task.export_config = definition.export_params;
     task.position = definition.position;
     task.group = definition.group;
     task.flags = flags;
     const TaskIndex i = append(std::move(task), definition.parent < 0 ? parent : base + definition.parent);
+    set_config(i, definition.local, definition.export_params);
     upstreams.clear();
     for (const std::int32_t upstream : definition.upstreams) upstreams.push_back(base + upstream);
     add_upstreams(i, upstreams);
@@ -33,6 +33,25 @@ TaskIndex Rows::insert(const dig::TaskTree& tree, TaskIndex parent, std::uint8_t
     if (definition.window > 0) set_window(i, definition.window);
   }
   return base;
+}
+
+namespace {
+bool has_reserved_key(const Value& config) {
+  if (!config.is_object()) return false;
+  for (const auto& member : config.as_object()) {
+    if (member.key.starts_with('_')) return true;
+  }
+  return false;
+}
+}  // namespace
+
+void Rows::set_config(TaskIndex i, const Value& local, const Value& export_config) {
+  static const Value nothing = Value::object();  // shared by the many tasks without `_export`
+  Task& task = (*this)[i];
+  task.local = local;
+  const bool exports = export_config.is_object() && !export_config.as_object().empty();
+  task.export_config = exports ? export_config : nothing;
+  task.has_reserved_keys = has_reserved_key(local) || (exports && has_reserved_key(export_config));
 }
 
 TaskIndex Rows::append(Task task, TaskIndex parent) {
@@ -68,6 +87,7 @@ TaskIndex Rows::append_copy(TaskIndex original, TaskIndex parent, const std::uno
   copy.name = from.name;
   copy.local = from.local;
   copy.export_config = from.export_config;
+  copy.has_reserved_keys = from.has_reserved_keys;
   copy.position = from.position;
   copy.group = from.group;
   copy.flags = initial_task;
@@ -183,7 +203,8 @@ std::vector<TaskIndex> Rows::succeeded(TaskIndex i) {
 std::vector<TaskIndex> Rows::upstreams(TaskIndex i) const {
   const Task& task = (*this)[i];
   std::vector<TaskIndex> result;
-  for (std::int32_t e = 0; e < task.upstream_count; ++e) result.push_back(edges_[static_cast<std::size_t>(task.first_upstream + e)].upstream);
+  for (std::int32_t e = 0; e < task.upstream_count; ++e)
+    result.push_back(edges_[static_cast<std::size_t>(task.first_upstream + e)].upstream);
   if (task.barrier != no_barrier) {
     const Barrier& barrier = barriers_[static_cast<std::size_t>(task.barrier)];
     for (TaskIndex member = barrier.first_member;; member = (*this)[member].next_sibling) {
@@ -202,7 +223,7 @@ std::vector<TaskIndex> Rows::transitive_upstreams(TaskIndex i) const {
     const TaskIndex parent = (*this)[i].parent;
     if (parent == no_task) return result;
     for (TaskIndex sibling = (*this)[parent].first_child; sibling != i; sibling = (*this)[sibling].next_sibling) {
-      if ((*this)[sibling].ordinal == 0) result.clear();   // a new generation begins
+      if ((*this)[sibling].ordinal == 0) result.clear();  // a new generation begins
       if ((*this)[sibling].ordinal < (*this)[i].visible_siblings) result.push_back(sibling);
     }
     return result;

@@ -29,19 +29,19 @@ struct Window {
 /// What few tasks have.
 struct TaskExtra {
   Value error;
-  Value state;                              ///< state params
+  Value state;  ///< state params
   std::optional<Instant> retry_at;
-  std::optional<Instant> deadline;          ///< of `_timeout`, for this try
-  Value evaluated_retry;                    ///< the answer to EvaluateRetry
-  dig::Origins export_origins;              ///< of values in `export_config` that are no code (L-21)
-  TaskIndex second_generation = no_task;    ///< first child of it; those before it belong to the first one
-  TaskIndex newest_generation = no_task;    ///< first child of the newest generation, where there are several
+  std::optional<Instant> deadline;        ///< of `_timeout`, for this try
+  Value evaluated_retry;                  ///< the answer to EvaluateRetry
+  dig::Origins export_origins;            ///< of values in `export_config` that are no code (L-21)
+  TaskIndex second_generation = no_task;  ///< first child of it; those before it belong to the first one
+  TaskIndex newest_generation = no_task;  ///< first child of the newest generation, where there are several
   TaskIndex last_child_before_retry = no_task;
   std::unique_ptr<Window> window;
-  bool starts_generation = false;       ///< the next child begins a generation
-  bool awaits_retry = false;            ///< EvaluateRetry was asked for
+  bool starts_generation = false;  ///< the next child begins a generation
+  bool awaits_retry = false;       ///< EvaluateRetry was asked for
   bool retry_is_evaluated = false;
-  bool retry_is_impossible = false;     ///< the copies would exceed the task limit
+  bool retry_is_impossible = false;  ///< the copies would exceed the task limit
   bool timed_out = false;
   bool failed_itself = false;           ///< a group with an error of its own: counts as one with an error child
   bool handler_was_considered = false;  ///< `_error` after a kill
@@ -50,24 +50,24 @@ struct TaskExtra {
 
 /// A row of the task table.
 struct Task {
-  std::string name;   ///< own name
-  Value local, export_config;
+  std::string name;            ///< own name
+  Value local, export_config;  ///< see Rows::set_config
   Position position;
   std::unique_ptr<TaskResult> result;
   std::unique_ptr<TaskExtra> extra;
-  std::int64_t updated_at = never, started_at = never;   ///< milliseconds
+  std::int64_t updated_at = never, started_at = never;  ///< milliseconds
 
   TaskIndex parent = no_task, first_child = no_task, last_child = no_task, next_sibling = no_task;
   std::int32_t progressing_children = 0;
-  std::int32_t error_children = 0;      ///< of the newest generation
-  std::int32_t unmet = 0;               ///< upstreams that did not succeed (yet); the barrier counts as one
-  std::int32_t ordinal = 0;             ///< place among its siblings of the same generation
+  std::int32_t error_children = 0;  ///< of the newest generation
+  std::int32_t unmet = 0;           ///< upstreams that did not succeed (yet); the barrier counts as one
+  std::int32_t ordinal = 0;         ///< place among its siblings of the same generation
   /// The tasks whose stores it sees below its parent are its siblings with a smaller ordinal than this; -1: not of this shape.
   std::int32_t visible_siblings = 0;
-  std::int32_t first_upstream = 0, upstream_count = 0;   ///< in Rows::edges
-  std::int32_t first_downstream = -1;                    ///< in Rows::edges
-  BarrierIndex barrier = no_barrier;        ///< that it waits for
-  BarrierIndex member_of = no_barrier;      ///< that waits for it
+  std::int32_t first_upstream = 0, upstream_count = 0;  ///< in Rows::edges
+  std::int32_t first_downstream = -1;                   ///< in Rows::edges
+  BarrierIndex barrier = no_barrier;                    ///< that it waits for
+  BarrierIndex member_of = no_barrier;                  ///< that waits for it
   Lease lease = 0;
   std::uint32_t retry_count = 0;
 
@@ -75,12 +75,13 @@ struct Task {
   std::uint8_t flags = 0;
   bool group = false;
   bool in_handler = false;
+  bool has_reserved_keys = false;  ///< a key of its own config or of its `_export` begins with `_`
   bool stores_below = false;       ///< it or a descendant stored or reset something
   bool errors_below = false;       ///< it or a descendant has an error
   bool is_changed = false;         ///< since the event began
   bool awaits_settling = false;
-  bool cleans_up = false;          ///< the run is one with Run::cleanup
-  bool stop_was_sent = false;      ///< for the current lease
+  bool cleans_up = false;      ///< the run is one with Run::cleanup
+  bool stop_was_sent = false;  ///< for the current lease
 
   static constexpr std::int64_t never = INT64_MIN;
   bool cancel_is_requested() const { return (flags & cancel_requested) != 0; }
@@ -105,6 +106,8 @@ class Rows {
   /// To be called after the upstreams were added.
   void count_visible_siblings(TaskIndex task);
   void set_window(TaskIndex parent, std::int32_t limit);
+  /// Gives a task its config.
+  void set_config(TaskIndex task, const Value& local, const Value& export_config);
 
   std::size_t size() const { return tasks_.size(); }
   Task& operator[](TaskIndex i) { return tasks_[static_cast<std::size_t>(i)]; }
@@ -131,7 +134,7 @@ class Rows {
  private:
   struct Edge {
     TaskIndex upstream, downstream;
-    std::int32_t next_downstream;   ///< of the same upstream
+    std::int32_t next_downstream;  ///< of the same upstream
   };
   struct Barrier {
     TaskIndex first_member, last_member;

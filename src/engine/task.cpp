@@ -9,8 +9,8 @@
 namespace digdag::engine {
 
 namespace {
-constexpr std::array<std::string_view, 10> state_names = {"blocked", "ready",       "retry_waiting", "group_retry_waiting", "running",
-                                                          "planned", "group_error", "success",       "error",               "canceled"};
+constexpr std::array<std::string_view, 10> state_names = {
+    "blocked", "ready", "retry_waiting", "group_retry_waiting", "running", "planned", "group_error", "success", "error", "canceled"};
 
 bool is_key_character(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 }  // namespace
@@ -30,7 +30,8 @@ ConfigKey parse_config_key(std::string_view expression) {
     valid = is_key_character(expression[i]) || (expression[i] == '.' && expression[i - 1] != '.');
   }
   if (!valid) {
-    throw config_error("Config key expression is invalid. Currently, only [a-zA-Z0-9_] characters are supported: " + std::string(expression));
+    throw config_error("Config key expression is invalid. Currently, only [a-zA-Z0-9_] characters are supported: " +
+                       std::string(expression));
   }
   return ConfigKey(expression);
 }

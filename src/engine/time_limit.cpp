@@ -1,5 +1,6 @@
 #include "engine/time_limit.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 #include <vector>
@@ -13,12 +14,13 @@ namespace digdag::engine {
 
 namespace {
 constexpr std::int64_t seconds_per_day = 86400;
+constexpr std::int64_t hundred_years = 36525 * seconds_per_day;  // longer times count as this
 
 /// Seconds of an integer or of a duration text.
 std::int64_t seconds_of(const Value& value, std::string_view key) {
-  if (value.is_integer()) return value.as_integer();
+  if (value.is_integer()) return std::min(value.as_integer(), hundred_years);
   if (value.is_string()) {
-    if (const auto seconds = parse_duration(value.as_string())) return *seconds;
+    if (const auto seconds = parse_duration(value.as_string())) return std::min(*seconds, hundred_years);
   }
   throw config_error("Invalid " + std::string(key) + ": " + to_json(value)).hint("write seconds or a duration like `30m` or `1h 30m`");
 }
@@ -44,7 +46,7 @@ bool flag_of(const Config& sla, std::string_view key, bool fallback) {
   try {
     return sla.boolean_or(key, fallback);
   } catch (const Error&) {
-    return fallback;   // as the original: another kind of value is as good as none
+    return fallback;  // as the original: another kind of value is as good as none
   }
 }
 }  // namespace

@@ -25,11 +25,11 @@ std::int64_t parse_kill_grace(const Value& grace);
 
 /// The session monitor of a workflow: `sla:` at the top of its file (spec/execution.md 18).
 struct SessionMonitor {
-  bool at_time_of_day = false;   ///< else `seconds` counts from the start
+  bool at_time_of_day = false;  ///< else `seconds` counts from the start
   std::int64_t seconds = 0;
   bool alert = true;
   bool fail = false;
-  Value tasks;                   ///< what is left of the config: compiled as `^sla`
+  Value tasks;  ///< what is left of the config: compiled as `^sla`
 
   /// Throws Error(config): `SLA must be specified using …`, `SLA duration option needs to be …`.
   static SessionMonitor parse(const Value& sla);

@@ -162,6 +162,7 @@ struct Executor::Impl {
     request.identity = identity_of(owned, run.task);
     request.params = attempt.params_of(run.task);
     request.local = attempt.local(run.task);
+    request.own_export = attempt.export_config(run.task);
     request.state = attempt.state_params(run.task);
     request.retry_count = attempt.retry_count(run.task);
     request.started_at = attempt.started_at(run.task);

@@ -33,7 +33,8 @@ TEST(Call, IsRelativeToTheWorkspace) {
 
 TEST(Call, StaysInsideOfTheProject) {
   TaskOf task("call>: ../other");
-  EXPECT_EQ(task.run().failure, "File name must not be outside of project path (" + task.project().string() + "): ../other.dig (illegal argument)");
+  EXPECT_EQ(task.run().failure,
+            "File name must not be outside of project path (" + task.project().string() + "): ../other.dig (illegal argument)");
 }
 
 TEST(Call, PositionsPointIntoTheCalledFile) {

@@ -109,16 +109,15 @@ TEST(Loop, ALargeOneSharesWhatItsTasksHaveInCommon) {
 TEST(ForEach, RunsEachCombinationTheLastVariableFastest) {
   TaskOf task("{for_each>: {fruit: [apple, orange], verb: [eat, throw]}, _do: {echo>: x}}");
   EXPECT_THAT(task.run().names(), ElementsAre("+for-0=fruit=0=apple&1=verb=0=eat", "+for-0=fruit=0=apple&1=verb=1=throw",
-                                             "+for-0=fruit=1=orange&1=verb=0=eat", "+for-0=fruit=1=orange&1=verb=1=throw"));
+                                              "+for-0=fruit=1=orange&1=verb=0=eat", "+for-0=fruit=1=orange&1=verb=1=throw"));
   EXPECT_EQ(to_json(*task.result()->subtask_config.as_object()[1].value.find("_export")), R"({"fruit":"apple","verb":"throw"})");
 }
 
 TEST(ForEach, NamesAreCutAndEncodedValuesAreNot) {
   TaskOf task("{for_each>: {x: ['a b+c', '123456789', 日本語のテキスト長い, {n: 1}, 2.5]}, _do: {echo>: x}}");
-  EXPECT_THAT(task.run().names(),
-              ElementsAre("+for-0=x=0=a%20b%2Bc", "+for-0=x=1=12345678",
-                          "+for-0=x=2=%E6%97%A5%E6%9C%AC%E8%AA%9E%E3%81%AE%E3%83%86%E3%82%AD%E3%82%B9%E3%83%88", "+for-0=x=3=%7B%22n%22%3A1%7D",
-                          "+for-0=x=4=2.5"));
+  EXPECT_THAT(task.run().names(), ElementsAre("+for-0=x=0=a%20b%2Bc", "+for-0=x=1=12345678",
+                                              "+for-0=x=2=%E6%97%A5%E6%9C%AC%E8%AA%9E%E3%81%AE%E3%83%86%E3%82%AD%E3%82%B9%E3%83%88",
+                                              "+for-0=x=3=%7B%22n%22%3A1%7D", "+for-0=x=4=2.5"));
   const auto& tasks = task.result()->subtask_config.as_object();
   EXPECT_EQ(to_json(*tasks[1].value.find("_export")), R"({"x":"123456789"})");
   EXPECT_EQ(to_json(*tasks[3].value.find("_export")), R"({"x":{"n":1}})");
@@ -149,7 +148,8 @@ TEST(ForEach, ValuesThatAnExpressionMadeAreData) {
   TaskOf task("{for_each>: {a: ['${x}', 1], b: [p, q]}, _do: {echo>: x}}");
   task.context.unevaluated_local = task.context.local;
   task.run();
-  EXPECT_THAT(task.result()->literal_paths, ElementsAre("/+for-0=a=0=%24%7Bx%7D&1=b=0=p/_export/a", "/+for-0=a=0=%24%7Bx%7D&1=b=1=q/_export/a"));
+  EXPECT_THAT(task.result()->literal_paths,
+              ElementsAre("/+for-0=a=0=%24%7Bx%7D&1=b=0=p/_export/a", "/+for-0=a=0=%24%7Bx%7D&1=b=1=q/_export/a"));
   TaskOf whole("{for_each>: '{\"a\":[\"p\"]}', _do: {echo>: x}}");
   EXPECT_TRUE(whole.run().result()->literal_paths.empty());
   whole.context.unevaluated_local.mutable_object().set("for_each>", "${list}");
@@ -178,8 +178,7 @@ TEST(ForRange, AnEmptyIntervalRunsNothing) {
 
 TEST(ForRange, ReachesTheEndsOf64Bits) {
   TaskOf task("{for_range>: {from: -9223372036854775808, to: 9223372036854775807, slices: 2}, _do: {echo>: x}}");
-  EXPECT_THAT(task.run().names(),
-              ElementsAre("+range-from=-9223372036854775808&to=0", "+range-from=0&to=9223372036854775807"));
+  EXPECT_THAT(task.run().names(), ElementsAre("+range-from=-9223372036854775808&to=0", "+range-from=0&to=9223372036854775807"));
 }
 
 TEST(ForRange, ItsOptionsAreChecked) {

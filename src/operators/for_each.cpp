@@ -26,10 +26,10 @@ bool has_expression(const Value& value) {
 
 struct Variable {
   std::string name;
-  std::size_t index;            ///< among all variables, for the names of the subtasks
+  std::size_t index;  ///< among all variables, for the names of the subtasks
   Array values;
-  std::vector<std::string> tags;   ///< `0=fruit=2=apple`, one for each value
-  bool literal = false;         ///< its list was made by an expression: what stands in it is data (L-21)
+  std::vector<std::string> tags;  ///< `0=fruit=2=apple`, one for each value
+  bool literal = false;           ///< its list was made by an expression: what stands in it is data (L-21)
 };
 
 /// The list as it was written; nullptr where it was inherited or was itself inside of a text.
@@ -67,8 +67,8 @@ std::vector<Variable> variables_of(const TaskContext& task) {
 std::vector<Variable> after_empty_lists(std::vector<Variable> variables, const TaskContext& task) {
   for (std::size_t i = variables.size(); i-- > 0;) {
     if (!variables[i].values.empty()) continue;
-    task.warn("The list of '" + variables[i].name + "' is empty: " +
-              (i + 1 < variables.size() ? "it and the variables before it are left out." : "nothing is run."));
+    if (i + 1 < variables.size())
+      task.warn("The list of '" + variables[i].name + "' is empty: it and the variables before it are left out.");
     variables.erase(variables.begin(), variables.begin() + static_cast<std::ptrdiff_t>(i + 1));
     break;
   }

@@ -8,8 +8,7 @@ namespace {
 /// At least 1, or an error that names the option.
 std::int64_t positive(const Config& range, std::string_view key) {
   const std::int64_t n = range.long_integer(key);
-  if (n < 1)
-    throw config_error(std::string(key) + " option must be same or greater than 1 but got " + std::to_string(n));
+  if (n < 1) throw config_error(std::string(key) + " option must be same or greater than 1 but got " + std::to_string(n));
   return n;
 }
 

@@ -9,9 +9,9 @@ constexpr std::int64_t default_most_content = 65536;
 class Http : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const std::int64_t most =
-        task.system != nullptr ? task.system->integer_or("config.http.max_stored_response_content_size", default_most_content)
-                               : default_most_content;
+    const std::int64_t most = task.system != nullptr
+                                  ? task.system->integer_or("config.http.max_stored_response_content_size", default_most_content)
+                                  : default_most_content;
     HttpExchange exchange(task, {.secret_uri = true,
                                  .allowed_hosts_key = "config.http.allowed_hosts",
                                  .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});

@@ -22,14 +22,14 @@ class HttpCall : public Operator {
     const std::int64_t most = system.integer_or("config.http_call.max_response_content_size", default_most_content);
     HttpExchange exchange(task, {.secret_uri = false,
                                  .allowed_hosts_key = system.get("config.http_call.allowed_hosts") ? "config.http_call.allowed_hosts"
-                                                                                                    : "config.http.allowed_hosts",
+                                                                                                   : "config.http.allowed_hosts",
                                  .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});
     if (generation_depth(task.identity.task_name) >= most_generations)
       throw config_error("http_call> recursion: " + exchange.shown_uri() + " at " + std::to_string(most_generations) + " levels");
     auto answer = exchange.perform();
     if (auto* later = std::get_if<RetryLater>(&answer)) return std::move(*later);
     const Value document = definition(task, exchange, std::get<client::HttpResponse>(std::move(answer)));
-    return engine::TaskResult{.subtask_config = dig::called_workflow(workflow_name(task), document, file_name)};
+    return engine::TaskResult{.subtask_config = dig::called_workflow(workflow_name(task), document, workflow_name(task) + ".dig")};
   }
 
  private:

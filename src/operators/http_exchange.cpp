@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "client/base64.h"
 #include "client/url.h"
 #include "operators/http_content.h"
@@ -11,7 +12,6 @@
 namespace digdag::operators {
 namespace {
 
-constexpr std::string_view default_user_agent = "Digdag/0.11.0";
 constexpr std::int64_t most_wait_seconds = 30;
 constexpr std::size_t summary_units = 200;
 
@@ -89,7 +89,7 @@ HttpExchange::HttpExchange(TaskContext& task, Rules rules)
   request_.follow_redirects = options_.boolean_or("follow_redirects", true);
   request_.max_redirects = static_cast<int>(system_.integer_or("config.http.max_redirects", 8));
   request_.insecure = options_.boolean_or("insecure", false);
-  request_.user_agent = system_.get_or("config.http.user_agent", default_user_agent);
+  request_.user_agent = system_.get_or("config.http.user_agent", "Digdag/" + std::string(version));
   request_.most_response_bytes = rules_.most_content * 4 + 4;  // no encoding needs more for a character
   request_.allowed_hosts = list_of(system_, rules_.allowed_hosts_key);
   request_.denied_cidrs = list_of(system_, "config.http.denied_cidrs");
@@ -101,9 +101,7 @@ HttpExchange::HttpExchange(TaskContext& task, Rules rules)
   read_proxy();
 }
 
-std::optional<std::string> HttpExchange::secret(std::string_view key) const {
-  return task_.secrets ? task_.secrets(key) : std::nullopt;
-}
+std::optional<std::string> HttpExchange::secret(std::string_view key) const { return task_.secrets ? task_.secrets(key) : std::nullopt; }
 
 Value HttpExchange::option_with_secrets(std::string_view key) const {
   const std::string own = pointer_to("", key), nested = pointer_to("/http", key);

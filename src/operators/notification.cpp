@@ -61,8 +61,7 @@ Value notification_of(const TaskIdentity& identity, const std::string& message, 
                         {"timezone", identity.timezone.id()},
                         {"session_uuid", identity.session_uuid},
                         {"session_time", format_instant(identity.session_time)},
-                        {"workflow_definition_id",
-                         identity.workflow_definition_id ? Value(*identity.workflow_definition_id) : Value()}});
+                        {"workflow_definition_id", identity.workflow_definition_id ? Value(*identity.workflow_definition_id) : Value()}});
 }
 
 void notify_over_http(const SystemConfig& system, const Value& notification, const std::atomic<bool>* stopped) {

@@ -1,18 +1,19 @@
 #include <algorithm>
 
+#include "base/text.h"
 #include "operators/notification.h"
 
 namespace digdag::operators {
 namespace {
 
-constexpr std::size_t most_message_bytes = 64 << 10;
+constexpr std::size_t most_message_units = 20'000;  // it must fit into an argument of a command
 
 /// notify>: sends a notification by the means of the system configuration (spec/operators.md 3.11, execution.md 20). A
 /// failure is tried again, without a thread meanwhile (spec/decisions.md E-15).
 class Notify : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const std::string message = task.params().string("_command").substr(0, most_message_bytes);
+    const std::string message = first_utf16_units(task.params().string("_command"), most_message_units);
     const std::string type = task.system != nullptr ? task.system->get_or("notification.type", "") : "";
     if (type.empty()) return engine::TaskResult{};
     const SystemConfig& system = *task.system;
@@ -60,8 +61,7 @@ class Notify : public Operator {
     wait = std::min(wait, most);
     task.warn("Sending notification failed, retrying in " + std::to_string(wait) + " ms: " + error.message());
     Value state = task.state;
-    state.mutable_object().set("notification",
-                               Value::object({{"retry", tries_ + 1}, {"round", round_}, {"timestamp", timestamp_}}));
+    state.mutable_object().set("notification", Value::object({{"retry", tries_ + 1}, {"round", round_}, {"timestamp", timestamp_}}));
     return RetryLater{wait, std::move(state)};
   }
 

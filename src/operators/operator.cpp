@@ -82,8 +82,7 @@ Value TaskContext::with_secrets_in(std::string_view pointer) const {
     return expanded;
   }
   Object expanded;
-  for (const auto& member : value->as_object())
-    expanded.set(member.key, with_secrets_in(pointer_to(pointer, member.key)), member.position);
+  for (const auto& member : value->as_object()) expanded.set(member.key, with_secrets_in(pointer_to(pointer, member.key)), member.position);
   return expanded;
 }
 

@@ -43,29 +43,29 @@ using SecretLookup = std::function<std::optional<std::string>(std::string_view k
 /// Everything an operator may use while it runs one task. Made by the agent for each run; used by one thread at a time.
 struct TaskContext {
   TaskIdentity identity;
-  Value config;                 ///< all evaluated params and local keys, with `_type` and `_command`
-  Value local;                  ///< the evaluated values of exactly the task's own keys (nulls dropped)
-  Value unevaluated_local;      ///< the task's own keys as written (`_do` with positions)
-  Value state;                  ///< what the last RetryLater of this task left; `{}` at first
-  std::unordered_map<std::string, dig::SecretSpans> secret_spans;   ///< of strings in `config`, by JSON pointer
+  Value config;                                                    ///< all evaluated params and local keys, with `_type` and `_command`
+  Value local;                                                     ///< the evaluated values of exactly the task's own keys (nulls dropped)
+  Value unevaluated_local;                                         ///< the task's own keys as written (`_do` with positions)
+  Value state;                                                     ///< what the last RetryLater of this task left; `{}` at first
+  std::unordered_map<std::string, dig::SecretSpans> secret_spans;  ///< of strings in `config`, by JSON pointer
   std::filesystem::path project_directory;
-  std::filesystem::path workspace;       ///< project directory / `_workdir`
+  std::filesystem::path workspace;  ///< project directory / `_workdir`
   Instant now;
-  std::int64_t task_limit = 100'000;     ///< cap of generated tasks; 0 = none
-  Position position;                     ///< of the task in its file
+  std::int64_t task_limit = 100'000;  ///< cap of generated tasks; 0 = none
+  Position position;                  ///< of the task in its file
 
   Log* log = nullptr;
-  std::string log_thread;                ///< `0016@[0:default:1:1]+w+two`
-  std::function<void(std::string_view)> output;   ///< what the task prints; masks secrets
+  std::string log_thread;                        ///< `0016@[0:default:1:1]+w+two`
+  std::function<void(std::string_view)> output;  ///< what the task prints; masks secrets
   SecretLookup secrets;
-  SecretLookup unmounted_secrets;        ///< without `_secrets`, which do not apply to `_env` (spec/language.md 10); unset: `secrets`
-  std::function<std::string(std::string_view)> mask;   ///< a text with the secrets read so far replaced; unset: as it is
-  const std::atomic<bool>* stopped = nullptr;          ///< set while the run shall end: blocking operators look at it
+  SecretLookup unmounted_secrets;  ///< without `_secrets`, which do not apply to `_env` (spec/language.md 10); unset: `secrets`
+  std::function<std::string(std::string_view)> mask;  ///< a text with the secrets read so far replaced; unset: as it is
+  const std::atomic<bool>* stopped = nullptr;         ///< set while the run shall end: blocking operators look at it
   const dig::TemplateEngine* templates = nullptr;
   const SystemConfig* system = nullptr;
-  const std::vector<std::pair<std::string, std::string>>* environment = nullptr;   ///< of the process, for commands
+  const std::vector<std::pair<std::string, std::string>>* environment = nullptr;  ///< of the process, for commands
   engine::AttemptStarter* attempts = nullptr;
-  std::function<void(std::string_view)> key_was_read;   ///< unused-key warnings; unset keys are reported by the agent
+  std::function<void(std::string_view)> key_was_read;  ///< unused-key warnings; unset keys are reported by the agent
 
   /// `config` seen through its getters; keys read are recorded.
   Config params() const;
@@ -113,13 +113,13 @@ class Operator {
 
 /// An operator type of the registry.
 struct OperatorType {
-  std::string_view name;                                ///< `sh`
+  std::string_view name;  ///< `sh`
   std::unique_ptr<Operator> (*make)();
-  bool honours_retry = false;                           ///< `_retry` applies to its own failures (spec/operators.md 1.4)
-  bool blocks = false;                                  ///< may block its thread for long (HTTP)
+  bool honours_retry = false;  ///< `_retry` applies to its own failures (spec/operators.md 1.4)
+  bool blocks = false;         ///< may block its thread for long (HTTP)
   bool has_cleanup = false;
-  bool warns_unused_keys = false;                       ///< spec/operators.md 1.1.9
-  bool takes_any_key = false;                           ///< hands all parameters to a program of the user's
+  bool warns_unused_keys = false;  ///< spec/operators.md 1.1.9
+  bool takes_any_key = false;      ///< hands all parameters to a program of the user's
   /// The keys that its manual names, for `check --strict` (besides the reserved ones).
   std::vector<std::string_view> keys;
 };

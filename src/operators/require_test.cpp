@@ -52,8 +52,7 @@ TEST(Require, StartsTheOtherWorkflowAndWaitsForIt) {
   EXPECT_EQ(request.requiring_attempt, 1);
   EXPECT_EQ(request.requiring_task, "+main+task");
   EXPECT_FALSE(request.project_id || request.project_name || request.retry_attempt_name);
-  EXPECT_EQ(to_json(require.task.context.state),
-            R"({"target_session_id":7,"target_attempt_id":9,"require_kicked":true,"retry":1})");
+  EXPECT_EQ(to_json(require.task.context.state), R"({"target_session_id":7,"target_attempt_id":9,"require_kicked":true,"retry":1})");
   EXPECT_EQ(require.run(running(9)).subtasks(), "later: 2000 ms");
   for (const char* interval : {"4000", "8000", "10000", "10000"})
     EXPECT_EQ(require.run(running(9)).subtasks(), "later: " + std::string(interval) + " ms");

@@ -28,9 +28,9 @@ class Subtasks {
   engine::TaskResult result() &&;
 
  private:
-  Object do_;             ///< without `_export`
+  Object do_;  ///< without `_export`
   Value export_;
-  Value parallel_;        ///< null: one after the other
+  Value parallel_;  ///< null: one after the other
   Object group_;
   std::vector<std::string> literal_paths_;
 };

@@ -49,8 +49,6 @@ class TaskOf {
       return found == secrets.end() ? std::nullopt : std::optional(found->second);
     };
   }
-  ~TaskOf() { std::filesystem::remove_all(root_); }
-
   void file(const std::string& name, std::string_view content) {
     std::filesystem::create_directories((project_ / name).parent_path());
     write_file_atomically(project_ / name, content);
@@ -91,16 +89,22 @@ class TaskOf {
   SystemConfig system;
   std::vector<std::pair<std::string, std::string>> environment{{"PATH", "/usr/bin:/bin"}};
   std::string output;
-  std::string failure;   ///< message with kind
+  std::string failure;  ///< message with kind
   std::string hint;
   std::optional<Outcome> outcome;
 
  private:
-  static std::filesystem::path make_root() {
-    std::string name = std::filesystem::temp_directory_path() / "digdag-task-test-XXXXXX";
-    return std::filesystem::canonical(mkdtemp(name.data()));
-  }
-  std::filesystem::path log_file() const { return root_ / "log"; }
+  /// Removed last, when the log has been closed.
+  struct Directory {
+    Directory() {
+      std::string name = std::filesystem::temp_directory_path() / "digdag-task-test-XXXXXX";
+      path = std::filesystem::canonical(mkdtemp(name.data()));
+      std::filesystem::create_directory(path / "project");
+    }
+    ~Directory() { std::filesystem::remove_all(path); }
+    std::filesystem::path path;
+  };
+  std::filesystem::path log_file() const { return root_.path / "log"; }
   Log::Options log_options() const {
     Log::Options options;
     options.file = log_file();
@@ -134,11 +138,8 @@ class TaskOf {
       context.secret_spans[pointer].emplace_back(at, text.find('}', at) + 1 - at);
   }
 
-  std::filesystem::path root_ = make_root();
-  std::filesystem::path project_ = [this] {
-    std::filesystem::create_directory(root_ / "project");
-    return root_ / "project";
-  }();
+  Directory root_;
+  std::filesystem::path project_ = root_.path / "project";
   Log log_;
   dig::ScriptWorker worker_;
   dig::TemplateEngine templates_{worker_, {}};

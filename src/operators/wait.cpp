@@ -9,7 +9,10 @@ constexpr std::string_view start_key = "wait_start_time_millis";
 
 std::int64_t duration_millis(const Config& params) {
   const auto seconds = parse_duration(params.string("_command"));
-  if (!seconds) throw config_error("Invalid configuration").because(Error("date time parse", "Invalid duration")).hint("write a duration such as 90s or 1h 30m");
+  if (!seconds)
+    throw config_error("Invalid configuration")
+        .because(Error("date time parse", "Invalid duration"))
+        .hint("write a duration such as 90s or 1h 30m");
   return *seconds * 1000;
 }
 

@@ -16,7 +16,8 @@ std::uint64_t Random::next() {
 Features Features::of(Random& random) {
   Features f{};
   auto half = [&random] { return random.chance(50); };
-  f.parallel = half(), f.limit = half(), f.window = random.chance(30), f.background = half(), f.after = half(), f.disable = random.chance(20);
+  f.parallel = half(), f.limit = half(), f.window = random.chance(30), f.background = half(), f.after = half(),
+  f.disable = random.chance(20);
   f.subtasks = random.chance(60), f.broken_subtasks = random.chance(15);
   f.retry = random.chance(60), f.retry_templates = random.chance(25);
   f.error = half(), f.check = half(), f.group_check = random.chance(15);
@@ -27,6 +28,9 @@ Features Features::of(Random& random) {
   f.kill_percent = random.chance(40) ? 60 : 0;
   f.size = random.between(2, random.chance(20) ? 40 : 14);
   f.late_ticks = random.chance(30);
+  f.kill_grace = random.chance(20);
+  f.chain = random.chance(2);
+  if (f.chain) f.size = random.between(40, 120), f.fail_percent = std::min(f.fail_percent, 5), f.parallel = f.limit = false;
   return f;
 }
 
@@ -41,7 +45,7 @@ class Writer {
     Object top;
     group_keys(top, 0);
     if (features_.sla && random_.chance(70)) top.set("sla", sla());
-    children(top, 0, random_.between(1, 5));
+    children(top, 0, features_.chain ? budget_ : random_.between(1, 5));
     return Value(std::move(top));
   }
 
@@ -59,18 +63,19 @@ class Writer {
   }
 
  private:
+  static std::string task_name(int i) { return i < 26 ? std::string("+") + static_cast<char>('a' + i) : "+t" + std::to_string(i); }
   bool may(bool feature, int percent) { return feature && random_.chance(percent); }
 
   void children(Object& into, int depth, int count) {
     const Value* mode = into.find("_parallel");
     for (int i = 0; i < count && budget_ > 0; ++i) {
-      const std::string name = std::string("+") + static_cast<char>('a' + i);
+      const std::string name = task_name(i);
       Object child;
       if (mode == nullptr) {
         if (may(features_.background, 20)) child.set("_background", true);
       } else if (i > 0 && may(features_.after, 30)) {
         Array after;
-        for (int n = random_.between(1, 2); n > 0; --n) after.emplace_back(std::string("+") + static_cast<char>('a' + random_.below(i)));
+        for (int n = random_.between(1, 2); n > 0; --n) after.emplace_back(task_name(random_.below(i)));
         child.set("_after", std::move(after));
       }
       node(child, depth + 1);
@@ -96,6 +101,7 @@ class Writer {
     if (may(features_.error, 30)) into.set("_error", handler(depth));
     if (may(features_.group_check, 40)) into.set("_check", handler(depth));
     if (may(features_.timeout, 30)) into.set("_timeout", timeout());
+    if (may(features_.kill_grace, 30)) into.set("_kill_grace", kill_grace());
     if (may(features_.on_cancel, 50)) into.set("_error_on_cancel", true);
   }
 
@@ -111,6 +117,7 @@ class Writer {
     if (may(features_.error, 25)) into.set("_error", handler(depth));
     if (may(features_.check, 25)) into.set("_check", handler(depth));
     if (may(features_.timeout, 25)) into.set("_timeout", timeout());
+    if (may(features_.kill_grace, 20)) into.set("_kill_grace", kill_grace());
     if (may(features_.subtasks, depth < 3 ? 35 : 10)) {
       budget_ -= 2;
       into.set("_do", Writer(random_, features_, std::min(budget_, 4)).subtasks());
@@ -144,7 +151,21 @@ class Writer {
     }
   }
 
-  void add_export(Object& into) { into.set("_export", random_params(random_, counter_)); }
+  void add_export(Object& into) {
+    Value params = random_params(random_, counter_);
+    if (may(features_.retry, 10)) params.mutable_object().set("_retry", random_.between(0, 2));  // as good as one beside `_export`
+    // Nothing looks into these before they are needed (language.md 5.4).
+    for (const char* key : {"_error", "_check"}) {
+      if (budget_ <= 0 || !may(key[1] == 'e' ? features_.error : features_.check, 6)) continue;
+      params.mutable_object().set(key, may(features_.broken_subtasks, 50) ? Value::object({{"strange", 1}}) : handler(4));
+    }
+    // Nothing looks into these before they are needed (language.md 5.4).
+    for (const char* key : {"_error", "_check"}) {
+      if (budget_ <= 0 || !may(key[1] == 'e' ? features_.error : features_.check, 6)) continue;
+      params.mutable_object().set(key, may(features_.broken_subtasks, 50) ? Value::object({{"strange", 1}}) : handler(4));
+    }
+    into.set("_export", params);
+  }
 
   void add_retry(Object& into) {
     const int limit = random_.between(0, 2);
@@ -171,9 +192,19 @@ class Writer {
     return Value::object({{"limit", std::to_string(seconds) + "s"}, {"grace", random_.between(0, 5)}});
   }
 
+  Value kill_grace() {
+    const int seconds = random_.between(0, 20);
+    return random_.chance(30) ? Value("never") : random_.chance(50) ? Value(seconds) : Value(std::to_string(seconds) + "s");
+  }
+
   Value sla() {
     Object into;
-    into.set("duration", "00:00:" + std::to_string(random_.between(10, 59)));
+    const std::string seconds = std::to_string(random_.between(10, 59));
+    if (random_.chance(70)) {
+      into.set("duration", "00:00:" + seconds);
+    } else {
+      into.set("time", random_.chance(70) ? "22:13:" + seconds : "00:01");  // the simulated clock starts at 22:13:20
+    }
     if (random_.chance(40)) into.set("alert", random_.chance(50));
     if (random_.chance(40)) into.set("fail", random_.chance(60));
     if (random_.chance(50)) children(into, 3, random_.between(1, 2));
@@ -222,7 +253,8 @@ Value with_new_task(const Value& workflow, Random& random) {
     for (const auto& each : *at) {
       if (each.key[0] != '+' || each.value.find("_disable")) continue;
       const auto& members = each.value.as_object();
-      const bool group = std::none_of(members.begin(), members.end(), [](const auto& m) { return m.key == "_type" || m.key.back() == '>'; });
+      const bool group =
+          std::none_of(members.begin(), members.end(), [](const auto& m) { return m.key == "_type" || m.key.back() == '>'; });
       if (group) groups.push_back(each.key);
     }
     if (groups.empty() || random.chance(30)) break;

@@ -28,11 +28,12 @@ class Random {
 struct Features {
   bool parallel, limit, window, background, after, disable;
   bool subtasks, broken_subtasks, retry, retry_templates, error, check, group_check;
-  bool stores, resets, polls, cleanup, timeout, sla, on_cancel, task_limit;
-  int fail_percent;   ///< of the runs
-  int kill_percent;   ///< of the attempts
-  int size;           ///< about how many tasks
-  bool late_ticks;    ///< time goes on for a while before a due tick comes
+  bool stores, resets, polls, cleanup, timeout, sla, on_cancel, task_limit, kill_grace;
+  bool chain;        ///< a long one, for layers of parameters
+  int fail_percent;  ///< of the runs
+  int kill_percent;  ///< of the attempts
+  int size;          ///< about how many tasks
+  bool late_ticks;   ///< time goes on for a while before a due tick comes
 
   static Features of(Random& random);
 };

@@ -1,12 +1,13 @@
 #include "model.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <map>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
 #include "dig/compiler.h"
+#include "model_config.h"
 
 namespace digdag::simulation {
 
@@ -14,159 +15,14 @@ using engine::TaskFlag;
 using engine::TaskState;
 
 namespace {
-
 bool progressing(TaskState s) { return s >= TaskState::ready && s <= TaskState::planned; }
 bool can_run_children(TaskState s) { return s == TaskState::planned || s == TaskState::success; }
 bool flagged(const Row& row, TaskFlag flag) { return (row.flags & flag) != 0; }
-
-Value or_empty(const Value& value) { return value.is_object() ? value : Value::object(); }
-bool is_empty(const Value& value) { return !value.is_object() || value.as_object().empty(); }
-
-Value member(const Value& object, std::string_view key) {
-  const Value* found = object.find(key);
-  return found ? *found : Value();
-}
-
-bool has_template(const Value& value) {
-  if (value.is_string()) return value.as_string().find("${") != std::string::npos;
-  if (value.is_array()) return std::any_of(value.as_array().begin(), value.as_array().end(), has_template);
-  if (!value.is_object()) return false;
-  for (const auto& each : value.as_object()) {
-    if (has_template(each.value)) return true;
-  }
-  return false;
-}
-
-/// Tasks that are never taken over by themselves (E-21).
-bool is_handler(const std::string& name) {
-  for (const char* segment : {"^error", "^failure-alert", "^sla", "^check"}) {
-    if (name.find(segment) != std::string::npos) return true;
-  }
-  return false;
-}
-
-/// `_retry` by execution.md 11.1; nothing where it is no valid one.
-struct Retry {
-  std::int64_t limit = 0, interval = 0, max_interval = -1;
-  bool exponential = false, on_failure = true, on_timeout = true;
-
-  /// 11.3, saturated (E-08).
-  std::int64_t wait(std::int64_t count) const {
-    constexpr std::int64_t most = (std::int64_t{1} << 31) - 1;
-    std::int64_t seconds = interval;
-    if (exponential) {
-      const std::int64_t cap = max_interval >= 0 ? max_interval : most;
-      for (std::int64_t i = 0; i < count && seconds < cap; ++i) seconds *= 2;
-      seconds = std::min(seconds, cap);
-    }
-    return seconds;
-  }
-};
-
-std::optional<std::int64_t> number_of(const Value& value) {
-  if (value.is_integer()) return value.as_integer();
-  if (value.is_string()) {
-    char* end = nullptr;
-    const std::int64_t n = std::strtoll(value.as_string().c_str(), &end, 10);
-    if (end != value.as_string().c_str() && *end == '\0') return n;
-  }
-  return std::nullopt;
-}
-
-std::optional<Retry> retry_of(const Value& value) {
-  Retry retry;
-  if (value.is_null()) return retry;
-  if (auto n = number_of(value)) {
-    retry.limit = *n;
-    return retry;
-  }
-  if (!value.is_object()) return std::nullopt;
-  auto limit = number_of(member(value, "limit"));
-  if (!limit) return std::nullopt;
-  retry.limit = *limit;
-  retry.interval = number_of(member(value, "interval")).value_or(0);
-  retry.max_interval = number_of(member(value, "max_interval")).value_or(-1);
-  if (const Value* type = value.find("interval_type")) {
-    if (!type->is_string() || (type->as_string() != "constant" && type->as_string() != "exponential")) return std::nullopt;
-    retry.exponential = type->as_string() == "exponential";
-  }
-  if (const Value* on = value.find("on")) {
-    retry.on_failure = retry.on_timeout = false;
-    for (const auto& cause : on->as_array()) {
-      if (cause.as_string() == "failure") retry.on_failure = true;
-      if (cause.as_string() == "timeout") retry.on_timeout = true;
-    }
-  }
-  return retry;
-}
 
 std::int64_t count_of(const Row& row) {
   const Value* count = row.state_params.find("retry_count");
   return count && count->is_integer() ? count->as_integer() : 0;
 }
-
-Value with_member(Value object, std::string_view key, Value value) {
-  if (!object.is_object()) object = Value::object();
-  object.mutable_object().set(key, std::move(value));
-  return object;
-}
-
-/// Error object of something that the engine itself found (execution.md 10.5: the key of the trace stays).
-Value error_object(const Error& error) { return Value::object({{"message", error.message_with_kind()}, {"stacktrace", ""}}); }
-
-/// Removes `a.b` where all parents are objects (language.md 4.6).
-void remove_key(Value& from, std::string_view key) {
-  if (!from.is_object()) return;
-  const auto dot = key.find('.');
-  if (dot == std::string_view::npos) {
-    from.mutable_object().erase(key);
-    return;
-  }
-  if (Value* inner = from.mutable_object().find_mutable(key.substr(0, dot))) remove_key(*inner, key.substr(dot + 1));
-}
-
-/// Seconds of `HH:MM[:SS]` (execution.md 18.1).
-std::int64_t clock_seconds(const std::string& text) {
-  std::int64_t parts[3] = {0, 0, 0};
-  std::size_t begin = 0;
-  for (auto& part : parts) {
-    if (begin > text.size()) break;
-    const auto end = std::min(text.find(':', begin), text.size());
-    part = std::strtoll(text.substr(begin, end - begin).c_str(), nullptr, 10);
-    begin = end + 1;
-  }
-  return parts[0] * 3600 + parts[1] * 60 + parts[2];
-}
-
-/// Limit in seconds of `_timeout` (decisions.md 1): an integer or a duration, plain or as `limit`.
-std::int64_t timeout_seconds(const Value& timeout) {
-  const Value limit = timeout.is_object() ? member(timeout, "limit") : timeout;
-  if (limit.is_integer()) return limit.as_integer();
-  if (!limit.is_string()) return 0;
-  std::int64_t total = 0, n = 0;
-  for (char c : limit.as_string()) {
-    if (c >= '0' && c <= '9') n = n * 10 + (c - '0');
-    const std::int64_t unit = c == 'd' ? 86400 : c == 'h' ? 3600 : c == 'm' ? 60 : c == 's' ? 1 : 0;
-    if (unit) total += n * unit, n = 0;
-  }
-  return total;
-}
-
-Error limit_error(std::size_t limit, std::size_t current, std::size_t adding) {
-  return Error("task limit exceeded", "Too many tasks. Limit: " + std::to_string(limit) + ", Current: " + std::to_string(current) +
-                                          ", Adding: " + std::to_string(adding));
-}
-
-Value timeout_error(const Row& row) {
-  std::int64_t seconds = timeout_seconds(*row.local.find("_timeout"));
-  std::string duration;
-  for (auto [unit, length] : {std::pair{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}) {
-    if (seconds / length > 0) duration += (duration.empty() ? "" : " ") + std::to_string(seconds / length) + unit;
-    seconds %= length;
-  }
-  return Value::object({{"message", "Task timed out after " + duration + " (task timeout)"}});
-}
-
 }  // namespace
 
 Model::Model(const dig::TaskTree& workflow, Value params, TimeZone zone, engine::AttemptOptions options,
@@ -190,7 +46,8 @@ void Model::start(Instant now) {
     } else if (const Value* time = sla->find("time")) {
       LocalTime local = zone_.local(now);
       const std::int64_t of_day = clock_seconds(time->as_string());
-      local.hour = static_cast<int>(of_day / 3600), local.minute = static_cast<int>(of_day / 60 % 60), local.second = static_cast<int>(of_day % 60);
+      local.hour = static_cast<int>(of_day / 3600), local.minute = static_cast<int>(of_day / 60 % 60),
+      local.second = static_cast<int>(of_day % 60);
       Instant at = zone_.instant(local);
       if (at < now) at = at.plus_seconds(86400);
       monitor_at_ = at;
@@ -290,7 +147,7 @@ void Model::kill(Instant now) {
   for (std::size_t i = 0; i < rows_.size(); ++i) {
     if (engine::is_done(rows_[i].state)) continue;
     any = true;
-    if (rows_[i].state == TaskState::running && !flagged(rows_[i], engine::cancel_requested)) wanted_.stops.push_back(static_cast<int>(i));
+    if (rows_[i].state == TaskState::running && !flagged(rows_[i], engine::cancel_requested)) stop(static_cast<int>(i), std::nullopt);
     rows_[i].flags |= engine::cancel_requested;  // T25
   }
   killed_ = killed_ || any;
@@ -345,7 +202,7 @@ bool Model::propagate_blocked() {
       if (under_way >= rows_[row.parent].window) continue;
     }
     if (row.group) {
-      row.state = TaskState::planned;  // T5
+      row.state = TaskState::planned;                               // T5
       row.cancel_handled = flagged(row, engine::cancel_requested);  // nothing of it ever ran
       row.try_started_at = now_;
     } else if (flagged(row, engine::cancel_requested)) {
@@ -365,7 +222,8 @@ bool Model::cancel_waiting() {
     Row& row = rows_[i];
     if (row.state != TaskState::retry_waiting && row.state != TaskState::group_retry_waiting) continue;
     if (!flagged(row, engine::cancel_requested)) continue;
-    const bool cleanup = !row.group && options_.has_cleanup && options_.has_cleanup(dig::operator_of(row.local));
+    // In GROUP_RETRY_WAITING its own run is over, and nothing of it is left to clean up.
+    const bool cleanup = row.state == TaskState::retry_waiting && options_.has_cleanup && options_.has_cleanup(dig::operator_of(row.local));
     row.retry_at.reset();
     row.state = TaskState::ready;
     if (!cleanup) cancel(static_cast<int>(i));
@@ -391,6 +249,7 @@ bool Model::enqueue_ready() {
     Row& row = rows_[i];
     row.state = TaskState::running;  // T8
     row.lease += 1;
+    row.stopped = false;
     if (!row.started_at) row.started_at = now_;
     if (!row.try_started_at) row.try_started_at = now_;
     if (row.failed_itself) row.failed_itself = row.timed_out = false, row.error = Value::object();
@@ -470,8 +329,8 @@ bool Model::finish_from_children(int i) {
     Value check = member(merged_config(i), "_check");
     if (row.group && options_.group_check && !is_empty(check) && !row.check_added) {  // E-10
       rows_[i].check_added = true;
-      const auto tree = dig::compile(row.full_name, "^check", check);
       try {
+        const auto tree = dig::compile(row.full_name, "^check", check);
         if (!in_handler(i)) check_limit(rows_.size(), tree.tasks.size());
         const int root = insert_tree(tree, i, 0);
         rows_[root].sees_siblings_from = rows_[i].generation;
@@ -545,7 +404,9 @@ bool Model::fail_group(int i) {
     merge(all_errors, rows_[each].error);
   }
   merge(errors, rows_[i].error);
-  added = add_error_task(i, is_empty(errors) ? all_errors : errors, true) || added;
+  Value own_error = rows_[i].error;
+  added = add_error_task(i, is_empty(errors) ? all_errors : errors, true, own_error) || added;
+  rows_[i].error = own_error;
   if (added) {
     rows_[i].flags |= engine::delayed_group_error;  // T22
   } else {
@@ -556,10 +417,11 @@ bool Model::fail_group(int i) {
 
 /// 7.4
 void Model::fail(int i, const Value& error) {
-  const bool added = add_error_task(i, error, false);
+  Value own_error = or_empty(error);
+  const bool added = add_error_task(i, error, false, own_error);
   Row& row = rows_[i];
   row.try_started_at.reset();
-  row.error = or_empty(error);
+  row.error = own_error;
   row.state = added ? TaskState::planned : TaskState::error;  // T14, T15
   if (added) row.flags |= engine::delayed_error;
 }
@@ -573,7 +435,8 @@ bool Model::timed_retry(int i, const Value& evaluated) {
   row.state = TaskState::retry_waiting;
   row.state_params = with_member(row.state_params, "retry_count", count + 1);
   row.state_params.mutable_object().erase("commandStatus");
-  row.state_params.mutable_object().set("last_error", Value::object({{"message", member(timeout_error(row), "message")}}));
+  row.state_params.mutable_object().set("last_error",
+                                        Value::object({{"message", member(timeout_error(*row.local.find("_timeout")), "message")}}));
   row.retry_at = now_.plus_seconds(retry->wait(count));
   row.retry_count += 1;
   row.try_started_at.reset();
@@ -582,7 +445,7 @@ bool Model::timed_retry(int i, const Value& evaluated) {
 
 void Model::fail_timed_out(int i, const Value& retry) {
   rows_[i].timed_out = false;
-  if (!timed_retry(i, retry)) fail(i, timeout_error(rows_[i]));
+  if (!timed_retry(i, retry)) fail(i, timeout_error(*rows_[i].local.find("_timeout")));
 }
 
 /// CANCELED, after the `_error` of a task that wants it also after a kill (decisions.md 1, `_error_on_cancel`).
@@ -591,113 +454,13 @@ void Model::cancel(int i) {
   const bool failed = flagged(rows_[i], engine::delayed_error) || flagged(rows_[i], engine::delayed_group_error);
   if (killed_ && wanted.is_boolean() && wanted.as_boolean() && !rows_[i].cancel_handled && !failed) {
     rows_[i].cancel_handled = true;
-    if (add_error_task(i, Value::object({{"message", "killed"}}), false)) {
+    Value problem;
+    if (add_error_task(i, Value::object({{"message", "killed"}}), false, problem)) {
       rows_[i].state = TaskState::planned;
       return;
     }
   }
   rows_[i].state = TaskState::canceled;
-}
-
-// ---- Inserting ----------------------------------------------------------------------------------------------------------
-
-int Model::insert_tree(const dig::TaskTree& tree, int parent, std::uint8_t flags) {
-  const int base = static_cast<int>(rows_.size());
-  // Taken over is what the pool has, but no handler by itself (E-21), and no group with a task that has to run (E-24).
-  std::vector<bool> taken;
-  for (const auto& task : tree.tasks) taken.push_back(resumed_.count(task.full_name) > 0 && !is_handler(task.full_name));
-  for (std::size_t i = tree.tasks.size(); i-- > 0;) {
-    const auto above = tree.tasks[i].parent;
-    if (!taken[i] && above >= 0) taken[static_cast<std::size_t>(above)] = false;
-  }
-  for (std::size_t i = 0; i < tree.tasks.size(); ++i) {
-    const auto& task = tree.tasks[i];
-    Row row;
-    row.full_name = task.full_name;
-    row.parent = task.parent < 0 ? parent : base + task.parent;
-    for (auto up : dig::all_upstreams(tree, static_cast<std::int32_t>(i))) row.upstreams.push_back(base + up);
-    std::sort(row.upstreams.begin(), row.upstreams.end());
-    row.upstreams.erase(std::unique(row.upstreams.begin(), row.upstreams.end()), row.upstreams.end());
-    row.group = task.group;
-    row.window = task.window;
-    row.in_window = task.parent >= 0 && tree.tasks[task.parent].window > 0;
-    row.flags = flags;
-    row.local = or_empty(task.local);
-    row.export_config = or_empty(task.export_params);
-    if (taken[i]) {
-      take_over(row, resumed_.at(row.full_name));
-      row.state = TaskState::success;  // T4
-    }
-    rows_.push_back(std::move(row));
-  }
-  for (int i = base, end = static_cast<int>(rows_.size()); i < end; ++i) {
-    if (rows_[i].resumed && !rows_[i].group) insert_taken_over_subtree(i);
-  }
-  return base;
-}
-
-/// 16.5, E-23
-void Model::take_over(Row& row, const engine::ResumedTask& old) const {
-  row.resumed = true;
-  row.local = or_empty(old.local);
-  row.export_config = or_empty(old.export_config);
-  row.has_result = true;
-  row.subtask_config = or_empty(old.subtask_config);
-  row.export_params = or_empty(old.export_params);
-  row.store_params = or_empty(old.store_params);
-  row.resets = old.reset_store_params;
-  row.error = or_empty(old.error);
-}
-
-/// E-22: what the task generated comes with it.
-void Model::insert_taken_over_subtree(int owner) {
-  std::vector<std::pair<std::int64_t, std::string>> names;
-  const std::string prefix = rows_[owner].full_name + "^";
-  for (const auto& [name, task] : resumed_) {
-    if (name.rfind(prefix, 0) == 0) names.emplace_back(task.source_task_id, name);
-  }
-  std::sort(names.begin(), names.end());
-  std::map<std::string, int> inserted{{rows_[owner].full_name, owner}};
-  for (const auto& [id, name] : names) {
-    const auto& old = resumed_.at(name);
-    Row row;
-    row.full_name = name;
-    std::size_t longest = 0;
-    for (const auto& [above, index] : inserted) {
-      if (above.size() >= longest && name.rfind(above, 0) == 0) longest = above.size(), row.parent = index;
-    }
-    row.state = TaskState::success;
-    take_over(row, old);
-    row.group = dig::operator_of(row.local).empty();
-    // As the run that generated it would have set it (execution.md 4).
-    row.flags = name.substr(name.rfind('^')).rfind("^sub", 0) == 0 ? engine::initial_task : 0;
-    inserted[name] = static_cast<int>(rows_.size());
-    rows_.push_back(std::move(row));
-  }
-}
-
-/// Handlers are exempt from the task limit (E-11).
-bool Model::add_error_task(int i, const Value& error, bool with_stores) {
-  Value config = member(merged_config(i), "_error");
-  if (is_empty(config)) return false;
-  Value exports = or_empty(member(config, "_export"));
-  std::vector<int> below;
-  if (with_stores) descendants_of(i, below);
-  for (int each : below) apply_store(exports, each);
-  exports.mutable_object().set("error", error);
-  config.mutable_object().set("_export", exports);
-  try {
-    insert_tree(dig::compile(rows_[i].full_name, "^error", config), i, 0);
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
-
-void Model::check_limit(std::size_t current, std::size_t adding) const {
-  const auto limit = static_cast<std::size_t>(options_.task_limit);
-  if (limit == 0 || current + adding <= limit) return;
-  throw limit_error(limit, current, adding);
 }
 
 // ---- Time ---------------------------------------------------------------------------------------------------------------
@@ -729,26 +492,38 @@ std::optional<Instant> Model::deadline_of(const Row& row) const {
 
 void Model::expire(int i) {
   Row& row = rows_[i];
+  const auto grace = grace_of(*row.local.find("_timeout"));
   row.timed_out = true;
   if (row.state == TaskState::running) {
-    wanted_.stops.push_back(i);  // its answer ends it
+    stop(i, grace);  // its answer ends it
   } else if (row.state == TaskState::retry_waiting) {
     row.retry_at.reset();
     fail_timed_out(i, Value());
   } else {
     row.failed_itself = true;
-    row.error = timeout_error(row);
-    cancel_below(i);
+    row.error = timeout_error(*row.local.find("_timeout"));
+    cancel_below(i, grace);
   }
 }
 
-void Model::cancel_below(int row) {
+void Model::cancel_below(int row, std::optional<std::int64_t> grace_seconds) {
   for (int child : children_of(row)) {
     if (engine::is_done(rows_[child].state)) continue;
-    if (rows_[child].state == TaskState::running && !flagged(rows_[child], engine::cancel_requested)) wanted_.stops.push_back(child);
+    if (rows_[child].state == TaskState::running && !flagged(rows_[child], engine::cancel_requested)) stop(child, grace_seconds);
     rows_[child].flags |= engine::cancel_requested;
-    cancel_below(child);
+    cancel_below(child, grace_seconds);
   }
+}
+
+/// Without a grace of its own, with the one of the nearest `_kill_grace` (decisions.md 1); once for each run.
+void Model::stop(int row, std::optional<std::int64_t> grace_seconds) {
+  if (rows_[row].stopped) return;
+  rows_[row].stopped = true;
+  for (int i = row; i >= 0 && !grace_seconds; i = rows_[i].parent) {
+    const Value grace = member(rows_[i].local, "_kill_grace");
+    if (!grace.is_null()) grace_seconds = grace.is_string() && grace.as_string() == "never" ? -1 : seconds_of(grace);
+  }
+  wanted_.stops.push_back({row, rows_[row].lease, grace_seconds});
 }
 
 /// 18.3, 18.4, 18.6; all of its tasks or none (E-19), and none any more after a kill.
@@ -768,89 +543,6 @@ void Model::run_monitor() {
     return;
   }
   for (const auto& tree : trees) insert_tree(tree, 0, 0);
-}
-
-// ---- Reading ------------------------------------------------------------------------------------------------------------
-
-bool Model::done() const { return engine::is_done(rows_[0].state); }
-bool Model::success() const { return rows_[0].state == TaskState::success; }
-Wanted Model::take_wanted() { return std::exchange(wanted_, {}); }
-
-Value Model::params_of(int task) const {
-  std::vector<int> path;
-  for (int i = task; i >= 0; i = rows_[i].parent) path.insert(path.begin(), i);
-  Value params = or_empty(params_);
-  for (int node : path) {
-    std::vector<int> upstreams;
-    transitive_upstreams(node, upstreams);
-    if (const int from = rows_[node].sees_siblings_from; from >= 0) {
-      upstreams.clear();
-      for (int sibling : children_of(rows_[node].parent)) {
-        if (sibling < node && sibling >= from) upstreams.push_back(sibling);
-      }
-    }
-    for (int up : upstreams) {
-      apply_store(params, up);
-      std::vector<int> below;
-      descendants_of(up, below);
-      for (int each : below) apply_store(params, each);
-    }
-    if (node == task) break;
-    Value exports = rows_[node].export_config;
-    merge(exports, rows_[node].export_params);
-    merge(params, exports);
-    apply_store(params, node);
-  }
-  merge(params, rows_[task].export_config);
-  return params;
-}
-
-void Model::apply_store(Value& params, int row) const {
-  for (const auto& key : rows_[row].resets) remove_key(params, key);
-  merge(params, rows_[row].store_params);
-}
-
-Value Model::merged_config(int row) const {
-  Value config = rows_[row].export_config;
-  merge(config, rows_[row].local);
-  return config;
-}
-
-bool Model::in_handler(int row) const {
-  const std::string& name = rows_[row].full_name;
-  return name.find("^error") != name.npos || name.find("^failure-alert") != name.npos || name.find("^sla") != name.npos;
-}
-
-bool Model::all_success(const std::vector<int>& rows) const {
-  return std::all_of(rows.begin(), rows.end(), [this](int i) { return rows_[i].state == TaskState::success; });
-}
-
-std::vector<int> Model::children_of(int row) const {
-  std::vector<int> children;
-  for (std::size_t i = 0; i < rows_.size(); ++i) {
-    if (rows_[i].parent == row) children.push_back(static_cast<int>(i));
-  }
-  return children;
-}
-
-void Model::descendants_of(int row, std::vector<int>& into) const {
-  for (int child : children_of(row)) {
-    into.push_back(child);
-    descendants_of(child, into);
-  }
-}
-
-/// Ascending, each once.
-void Model::transitive_upstreams(int row, std::vector<int>& into) const {
-  std::set<int> all;
-  std::vector<int> open = rows_[row].upstreams;
-  while (!open.empty()) {
-    const int up = open.back();
-    open.pop_back();
-    if (!all.insert(up).second) continue;
-    open.insert(open.end(), rows_[up].upstreams.begin(), rows_[up].upstreams.end());
-  }
-  into.assign(all.begin(), all.end());
 }
 
 }  // namespace digdag::simulation

@@ -46,13 +46,14 @@ struct Row {
   // `_timeout` (E-33): since when this try is under way, and whether its time was up.
   std::optional<Instant> try_started_at;
   bool timed_out = false;
+  bool stopped = false;           ///< this run was told to stop
   bool failed_itself = false;     ///< failed by its own error, whatever its children did
   bool retry_impossible = false;  ///< the copies for another try would be too many (E-02)
   bool check_added = false;       ///< E-10: `^check` of a group, once per generation
   /// `^check` of a group: sees what the group's tasks stored from this row on, its newest generation, as the `^check` of an
   /// operator waits for its newest `^sub` (12.7). -1 = not one of these.
   int sees_siblings_from = -1;
-  bool cancel_handled = false;    ///< `_error_on_cancel` had its turn
+  bool cancel_handled = false;  ///< `_error_on_cancel` had its turn
 };
 
 /// What the model wants done since it was last asked, by row.
@@ -61,8 +62,13 @@ struct Wanted {
     int row;
     bool cleanup;
   };
+  struct Stop {
+    int row;
+    engine::Lease lease;
+    std::optional<std::int64_t> grace_seconds;
+  };
   std::vector<Run> runs;
-  std::vector<int> stops;
+  std::vector<Stop> stops;
   std::vector<int> evaluations;
 };
 
@@ -122,12 +128,13 @@ class Model {
   std::optional<Due> next_due() const;
   std::optional<Instant> deadline_of(const Row& row) const;
   void expire(int row);
-  void cancel_below(int row);
+  void cancel_below(int row, std::optional<std::int64_t> grace_seconds);
+  void stop(int row, std::optional<std::int64_t> grace_seconds);
 
   int insert_tree(const dig::TaskTree& tree, int parent, std::uint8_t flags);
   void take_over(Row& row, const engine::ResumedTask& old) const;
   void insert_taken_over_subtree(int row);
-  bool add_error_task(int row, const Value& error, bool with_stores);
+  bool add_error_task(int row, const Value& error, bool with_stores, Value& problem);
   void check_limit(std::size_t current, std::size_t adding) const;
 
   bool in_handler(int row) const;

@@ -19,8 +19,8 @@ namespace {
 /// An attempt of a workflow written as text, driven by hand.
 class ModelOf {
  public:
-  explicit ModelOf(const std::string& text, Value params = Value::object(), std::unordered_map<std::string, engine::ResumedTask> resumed = {},
-                   engine::AttemptOptions options = {})
+  explicit ModelOf(const std::string& text, Value params = Value::object(),
+                   std::unordered_map<std::string, engine::ResumedTask> resumed = {}, engine::AttemptOptions options = {})
       : model_(dig::compile(workflow_of(dig::load_yaml(text, {}))), std::move(params), TimeZone(), options, std::move(resumed)) {
     model_.start(now_);
   }
@@ -35,9 +35,7 @@ class ModelOf {
   }
   const Row& operator[](const std::string& name) const { return model_.rows()[static_cast<std::size_t>(row(name))]; }
 
-  void succeed(const std::string& name, engine::TaskResult result = {}) {
-    model_.succeeded(row(name), (*this)[name].lease, result, now_);
-  }
+  void succeed(const std::string& name, engine::TaskResult result = {}) { model_.succeeded(row(name), (*this)[name].lease, result, now_); }
   void store(const std::string& name, Value values) {
     engine::TaskResult result;
     result.store_params = std::move(values);
@@ -86,8 +84,8 @@ TEST(Model, GoesThroughTheWorkedExample) {  // 31b
                                   "blocked +wf+g+b"}));
   run.succeed("+g+a");
   run.fail("+g+b");
-  EXPECT_EQ(run.states(), (States{"planned +wf", "group_error +wf+g", "success +wf+g+a", "error +wf+g+b", "blocked +wf+z", "success +wf+g+a",
-                                  "error +wf+g+b", "running +wf^failure-alert", "running +wf^error"}));
+  EXPECT_EQ(run.states(), (States{"planned +wf", "group_error +wf+g", "success +wf+g+a", "error +wf+g+b", "blocked +wf+z",
+                                  "success +wf+g+a", "error +wf+g+b", "running +wf^failure-alert", "running +wf^error"}));
   EXPECT_EQ(run[""].flags, engine::initial_task | engine::delayed_group_error);
   run.succeed("^failure-alert");
   run.succeed("^error");
@@ -202,7 +200,8 @@ TEST(Model, CountsTheRootTwiceInTheLimit) {  // 32.27
 }
 
 TEST(Model, MergesParametersInFileOrder) {  // 32.35, 32.36, 32.38, 32.40
-  ModelOf run("+p:\n  _parallel: true\n  _export: {e: 1}\n  +p1: {sh>: a}\n  +p2: {sh>: b}\n+q: {sh>: c}\n+r: {sh>: d}\n", Value::object({{"who", "s"}}));
+  ModelOf run("+p:\n  _parallel: true\n  _export: {e: 1}\n  +p1: {sh>: a}\n  +p2: {sh>: b}\n+q: {sh>: c}\n+r: {sh>: d}\n",
+              Value::object({{"who", "s"}}));
   run.store("+p+p2", Value::object({{"who", "p2"}, {"m", Value::object({{"a", 2}})}}));
   EXPECT_EQ(run.params("+p+p1"), R"({"who":"s","e":1})");
   run.store("+p+p1", Value::object({{"who", "p1"}, {"m", Value::object({{"b", 1}})}}));
@@ -214,7 +213,9 @@ TEST(Model, MergesParametersInFileOrder) {  // 32.35, 32.36, 32.38, 32.40
 }
 
 TEST(Model, KillsWithoutHandlers) {  // 32.41, 32.43, 32.45 with E-02 and E-31
-  ModelOf run("_parallel: true\n+a: {sh>: a, _error: {sh>: e}}\n+g:\n  _retry: {limit: 1, interval: 60}\n  +x: {sh>: x}\n+w: {wait>: 9}\n+z: {sh>: z, _after: [+a]}\n");
+  ModelOf run(
+      "_parallel: true\n+a: {sh>: a, _error: {sh>: e}}\n+g:\n  _retry: {limit: 1, interval: 60}\n  +x: {sh>: x}\n+w: {wait>: 9}\n+z: {sh>: "
+      "z, _after: [+a]}\n");
   run.fail("+g+x");
   run.poll("+w", 60);
   run.kill();
@@ -247,8 +248,8 @@ TEST(Model, SlidesAWindow) {  // decisions.md 1, `mode: window`
 TEST(Model, AddsTheTasksOfAMonitor) {  // 32.57
   ModelOf run("sla: {duration: '00:00:02', fail: true, +n: {sh>: n}}\n+a: {sh>: a}\n+b: {sh>: b}\n");
   run.wait(2);
-  EXPECT_EQ(run.states(), (States{"planned +wf", "running +wf+a", "blocked +wf+b", "running +wf^sla^alert", "running +wf^sla^fail", "planned +wf^sla",
-                                  "running +wf^sla+n"}));
+  EXPECT_EQ(run.states(), (States{"planned +wf", "running +wf+a", "blocked +wf+b", "running +wf^sla^alert", "running +wf^sla^fail",
+                                  "planned +wf^sla", "running +wf^sla+n"}));
 }
 
 TEST(Model, TakesOverResultsAndTheirSubtasks) {  // 16.5, E-22, E-24
@@ -262,8 +263,8 @@ TEST(Model, TakesOverResultsAndTheirSubtasks) {  // 16.5, E-22, E-24
   stored.source_task_id = 1, sub.source_task_id = 2, inner.source_task_id = 3;
   ModelOf run("+g:\n  +a: {call>: x}\n  +new: {sh>: n}\n+z: {sh>: z}\n", Value::object(),
               {{"+wf+g", {}}, {"+wf+g+a", stored}, {"+wf+g+a^sub", sub}, {"+wf+g+a^sub+x", inner}});
-  EXPECT_EQ(run.states(), (States{"planned +wf", "planned +wf+g", "success +wf+g+a", "running +wf+g+new", "blocked +wf+z", "success +wf+g+a^sub",
-                                  "success +wf+g+a^sub+x"}));
+  EXPECT_EQ(run.states(), (States{"planned +wf", "planned +wf+g", "success +wf+g+a", "running +wf+g+new", "blocked +wf+z",
+                                  "success +wf+g+a^sub", "success +wf+g+a^sub+x"}));
   EXPECT_EQ(run.params("+g+new"), R"({"v":1})");
 }
 

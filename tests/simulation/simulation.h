@@ -4,50 +4,19 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "engine/attempt.h"
 #include "generator.h"
 #include "model.h"
+#include "record.h"
 
 namespace digdag::simulation {
 
-/// What is wrong between the engine, the model and the specification.
-struct Disagreement : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-/// What an attempt is made of.
-struct Setup {
-  dig::TaskTree tree;
-  Value params;
-  engine::AttemptOptions options;
-  std::unordered_map<std::string, engine::ResumedTask> resumed;
-  /// Whether what a task sees is fixed when it starts. Not so where a taken-over group got a new task: that runs beside what
-  /// stands behind its taken-over siblings.
-  bool params_are_fixed = true;
-};
-
 /// The operators with something to clean up after a kill.
 bool has_cleanup(std::string_view type);
-
-/// Events of an attempt with their times, and what the engine answered, as text.
-struct Recorded {
-  std::optional<engine::Event> event;  ///< nothing: the start
-  Instant at;
-  std::string answer;
-};
-
-/// All that can be read of an attempt, one row a line.
-std::string picture_of(const engine::Attempt& attempt);
-/// The same attempt, `count` of its events given to a new engine.
-engine::Attempt replay(const Setup& setup, const std::vector<Recorded>& events, std::size_t count);
-/// What a retry of this attempt takes over, by the law of spec/decisions.md 3.2.
-std::unordered_map<std::string, engine::ResumedTask> taken_over(const engine::Attempt& attempt);
 
 /// One attempt on a simulated clock: gives random answers of operators, late, doubled, out of order and stale, kills and ticks to
 /// the engine and to the model, and demands after each that both agree.
@@ -123,7 +92,8 @@ class Simulation {
   };
   std::map<engine::TaskIndex, Runs> engine_runs_;
   std::set<engine::TaskIndex> engine_evaluations_;
-  std::set<std::pair<engine::TaskIndex, engine::Lease>> stopped_;  ///< ever
+  /// Ever stopped, with the grace.
+  std::map<std::pair<engine::TaskIndex, engine::Lease>, std::optional<std::int64_t>> stopped_, model_stopped_;
 
   // Rows by full name and generation, in the engine and in the model.
   std::vector<std::string> task_keys_, row_keys_;
@@ -131,12 +101,5 @@ class Simulation {
   std::map<std::string, engine::TaskIndex> task_of_key_;
   std::map<std::string, int> row_of_key_;
 };
-
-/// All of one seed: a random workflow, its attempt, its replay, and retries from points where it was cut. Throws Disagreement.
-struct SeedOptions {
-  bool all_cuts = false;        ///< resume from every prefix, not from a few
-  std::string* log = nullptr;
-};
-void simulate_seed(std::uint64_t seed, const SeedOptions& options);
 
 }  // namespace digdag::simulation

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "simulation.h"
+#include "seed.h"
 
 namespace {
 
@@ -13,7 +13,7 @@ constexpr const char* usage = R"(usage: simulation_test [--seeds N] [--first S] 
        simulation_test --seed X [--long] [--verbose]
 
 Runs random workflows on a simulated clock and demands that the engine agrees with the reference model.
-  --seeds N        how many seeds (4000; with --long 200000)
+  --seeds N        how many seeds (20000; with --long 60000)
   --first S        the first of them (1)
   --long           more seeds, and a retry from every prefix of each failed run
   --seed X         this one alone
@@ -44,7 +44,7 @@ bool parse(int argc, char** argv, Arguments& arguments) {
       return false;
     }
   }
-  if (arguments.seeds == 0) arguments.seeds = arguments.all_cuts ? 200'000 : 4'000;
+  if (arguments.seeds == 0) arguments.seeds = arguments.all_cuts ? 60'000 : 20'000;
   return true;
 }
 
@@ -78,8 +78,8 @@ int main(int argc, char** argv) {
     std::cout << log;
     if (failure.empty()) continue;
     ++failures;
-    std::cout << "seed " << seed << ": " << failure << "\n  replay: simulation_test --seed " << seed << (arguments.all_cuts ? " --long" : "")
-              << " --verbose\n";
+    std::cout << "seed " << seed << ": " << failure << "\n  replay: simulation_test --seed " << seed
+              << (arguments.all_cuts ? " --long" : "") << " --verbose\n";
     if (!arguments.go_on) break;
   }
   const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

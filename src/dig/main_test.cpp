@@ -1,0 +1,12 @@
+#include <gmock/gmock.h>
+
+#include <cstring>
+
+#include "dig/script_worker.h"
+
+/// The tests start JavaScript workers: this program again, as the real one does.
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--js-worker") == 0) return digdag::dig::script_worker_main();
+  testing::InitGoogleMock(&argc, argv);
+  return RUN_ALL_TESTS();
+}

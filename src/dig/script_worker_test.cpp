@@ -1,0 +1,267 @@
+#include "dig/script_worker.h"
+
+#include <dirent.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "dig/script_sandbox.h"
+#include "dig/template.h"
+
+namespace digdag::dig {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TemplateOptions options_of(std::int64_t timeout_millis, std::int64_t memory_bytes = 64 << 20) {
+  TemplateOptions options;
+  options.timeout_millis = timeout_millis;
+  options.memory_bytes = memory_bytes;
+  return options;
+}
+
+/// The text that an expression gives, or the message of its error.
+std::string outcome(ScriptWorker& worker, const std::string& text, TemplateOptions options = {}) {
+  try {
+    return TemplateEngine(worker, options).render(text, Value::object({{"n", 1}}), TimeZone());
+  } catch (const Error& error) {
+    return error.message_with_kind();
+  }
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> found;
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  if (DIR* const directory = opendir(tasks.c_str())) {
+    while (const dirent* const entry = readdir(directory)) {
+      std::ifstream file(tasks + "/" + entry->d_name + "/children");
+      for (pid_t child = 0; file >> child;) found.push_back(child);
+    }
+    closedir(directory);
+  }
+  return found;
+}
+
+/// Whether the process runs; what has ended and was not waited for does not.
+bool runs(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string number, name, state;
+  return (file >> number >> name >> state) && state != "Z" && state != "X";
+}
+
+bool eventually(const std::function<bool()>& condition) {
+  for (int i = 0; i < 1000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(10ms);
+  }
+  return condition();
+}
+
+// ---- hostile expressions -----------------------------------------------------------------------------------------------
+
+TEST(ScriptWorker, AnEndlessLoopEndsAtTheTimeLimit) {
+  ScriptWorker worker;
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(outcome(worker, "${(function(){ for (;;); })()}", options_of(300)),
+            "Failed to evaluate a variable ${(function(){ for (;;); })()} (evaluation took longer than 300ms) (config)");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+  EXPECT_THAT(outcome(worker, "${(function(){ for (;;) try { for (;;); } catch (e) {} })()}", options_of(1000)), HasSubstr("took longer than 1s"));
+  EXPECT_THAT(outcome(worker, "${'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'.matches('(a|aa)+')}", options_of(300)), HasSubstr("took longer than 300ms"));
+  EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
+}
+
+TEST(ScriptWorker, AGreedyExpressionEndsAtTheMemoryLimit) {
+  ScriptWorker worker;
+  for (const char* const expression : {"${(function(){ var a = []; for (;;) a.push('x' + a.length); })()}", "${'x'.repeat(1e9)}", "${'x'.repeat(1e8)}",
+                                       "${(function(){ var s = 'xx'; for (;;) s += s; })()}", "${new Array(1e8).join('xxxxxxxx')}",
+                                       "${new Uint8Array(1e9)}"}) {
+    EXPECT_THAT(outcome(worker, expression, options_of(60'000)), HasSubstr("(evaluation needs more than 64 MiB)")) << expression;
+  }
+  EXPECT_THAT(outcome(worker, "${'x'.repeat(3e6).length}", options_of(10'000, 2 << 20)), HasSubstr("needs more than 2 MiB"));
+  EXPECT_EQ(outcome(worker, "${'x'.repeat(3e6).length}"), "3000000");
+}
+
+TEST(ScriptWorker, DeepRecursionIsAnErrorOfTheExpression) {
+  ScriptWorker worker;
+  EXPECT_THAT(outcome(worker, "${(function f(){ return f() + 1 })()}"), HasSubstr("RangeError"));
+  EXPECT_THAT(outcome(worker, "${eval(new Array(20000).join('('))}"), HasSubstr("Error"));
+  EXPECT_THAT(outcome(worker, "${JSON.parse(new Array(20000).join('['))}"), HasSubstr("Error"));
+  EXPECT_THAT(outcome(worker, "${new RegExp(new Array(20000).join('('))}"), HasSubstr("Error"));
+  EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
+}
+
+TEST(ScriptWorker, NothingPassesFromOneTextToTheNext) {
+  ScriptWorker worker;
+  const TemplateEngine engine(worker, {});
+  const Value texts = Value::object({{"a", "${Object.prototype.leak = 1, Array.prototype.join = String.prototype.trim = null, moment = JSON = Date = Math = undefined, "
+                                           "leaked = 2, 'done'}"},
+                                     {"b", "${[typeof leaked, ({}).leak, [1,2].join('-'), ' x '.trim(), moment(0).year(), Math.max(1,2)]}"}});
+  for (int round = 0; round < 2; ++round) {
+    const Value all = engine.evaluate(Value::object({{"round", round}}), texts, {}, TimeZone()).all;
+    EXPECT_EQ(to_json(*all.find("b")), R"j("[\"undefined\",null,\"1-2\",\"x\",1970,2]")j");
+  }
+}
+
+TEST(ScriptWorker, BreakingOutOfTheGeneratedCodeGainsNothing) {
+  ScriptWorker worker;
+  EXPECT_EQ(outcome(worker, "${0))]}});(function(){with({}){return [((1}"), outcome(worker, "${0))]}});(function(){with({}){return [((1}"));
+  EXPECT_THAT(outcome(worker, "${(function(){ return typeof __stringify + typeof require + typeof process })()}"), HasSubstr("undefined"));
+  EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
+}
+
+// ---- processes ---------------------------------------------------------------------------------------------------------
+
+TEST(ScriptWorker, StartsAtTheFirstExpressionAndEndsWithItsOwner) {
+  std::vector<pid_t> before = children_of(getpid()), during;
+  {
+    ScriptWorker worker;
+    EXPECT_EQ(children_of(getpid()), before);
+    EXPECT_EQ(outcome(worker, "${n}"), "1");
+    EXPECT_EQ(children_of(getpid()), before) << "a plain path needs no JavaScript";
+    EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
+    during = children_of(getpid());
+    EXPECT_EQ(during.size(), before.size() + 1);
+  }
+  EXPECT_EQ(children_of(getpid()), before);
+}
+
+TEST(ScriptWorker, AWorkerThatWasKilledIsReplaced) {
+  ScriptWorker worker;
+  EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
+  for (const pid_t pid : children_of(getpid())) kill(pid, SIGKILL);
+  EXPECT_EQ(outcome(worker, "${n + 2}"), "3");
+}
+
+TEST(ScriptWorker, SaysWhenAnEvaluationIsKilled) {
+  ScriptWorker worker;
+  std::thread killer([] {
+    std::vector<pid_t> evaluating;
+    eventually([&] {
+      for (const pid_t child : children_of(getpid())) {
+        for (const pid_t grandchild : children_of(child)) evaluating.push_back(grandchild);
+      }
+      return !evaluating.empty();
+    });
+    for (const pid_t pid : evaluating) kill(pid, SIGTERM);
+  });
+  EXPECT_THAT(outcome(worker, "${(function(){ for (;;); })()}"), HasSubstr("(evaluation died by signal 15)"));
+  killer.join();
+}
+
+TEST(ScriptWorker, ServesSeveralThreads) {
+  ScriptWorker worker;
+  const TemplateEngine engine(worker, {});
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 10; ++i) {
+        const int n = t * 100 + i;
+        if (engine.render("${n + 1}", Value::object({{"n", n}}), TimeZone()) == std::to_string(n + 1)) ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 80);
+}
+
+TEST(ScriptWorker, NothingIsLeftWhenItsOwnerIsKilled) {
+  const pid_t owner = fork();
+  if (owner == 0) {
+    ScriptWorker worker;
+    (void)outcome(worker, "${(function(){ for (;;); })()}");
+    _exit(0);
+  }
+  std::vector<pid_t> left;
+  EXPECT_TRUE(eventually([&] {
+    left.clear();
+    for (const pid_t worker : children_of(owner)) {
+      for (const pid_t evaluating : children_of(worker)) left = {worker, evaluating};
+    }
+    return !left.empty();
+  }));
+  kill(owner, SIGKILL);
+  waitpid(owner, nullptr, 0);
+  EXPECT_TRUE(eventually([&] { return std::none_of(left.begin(), left.end(), runs); }));
+}
+
+// ---- the sandbox -------------------------------------------------------------------------------------------------------
+
+#ifndef DIGDAG_SANITIZED
+
+/// Runs `work` in a sandboxed process that may write to a pipe; what it wrote.
+std::string in_sandbox(const std::function<void(int)>& work) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  const ScriptSandbox sandbox(ends[1]);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!sandbox.enter({64 << 20, 10})) _exit(9);
+    work(ends[1]);
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string text;
+  char buffer[256];
+  for (ssize_t n = 0; (n = read(ends[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) text += "ended badly: " + std::to_string(status);
+  return text;
+}
+
+TEST(ScriptSandbox, TheseSystemCallsArePossibleAndNoOthers) {
+  const std::vector<int>& allowed = ScriptSandbox::allowed_system_calls();
+  EXPECT_THAT(allowed, testing::UnorderedElementsAre(SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_clock_gettime, SYS_gettimeofday, SYS_write,
+                                                     SYS_exit, SYS_exit_group, SYS_rt_sigreturn));
+  // Every number that the kernel knows, with arguments that would fail otherwise.
+  const std::string possible = in_sandbox([&](int output) {
+    for (int call = 0; call < 470; ++call) {
+      if (std::find(allowed.begin(), allowed.end(), call) != allowed.end()) continue;
+      errno = 0;
+      if (syscall(call, -1L, -1L, -1L, -1L, -1L, -1L) != -1 || errno != EPERM) {
+        char text[16];
+        const int length = snprintf(text, sizeof text, "%d ", call);
+        if (write(output, text, static_cast<std::size_t>(length)) < 0) _exit(8);
+      }
+    }
+  });
+  EXPECT_EQ(possible, "");
+}
+
+TEST(ScriptSandbox, WritesToItsOutputOnlyAndMapsNothingThatRuns) {
+  EXPECT_EQ(in_sandbox([](int output) {
+              const bool other = write(2, "x", 1) < 0 && errno == EPERM;
+              const bool runs = mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EPERM;
+              const bool file = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, 0, 0) == MAP_FAILED && errno == EPERM;
+              const bool memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
+              const bool greedy = mmap(nullptr, 256 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == ENOMEM;
+              if (write(output, other && runs && file && memory && greedy ? "good" : "bad", 4) < 0) _exit(8);
+            }),
+            "good");
+}
+
+#endif
+
+}  // namespace
+}  // namespace digdag::dig

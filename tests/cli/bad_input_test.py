@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Bad input of every kind: an error names cause, place and remedy, the exit code is not 0, nothing is half done."""
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from program import ProgramTest, SESSION  # noqa: E402
+
+
+class BadInput(ProgramTest):
+    def test_broken_yaml_is_shown_with_its_place(self):
+        done = self.run_workflow('+a:\n  echo>: [1\n')
+        self.assert_error(done, 'w.dig:')
+        self.assertEqual(self.state_files(), [])
+
+    def test_a_tab_is_named_with_line_column_and_caret(self):
+        done = self.run_workflow('+a:\n\techo>: 1\n')
+        self.assert_error(done, 'w.dig:2:1', '^', 'hint:')
+
+    def test_an_unknown_key_of_a_group_comes_with_a_suggestion(self):
+        done = self.run_workflow('+g:\n  _retires: 3\n  +a:\n    echo>: 1\n')
+        self.assert_error(done, 'w.dig:2:3', "'_retires'", '_retry', '    2 |')
+
+    def test_all_errors_of_a_file_are_reported(self):
+        done = self.run_workflow('+g:\n  foo: 1\n  +a:\n    echo>: 1\n+h:\n  bar: 2\n  +b:\n    echo>: 1\n')
+        self.assert_error(done, 'w.dig:2:3', 'w.dig:6:3')
+
+    def test_an_unknown_operator_names_task_and_place(self):
+        done = self.run_workflow('+a:\n  ech>: 1\n')
+        self.assert_error(done, '  * +w+a:', 'Unknown task type: ech', 'w.dig:')
+        self.assertEqual(self.state_files(), [])
+
+    def test_a_wrong_type_names_the_parameter(self):
+        done = self.run_workflow('+a:\n  loop>: many\n  _do:\n    echo>: 1\n')
+        self.assert_error(done, '+w+a', 'many', 'w.dig:')
+
+    def test_a_missing_workflow_is_an_error_with_a_suggestion(self):
+        self.file('daily.dig', '+a:\n  echo>: 1\n')
+        done = self.digdag('run', 'dayly.dig', *SESSION)
+        self.assert_error(done, "'dayly'", 'daily')
+
+    def test_a_missing_include_is_named(self):
+        done = self.run_workflow("!include : 'nope.dig'\n")
+        self.assert_error(done, 'nope.dig', 'w.dig:1')
+
+    def test_an_include_cycle_is_shown_as_a_chain(self):
+        self.file('b.dig', "!include : 'w.dig'\n")
+        done = self.run_workflow("!include : 'b.dig'\n")
+        self.assert_error(done, 'include cycle', '->')
+
+    def test_an_alias_bomb_ends_quickly(self):
+        text = '_export:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n'
+        for i in range(1, 12):
+            text += f'  a{i}: &a{i} [' + ', '.join([f'*a{i - 1}'] * 10) + ']\n'
+        start = time.monotonic()
+        done = self.run_workflow(text + '+a:\n  echo>: 1\n')
+        self.assert_error(done, 'too large after alias expansion')
+        self.assertLess(time.monotonic() - start, 30, 'the expansion was carried out')
+
+    def test_an_include_bomb_ends_with_an_error(self):
+        for i in range(12):
+            self.file(f'i{i}.yml', ''.join(f"k{j}:\n  !include : 'i{i + 1}.yml'\n" for j in range(10)))
+        self.file('i12.yml', 'x: 1\n')
+        done = self.run_workflow("_export:\n  !include : 'i0.yml'\n+a:\n  echo>: 1\n")
+        self.assert_error(done)
+
+    def test_an_include_outside_of_the_project_is_refused(self):
+        done = self.run_workflow("!include : '../../../../../../etc/passwd'\n")
+        self.assert_error(done, 'must not include ..')
+
+    def test_an_endless_expression_ends_at_the_time_limit(self):
+        done = self.run_workflow('+a:\n  echo>: "${(function(){ while (true) {} })()}"\n', '-X', 'eval.timeout=1s')
+        self.assert_error(done, '+w+a', 'took longer than 1s')
+        self.assertEqual(self.state_files(), [])
+
+    def test_a_greedy_expression_ends_at_the_memory_limit(self):
+        done = self.run_workflow('+a:\n  echo>: "${(function(){ var a = []; while (true) a.push(new Array(1000).join(\'x\')); })()}"\n')
+        self.assert_error(done, '+w+a')
+
+    def test_a_missing_variable_names_the_expression(self):
+        done = self.run_workflow('+a:\n  echo>: ${nope}\n')
+        self.assert_error(done, '+w+a', '${nope}', 'ReferenceError: nope is not defined', 'w.dig:2')
+
+    def test_newer_javascript_is_said_to_be_newer(self):
+        done = self.run_workflow('+a:\n  echo>: ${[1].map(x => x)}\n')
+        self.assert_error(done, 'ES5.1')
+
+    def test_a_failed_command_shows_code_place_and_last_output(self):
+        done = self.run_workflow('+a:\n  sh>: echo about to fail; exit 3\n')
+        self.assert_error(done, '  * +w+a:', 'Command failed with code 3 (runtime)', 'w.dig:', 'last output:', 'about to fail', '--start +w+a')
+        self.assertEqual(self.state_files(), [])
+
+    def test_a_command_ended_by_a_signal_names_the_signal(self):
+        done = self.run_workflow('+a:\n  sh>: python3 -c "import os; os.kill(os.getppid(), 9)"\n')
+        self.assert_error(done, '+w+a', 'signal 9')
+
+    def test_a_shell_that_does_not_exist_is_named(self):
+        done = self.run_workflow('+a:\n  sh>: echo 1\n  shell: [/nowhere/shell]\n')
+        self.assert_error(done, '+w+a', '/nowhere/shell')
+
+    def test_a_working_directory_that_does_not_exist_is_named(self):
+        done = self.run_workflow('+a:\n  sh>: echo 1\n  _workdir: nowhere\n')
+        self.assert_error(done, '+w+a', 'nowhere')
+
+    def test_a_missing_secret_is_named(self):
+        done = self.run_workflow('+a:\n  sh>: echo ${secret:db.password}\n')
+        self.assert_error(done, "Secret not found for key: 'db.password'")
+
+    def test_a_secret_is_not_shown_by_a_failure(self):
+        done = self.run_workflow('+a:\n  sh>: echo ${secret:db.password}; exit 1\n', '-X', 'secrets.db.password=swordfish-7')
+        self.assertNotIn('swordfish-7', done.out + done.err)
+        self.assert_error(done, '***')
+
+    def test_a_missing_project_directory_is_named(self):
+        self.assert_error(self.digdag('run', 'w.dig', '--project', 'nowhere'), 'nowhere')
+
+    def test_a_project_that_is_a_file_is_refused(self):
+        self.file('plain', 'x')
+        self.assert_error(self.digdag('run', 'w.dig', '--project', 'plain'), 'plain')
+
+    def test_a_required_parameter_is_asked_for(self):
+        text = '_params:\n  date: {type: string, required: true}\n+a:\n  echo>: ${date}\n'
+        self.assert_error(self.run_workflow(text), "'date'", '-p date=VALUE')
+        self.assertEqual(self.run_workflow(text, '-p', 'date=today').code, 0)
+
+    def test_an_unknown_time_zone_is_named(self):
+        self.assert_error(self.run_workflow('timezone: Mars/Phobos\n+a:\n  echo>: 1\n'), 'Mars/Phobos', 'w.dig:1')
+
+    def test_a_wrong_system_key_is_an_error(self):
+        self.assert_error(self.run_workflow('+a:\n  echo>: 1\n', '-X', 'executor.task_max_run=many'), 'executor.task_max_run', 'many')
+
+    def test_too_many_tasks_are_refused_with_the_numbers(self):
+        done = self.run_workflow('+a:\n  loop>: 70\n  _do:\n    echo>: 1\n', '-X', 'executor.task_max_run=60')
+        self.assert_error(done, 'Too many loop subtasks. Limit: 60')
+
+    def test_a_second_run_of_the_same_session_is_refused_while_the_first_goes_on(self):
+        self.file('w.dig', '+a:\n  sh>: touch started; while [ ! -e go ]; do sleep 0.05; done\n')
+        first = self.start('run', 'w.dig', *SESSION)
+        self.wait_for('the first run', lambda: self.exists('started'))
+        done = self.digdag('run', 'w.dig', *SESSION)
+        self.assert_error(done, f'is being run by pid {first.pid}')
+        other_session = self.run_workflow('+a:\n  echo>: other\n', '--session', '2026-01-03')
+        self.assertEqual(other_session.code, 0)
+        self.file('go', '')
+        self.assertEqual(first.wait(30), 0)
+
+    def test_a_full_disk_under_the_state_files_is_said_and_the_tasks_go_on(self):
+        full = os.path.join(self.project, 'full')
+        os.mkdir(full)
+        mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', full], stderr=subprocess.DEVNULL, check=False)
+        if mounted.returncode != 0:
+            self.skipTest('needs the right to mount a file system')
+        self.addCleanup(subprocess.run, ['umount', full], check=False)
+        text = ''.join(f'+t{i}:\n  echo>: task {i}\n' for i in range(20))
+        done = self.run_workflow(text, '-o', 'full')
+        self.assertIn('task 19', done.out)
+        self.assert_error(done, 'could not be saved', 'No space left on device')
+        saved = os.path.join(full, '20260102T000000+0000')
+        for name in os.listdir(saved):
+            if name.endswith('.yml'):
+                with open(os.path.join(saved, name), encoding='utf-8') as state:
+                    self.assertIn('outputs: []', state.read(), f'{name} is not whole')
+
+    def test_a_broken_neighbour_is_only_a_warning(self):
+        self.file('other.dig', 'a: [\n')
+        done = self.run_workflow('+a:\n  echo>: fine\n')
+        self.assertEqual(done.code, 0, done.err)
+        self.assertTrue(done.log('other.dig'))
+
+
+if __name__ == '__main__':
+    unittest.main()
