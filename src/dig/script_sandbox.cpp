@@ -17,6 +17,7 @@
 namespace digdag::dig {
 namespace {
 
+#ifndef DIGDAG_SANITIZED
 /// Bytes that the process has mapped.
 std::int64_t mapped_bytes() {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), std::fclose);
@@ -24,6 +25,7 @@ std::int64_t mapped_bytes() {
   if (!file || std::fscanf(file.get(), "%ld", &pages) != 1) return 0;
   return static_cast<std::int64_t>(pages) * sysconf(_SC_PAGESIZE);
 }
+#endif
 
 bool limit(__rlimit_resource resource, rlim_t value) {
   const rlimit both{value, value};

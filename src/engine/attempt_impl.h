@@ -128,8 +128,8 @@ struct Attempt::Impl {
   void disarm_deadline(TaskIndex task);
   void time_out(TaskIndex task);
   void fail_timed_out(TaskIndex task, const Value& evaluated_retry);
-  void request_cancel(TaskIndex task);
-  void cancel_descendants(TaskIndex task);
+  void request_cancel(TaskIndex task, std::optional<std::int64_t> grace = std::nullopt);
+  void cancel_descendants(TaskIndex task, std::optional<std::int64_t> grace);
   void cancel(TaskIndex task);
   void stop_run(TaskIndex task, std::optional<std::int64_t> grace_seconds);
   std::optional<std::int64_t> kill_grace(TaskIndex task) const;

@@ -128,7 +128,7 @@ void Attempt::Impl::time_out(TaskIndex task) {
       extra.error = Value::object({{"message", limit.message()}});
       rows.mark_errors(task);
       touch(task);
-      cancel_descendants(task);
+      cancel_descendants(task, limit.grace_seconds);
       if (rows[task].progressing_children == 0) settle_later(task);
   }
 }
@@ -142,12 +142,12 @@ void Attempt::Impl::fail_timed_out(TaskIndex task, const Value& evaluated_retry)
 
 // ---- Kill ----------------------------------------------------------------------------------------------------------------
 
-void Attempt::Impl::request_cancel(TaskIndex task) {
+void Attempt::Impl::request_cancel(TaskIndex task, std::optional<std::int64_t> grace) {
   rows[task].flags |= cancel_requested;
   touch(task);
   disarm_deadline(task);
   switch (rows[task].state) {
-    case TaskState::running: stop_run(task, std::nullopt); break;
+    case TaskState::running: stop_run(task, grace); break;
     case TaskState::retry_waiting:
     case TaskState::group_retry_waiting: {
       TaskExtra& extra = rows.extra(task);
@@ -168,7 +168,7 @@ void Attempt::Impl::request_cancel(TaskIndex task) {
   }
 }
 
-void Attempt::Impl::cancel_descendants(TaskIndex task) {
+void Attempt::Impl::cancel_descendants(TaskIndex task, std::optional<std::int64_t> grace) {
   std::vector<TaskIndex> open;
   rows.visit_tree(task, [&](TaskIndex i) {
     if (is_done(rows[i].state)) return false;
@@ -176,7 +176,7 @@ void Attempt::Impl::cancel_descendants(TaskIndex task) {
     return true;
   });
   for (const TaskIndex i : open) {
-    if (!rows[i].cancel_is_requested()) request_cancel(i);
+    if (!rows[i].cancel_is_requested()) request_cancel(i, grace);
   }
 }
 

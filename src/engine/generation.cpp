@@ -155,6 +155,7 @@ bool Attempt::Impl::add_group_check(TaskIndex task) {
     extra.error = error_object(e);
     extra.failed_itself = true;
     rows.mark_errors(task);
+    touch(task);
     settle_failed(task);
     return true;
   }
