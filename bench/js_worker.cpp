@@ -29,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 using digdag::Object;
 using digdag::TimeZone;
 using digdag::Value;
-using namespace digdag::dig;   // NOLINT(google-build-using-namespace): a program of one page
+using namespace digdag::dig;  // NOLINT(google-build-using-namespace): a program of one page
 
 double millis(Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 

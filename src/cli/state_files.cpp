@@ -84,6 +84,10 @@ std::string digest_of(const Value& local) {
 
 StateFiles::StateFiles(std::filesystem::path directory) : directory_(std::move(directory)) {
   std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".yml")) present_.insert(name.substr(0, name.size() - 4));
+  }
   if (!std::filesystem::exists(directory_ / digest_file, ignored)) return;
   try {
     const Value digests = parse_json(read_file(directory_ / digest_file));
@@ -125,8 +129,11 @@ void StateFiles::lock(std::string_view workflow) {
 std::filesystem::path StateFiles::file_of(const std::string& full_name) const { return directory_ / (full_name + ".yml"); }
 
 std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name, std::string& problem) const {
+  {
+    const std::lock_guard guard(mutex_);
+    if (!present_.contains(full_name)) return std::nullopt;
+  }
   const std::filesystem::path file = file_of(full_name);
-  if (::access(file.c_str(), F_OK) != 0) return std::nullopt;
   try {
     const Value saved = load_state(file);
     const Value* state = saved.find("state");
@@ -155,8 +162,8 @@ std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name,
 }
 
 void StateFiles::remove(const std::string& full_name) {
-  if (::unlink(file_of(full_name).c_str()) == 0 || errno == ENOENT) return;
   const std::lock_guard guard(mutex_);
+  if (present_.erase(full_name) == 0 || ::unlink(file_of(full_name).c_str()) == 0 || errno == ENOENT) return;
   if (failures_++ == 0) first_failure_ = file_of(full_name).string() + ": " + std::strerror(errno);
 }
 
@@ -169,6 +176,7 @@ void StateFiles::save(const std::string& full_name, const engine::TaskResult* re
       directory_made_ = true;
     }
     write_file_atomically(file_of(full_name), to_yaml(state));
+    present_.insert(full_name);
     if (!digest.empty()) {
       digests_[full_name] = digest;
       digests_changed_ = true;

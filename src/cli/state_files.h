@@ -50,6 +50,9 @@ class StateFiles {
   std::filesystem::path directory_;
   int lock_file_ = -1;
   mutable std::mutex mutex_;
+  /// Names whose file is there: read once, so that a task without one costs no system call. Nobody else changes them while we
+  /// hold the lock.
+  std::unordered_set<std::string> present_;
   bool directory_made_ = false;
   bool digests_changed_ = false;
   std::unordered_map<std::string, std::string> digests_;

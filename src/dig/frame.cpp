@@ -13,7 +13,8 @@ namespace {
 
 bool write_all(int fd, std::string_view bytes, Channel channel) {
   while (!bytes.empty()) {
-    const ssize_t n = channel == Channel::socket ? send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) : write(fd, bytes.data(), bytes.size());
+    const ssize_t n =
+        channel == Channel::socket ? send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) : write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
     bytes.remove_prefix(static_cast<std::size_t>(n));
@@ -49,7 +50,8 @@ bool write_frame(int fd, std::string_view content, Channel channel) {
   return write_all(fd, {head, sizeof head}, channel) && write_all(fd, content, channel);
 }
 
-FrameEnd read_frame(int fd, std::string& content, std::optional<std::chrono::steady_clock::time_point> deadline, int other, std::size_t most_bytes) {
+FrameEnd read_frame(int fd, std::string& content, std::optional<std::chrono::steady_clock::time_point> deadline, int other,
+                    std::size_t most_bytes) {
   std::uint32_t length = 0;
   char head[sizeof length];
   std::size_t have = 0;

@@ -19,7 +19,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 /// `%[index$][flags][width][.precision]conversion`
 struct Specifier {
   std::string text;
-  int index = 0;   ///< from 1; 0 = the next one, -1 = the last one again
+  int index = 0;  ///< from 1; 0 = the next one, -1 = the last one again
   bool left = false, plus = false, blank = false, zero = false, group = false, parentheses = false, alternate = false;
   int width = -1;
   int precision = -1;
@@ -51,15 +51,24 @@ Specifier parse_specifier(std::string_view pattern, std::size_t& at) {
   }
   for (; at < pattern.size(); ++at) {
     const char c = pattern[at];
-    if (c == '<') spec.index = -1;
-    else if (c == '-') spec.left = true;
-    else if (c == '+') spec.plus = true;
-    else if (c == ' ') spec.blank = true;
-    else if (c == '0') spec.zero = true;
-    else if (c == ',') spec.group = true;
-    else if (c == '(') spec.parentheses = true;
-    else if (c == '#') spec.alternate = true;
-    else break;
+    if (c == '<')
+      spec.index = -1;
+    else if (c == '-')
+      spec.left = true;
+    else if (c == '+')
+      spec.plus = true;
+    else if (c == ' ')
+      spec.blank = true;
+    else if (c == '0')
+      spec.zero = true;
+    else if (c == ',')
+      spec.group = true;
+    else if (c == '(')
+      spec.parentheses = true;
+    else if (c == '#')
+      spec.alternate = true;
+    else
+      break;
   }
   if (at < pattern.size() && is_digit(pattern[at])) spec.width = number(pattern, at);
   if (at + 1 < pattern.size() && pattern[at] == '.' && is_digit(pattern[at + 1])) {
@@ -162,7 +171,8 @@ std::string fixed(Decimal decimal, int precision) {
   }
   for (int i = 0; i < precision; ++i) {
     const int place = decimal.point + i;
-    fraction += place >= 0 && static_cast<std::size_t>(place) < decimal.digits.size() ? decimal.digits[static_cast<std::size_t>(place)] : '0';
+    fraction +=
+        place >= 0 && static_cast<std::size_t>(place) < decimal.digits.size() ? decimal.digits[static_cast<std::size_t>(place)] : '0';
   }
   return precision > 0 ? whole + "." + fraction : whole;
 }
@@ -198,8 +208,10 @@ std::string floating(const Specifier& spec, const Value& value) {
       Decimal rounded = decimal;
       round_digits(rounded, significant);
       const bool plain = d == 0 || (rounded.point > -4 && rounded.point <= significant);
-      return decorate(negative, plain ? fixed(decimal, d == 0 ? significant - 1 : significant - rounded.point) : scientific(decimal, significant - 1, false),
-                      spec);
+      return decorate(
+          negative,
+          plain ? fixed(decimal, d == 0 ? significant - 1 : significant - rounded.point) : scientific(decimal, significant - 1, false),
+          spec);
     }
   }
 }
@@ -230,9 +242,10 @@ std::string text_of(const Value& value) {
     case Kind::null: return "null";
     case Kind::boolean: return value.as_boolean() ? "true" : "false";
     case Kind::string: return value.as_string();
-    default: return is_whole(value) && std::fabs(value.as_number()) <= 9007199254740992.0
-                        ? std::to_string(static_cast<std::int64_t>(value.as_number()))
-                        : java_double(value.as_number());
+    default:
+      return is_whole(value) && std::fabs(value.as_number()) <= 9007199254740992.0
+                 ? std::to_string(static_cast<std::int64_t>(value.as_number()))
+                 : java_double(value.as_number());
   }
 }
 

@@ -122,7 +122,7 @@ class Matcher {
         return node.unix_lines || text_[i] != '\n' || i == 0 || text_[i - 1] != '\r';
       case Kind::line_begin: {
         if (i == 0) return true;
-        if (i == end) return false;   // not after a last line end
+        if (i == end) return false;  // not after a last line end
         const char16_t before = text_[i - 1];
         return is_line_end(before, node.unix_lines) && !(!node.unix_lines && before == '\r' && text_[i] == '\n');
       }
@@ -138,7 +138,8 @@ class Matcher {
   }
 
   char32_t point_before(std::size_t i) const {
-    return i >= 2 && is_low_surrogate(text_[i - 1]) ? point_at(text_, i - 2).second == 2 ? point_at(text_, i - 2).first : text_[i - 1] : text_[i - 1];
+    return i >= 2 && is_low_surrogate(text_[i - 1]) ? point_at(text_, i - 2).second == 2 ? point_at(text_, i - 2).first : text_[i - 1]
+                                                    : text_[i - 1];
   }
 
   bool point_loop(const RegexNode& node, std::size_t i) {
@@ -311,7 +312,8 @@ void append_replacement(std::u16string& out, std::u16string_view by, std::u16str
       if (!is_digit(by[i])) bad_replacement("Illegal group reference");
       std::size_t group = by[i] - u'0';
       if (group >= program.groups) bad_replacement("No group " + std::to_string(group));
-      while (i + 1 < by.size() && is_digit(by[i + 1]) && group * 10 + (by[i + 1] - u'0') < program.groups) group = group * 10 + (by[++i] - u'0');
+      while (i + 1 < by.size() && is_digit(by[i + 1]) && group * 10 + (by[i + 1] - u'0') < program.groups)
+        group = group * 10 + (by[++i] - u'0');
       append_group(group);
     }
   }
@@ -329,7 +331,8 @@ bool JavaRegex::matches(std::u16string_view text) const { return Matcher(*progra
 std::optional<JavaRegex::Match> JavaRegex::find(std::u16string_view text, std::size_t from, std::size_t last) const {
   Matcher matcher(*program_, text, last);
   for (std::size_t at = from; at <= text.size(); ++at) {
-    const bool inside_pair = program_->beyond_bmp && at > from && at < text.size() && is_low_surrogate(text[at]) && is_high_surrogate(text[at - 1]);
+    const bool inside_pair =
+        program_->beyond_bmp && at > from && at < text.size() && is_low_surrogate(text[at]) && is_high_surrogate(text[at - 1]);
     if (!inside_pair && matcher.match_at(program_->start, at, false)) return Match{std::move(matcher.groups())};
   }
   return std::nullopt;

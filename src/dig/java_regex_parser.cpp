@@ -76,7 +76,8 @@ int hex_value(char32_t c) {
 const CodePoints digits = {{'0', '9'}};
 const CodePoints word_points = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 const CodePoints space_points = {{'\t', '\r'}, {' ', ' '}};
-const CodePoints horizontal = {{'\t', '\t'}, {' ', ' '}, {0xa0, 0xa0}, {0x1680, 0x1680}, {0x180e, 0x180e}, {0x2000, 0x200a}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
+const CodePoints horizontal = {{'\t', '\t'},     {' ', ' '},       {0xa0, 0xa0},     {0x1680, 0x1680}, {0x180e, 0x180e},
+                               {0x2000, 0x200a}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}};
 const CodePoints vertical = {{'\n', '\r'}, {0x85, 0x85}, {0x2028, 0x2029}};
 const CodePoints line_ends = {{'\n', '\n'}, {'\r', '\r'}, {0x85, 0x85}, {0x2028, 0x2029}};
 const CodePoints unix_line_end = {{'\n', '\n'}};
@@ -106,9 +107,9 @@ struct Piece {
 
 /// How many units a piece can take.
 struct Width {
-  std::size_t least = 0, most = 0;   ///< `most` without what has no bound
+  std::size_t least = 0, most = 0;  ///< `most` without what has no bound
   bool bounded = true;
-  int endless_loops = 0;   ///< of single characters; more than one where it is unknown
+  int endless_loops = 0;  ///< of single characters; more than one where it is unknown
 };
 
 class Parser {
@@ -130,7 +131,7 @@ class Parser {
   struct Parsed {
     Piece piece;
     Width width;
-    bool single = false;   ///< one `point` node
+    bool single = false;  ///< one `point` node
   };
 
   [[noreturn]] void fail(const std::string& what) const {
@@ -234,7 +235,9 @@ class Parser {
     return {one(node), {}, false};
   }
 
-  static Width plus(Width a, Width b) { return {a.least + b.least, a.most + b.most, a.bounded && b.bounded, a.endless_loops + b.endless_loops}; }
+  static Width plus(Width a, Width b) {
+    return {a.least + b.least, a.most + b.most, a.bounded && b.bounded, a.endless_loops + b.endless_loops};
+  }
 
   // ---- grammar ----
 
@@ -246,7 +249,7 @@ class Parser {
       return first;
     }
     RegexNode* const branch = make(Kind::branch);
-    RegexNode* const join = make(Kind::atomic);   // an empty one: the place where the branches meet
+    RegexNode* const join = make(Kind::atomic);  // an empty one: the place where the branches meet
     join->inner = make(Kind::accept);
     Width width = first.width;
     const auto alternative = [&](Piece piece) {
@@ -368,9 +371,7 @@ class Parser {
         return point(char_class());
       }
       case '\\': return escape();
-      case '.':
-        ++at_;
-        return point(flags_.dot_all ? CodePoints{{0, 0x10ffff}} : (flags_.unix_lines ? unix_line_end : line_ends).negated());
+      case '.': ++at_; return point(flags_.dot_all ? CodePoints{{0, 0x10ffff}} : (flags_.unix_lines ? unix_line_end : line_ends).negated());
       case '^': ++at_; return assertion(flags_.multiline ? Kind::line_begin : Kind::text_begin);
       case '$': ++at_; return assertion(flags_.multiline ? Kind::line_end : Kind::last_line_end);
       case '*':
@@ -413,7 +414,8 @@ class Parser {
 
   std::u16string name(char32_t end) {
     std::u16string result;
-    while (at_ < text_.size() && (is_letter(text_[at_]) || (!result.empty() && is_digit(text_[at_])))) result += static_cast<char16_t>(text_[at_++]);
+    while (at_ < text_.size() && (is_letter(text_[at_]) || (!result.empty() && is_digit(text_[at_]))))
+      result += static_cast<char16_t>(text_[at_++]);
     if (result.empty()) fail("capturing group name does not start with a Latin letter");
     if (!accept_raw(end)) fail("named capturing group is missing trailing '>'");
     return result;
@@ -465,15 +467,17 @@ class Parser {
         case 's': flags_.dot_all = on; continue;
         case 'x': flags_.comments = on; continue;
         case 'd': flags_.unix_lines = on; continue;
-        case 'u': if (!on) continue; unsupported("the flag (?u)");
-        case 'U': if (!on) continue; unsupported("the flag (?U)");
+        case 'u':
+          if (!on) continue;
+          unsupported("the flag (?u)");
+        case 'U':
+          if (!on) continue;
+          unsupported("the flag (?U)");
         case '-':
           if (!on) fail("Unknown inline modifier");
           on = false;
           continue;
-        case ')':
-          ++at_;
-          return std::nullopt;   // valid up to the end of the group around it
+        case ')': ++at_; return std::nullopt;  // valid up to the end of the group around it
         case ':': ++at_; return enclosed(outer);
         default: fail("Unknown inline modifier");
       }
@@ -530,7 +534,8 @@ class Parser {
   /// More digits belong to it as long as there is such a group.
   Parsed numbered_reference() {
     std::size_t group = text_[at_++] - '0';
-    while (at_ < text_.size() && is_digit(text_[at_]) && group * 10 + (text_[at_] - '0') < program_.groups) group = group * 10 + (text_[at_++] - '0');
+    while (at_ < text_.size() && is_digit(text_[at_]) && group * 10 + (text_[at_] - '0') < program_.groups)
+      group = group * 10 + (text_[at_++] - '0');
     return reference(group);
   }
 
@@ -649,7 +654,7 @@ class Parser {
     const bool negative = accept('^');
     CodePoints result = class_operand(false);
     while (!sees(']')) {
-      at_ += 2;   // &&
+      at_ += 2;  // &&
       if (sees('&') || sees(']')) unsupported("&& without an operand");
       const CodePoints right = class_operand(true);
       if (more() && !sees(']') && !sees_text(U"&&")) fail("Unclosed character class");

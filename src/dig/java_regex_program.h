@@ -38,24 +38,27 @@ class CodePoints {
 /// A step of a pattern. Steps form a graph: `next` is what follows when this one has matched; nothing follows `accept`.
 struct RegexNode {
   enum class Kind : std::uint8_t {
-    accept,             ///< the pattern (or the part of an `inner`) ends here
-    point,              ///< one code point of `set`
-    point_loop,         ///< `least`…`most` of them, by `mode`
-    group_open,         ///< remembers where local `slot` begins
-    group_close,        ///< sets `group` to it
-    branch,             ///< one of `alternatives`, in order; a null one goes on with `next`
-    loop_start,         ///< enters the loop at `loop`
-    loop,               ///< end of a round of a loop: again `body`, or `next`
-    independent_loop,   ///< possessive: `inner` as often as it matches, each round final
-    atomic,             ///< `inner`, final
-    look_ahead,         ///< `inner` matches here (or not: `negative`)
-    look_behind,        ///< `inner` matches what ends here; `least`…`most` units long
-    back_reference,     ///< what `group` holds; fails where it holds nothing
-    line_break,         ///< \R
-    text_begin, text_end, last_line_end,          ///< \A \z \Z
-    line_begin, line_end,                         ///< ^ and $ with (?m)
-    search_begin,                                 ///< \G
-    word_border,                                  ///< \b (\B: `negative`)
+    accept,            ///< the pattern (or the part of an `inner`) ends here
+    point,             ///< one code point of `set`
+    point_loop,        ///< `least`…`most` of them, by `mode`
+    group_open,        ///< remembers where local `slot` begins
+    group_close,       ///< sets `group` to it
+    branch,            ///< one of `alternatives`, in order; a null one goes on with `next`
+    loop_start,        ///< enters the loop at `loop`
+    loop,              ///< end of a round of a loop: again `body`, or `next`
+    independent_loop,  ///< possessive: `inner` as often as it matches, each round final
+    atomic,            ///< `inner`, final
+    look_ahead,        ///< `inner` matches here (or not: `negative`)
+    look_behind,       ///< `inner` matches what ends here; `least`…`most` units long
+    back_reference,    ///< what `group` holds; fails where it holds nothing
+    line_break,        ///< \R
+    text_begin,
+    text_end,
+    last_line_end,  ///< \A \z \Z
+    line_begin,
+    line_end,      ///< ^ and $ with (?m)
+    search_begin,  ///< \G
+    word_border,   ///< \b (\B: `negative`)
   };
   enum class Mode : std::uint8_t { greedy, lazy, possessive };
 
@@ -70,20 +73,20 @@ struct RegexNode {
   CodePoints set;
   std::size_t least = 0, most = 0;
   std::size_t group = 0;
-  std::size_t slot = 0;         ///< of group_open, group_close: the local that holds the begin; of a loop: its counter
-  std::size_t begin_slot = 0;   ///< of a loop: the local that holds where its round began
-  RegexNode* body = nullptr;    ///< first step of a loop's round
-  RegexNode* loop = nullptr;    ///< of loop_start
-  RegexNode* inner = nullptr;   ///< a sequence of its own that ends in `accept`
+  std::size_t slot = 0;        ///< of group_open, group_close: the local that holds the begin; of a loop: its counter
+  std::size_t begin_slot = 0;  ///< of a loop: the local that holds where its round began
+  RegexNode* body = nullptr;   ///< first step of a loop's round
+  RegexNode* loop = nullptr;   ///< of loop_start
+  RegexNode* inner = nullptr;  ///< a sequence of its own that ends in `accept`
   std::vector<RegexNode*> alternatives;
 };
 
 struct JavaRegex::Program {
   std::vector<std::unique_ptr<RegexNode>> nodes;
   RegexNode* start = nullptr;
-  std::size_t groups = 1;   ///< with group 0
+  std::size_t groups = 1;  ///< with group 0
   std::size_t locals = 0;
-  bool beyond_bmp = false;   ///< a set of it has characters beyond U+FFFF: then no match begins inside of a surrogate pair
+  bool beyond_bmp = false;  ///< a set of it has characters beyond U+FFFF: then no match begins inside of a surrogate pair
   std::map<std::u16string, std::size_t, std::less<>> names;
 };
 

@@ -10,12 +10,13 @@ namespace {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// Words after which an expression begins, so that a `/` is no division.
-constexpr std::array<std::string_view, 12> operator_words = {"return", "typeof", "case", "in",   "of",   "delete",
-                                                             "void",   "throw",  "new",  "else", "do",   "instanceof"};
+constexpr std::array<std::string_view, 12> operator_words = {"return", "typeof", "case", "in",   "of", "delete",
+                                                             "void",   "throw",  "new",  "else", "do", "instanceof"};
 
 /// Signs of more than one byte, longest first.
-constexpr std::array<std::string_view, 28> signs = {">>>=", "...", "===", "!==", "**=", "<<=", ">>=", ">>>", "=>", "**", "?.", "??", "==", "!=",
-                                                    "<=",   ">=",  "&&",  "||",  "++",  "--",  "<<",  ">>",  "+=", "-=", "*=", "%=", "&=", "|="};
+constexpr std::array<std::string_view, 28> signs = {">>>=", "...", "===", "!==", "**=", "<<=", ">>=", ">>>", "=>", "**",
+                                                    "?.",   "??",  "==",  "!=",  "<=",  ">=",  "&&",  "||",  "++", "--",
+                                                    "<<",   ">>",  "+=",  "-=",  "*=",  "%=",  "&=",  "|="};
 
 }  // namespace
 
@@ -32,7 +33,8 @@ std::size_t js_space_length(std::string_view text) {
     if (text.starts_with(space)) return 3;
   }
   // U+2000 … U+200A
-  if (text.starts_with("\xe2\x80") && text.size() > 2 && static_cast<unsigned char>(text[2]) >= 0x80 && static_cast<unsigned char>(text[2]) <= 0x8a) {
+  if (text.starts_with("\xe2\x80") && text.size() > 2 && static_cast<unsigned char>(text[2]) >= 0x80 &&
+      static_cast<unsigned char>(text[2]) <= 0x8a) {
     return 3;
   }
   return 0;
@@ -132,7 +134,8 @@ JsTokens::Token JsTokens::number_token() {
   std::size_t end = at_;
   while (end < source_.size()) {
     const char c = source_[end];
-    const bool exponent_sign = (c == '+' || c == '-') && (source_[end - 1] == 'e' || source_[end - 1] == 'E') && !source_.substr(at_).starts_with("0x");
+    const bool exponent_sign =
+        (c == '+' || c == '-') && (source_[end - 1] == 'e' || source_[end - 1] == 'E') && !source_.substr(at_).starts_with("0x");
     if (!is_js_word_byte(c) && c != '.' && !(end > at_ && exponent_sign)) break;
     ++end;
   }

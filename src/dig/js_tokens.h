@@ -14,7 +14,7 @@ class JsTokens {
   struct Token {
     Kind kind = Kind::end;
     std::string_view text;
-    std::size_t at = 0;   ///< offset in the source
+    std::size_t at = 0;  ///< offset in the source
   };
 
   explicit JsTokens(std::string_view source) : source_(source) {}
@@ -31,7 +31,7 @@ class JsTokens {
 
   std::string_view source_;
   std::size_t at_ = 0;
-  bool regex_may_follow_ = true;   ///< a `/` starts a regular expression, for what stood before it ends no value
+  bool regex_may_follow_ = true;  ///< a `/` starts a regular expression, for what stood before it ends no value
 };
 
 /// Whether a byte may stand in a word (a letter, digit, `_`, `$` or a byte of a character beyond ASCII).

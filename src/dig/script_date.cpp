@@ -93,7 +93,18 @@ double clock_now(duk_context* js) {
   return std::floor(duk_get_now(js));
 }
 
-enum Part : int { year_part, month_part, date_part, hours_part, minutes_part, seconds_part, millis_part, day_part, short_year_part, offset_part };
+enum Part : int {
+  year_part,
+  month_part,
+  date_part,
+  hours_part,
+  minutes_part,
+  seconds_part,
+  millis_part,
+  day_part,
+  short_year_part,
+  offset_part
+};
 
 duk_ret_t get_part(duk_context* js) {
   const int part = duk_get_current_magic(js);
@@ -108,7 +119,7 @@ duk_ret_t get_part(duk_context* js) {
     return 1;
   }
   const Fields fields = fields_of(local);
-  duk_push_number(js, part == day_part         ? fields.weekday
+  duk_push_number(js, part == day_part          ? fields.weekday
                       : part == short_year_part ? fields.at[0] - 1900
                                                 : fields.at[static_cast<std::size_t>(part)]);
   return 1;
@@ -168,8 +179,8 @@ std::string print_date(double millis, Form form, const TimeZone& zone) {
   }
   if (form == date_form) return out;
   const int minutes = static_cast<int>(std::fabs(offset) / 60'000);
-  std::snprintf(text, sizeof text, "%s%02d:%02d:%02d GMT%c%02d%02d", out.empty() ? "" : " ", whole(3), whole(4), whole(5), offset < 0 ? '-' : '+',
-                minutes / 60, minutes % 60);
+  std::snprintf(text, sizeof text, "%s%02d:%02d:%02d GMT%c%02d%02d", out.empty() ? "" : " ", whole(3), whole(4), whole(5),
+                offset < 0 ? '-' : '+', minutes / 60, minutes % 60);
   return out + text + " (" + zone_text(millis, zone) + ")";
 }
 
@@ -238,14 +249,21 @@ struct Named {
   const char* name;
   int magic;
 };
-constexpr Named getters[] = {{"getFullYear", year_part},   {"getMonth", month_part},     {"getDate", date_part},       {"getHours", hours_part},
-                             {"getMinutes", minutes_part}, {"getSeconds", seconds_part}, {"getMilliseconds", millis_part}, {"getDay", day_part},
-                             {"getYear", short_year_part}, {"getTimezoneOffset", offset_part}};
-constexpr Named setters[] = {{"setFullYear", year_part},   {"setMonth", month_part},     {"setDate", date_part},          {"setHours", hours_part},
-                             {"setMinutes", minutes_part}, {"setSeconds", seconds_part}, {"setMilliseconds", millis_part}, {"setYear", short_year_part}};
-constexpr Named printers[] = {{"toString", whole_form},       {"toDateString", date_form},          {"toTimeString", time_form},
-                              {"toLocaleString", whole_form}, {"toLocaleDateString", iso_date_form}, {"toLocaleTimeString", time_form},
-                              {"toUTCString", utc_form},      {"toGMTString", utc_form}};
+constexpr Named getters[] = {{"getFullYear", year_part},        {"getMonth", month_part},     {"getDate", date_part},
+                             {"getHours", hours_part},          {"getMinutes", minutes_part}, {"getSeconds", seconds_part},
+                             {"getMilliseconds", millis_part},  {"getDay", day_part},         {"getYear", short_year_part},
+                             {"getTimezoneOffset", offset_part}};
+constexpr Named setters[] = {{"setFullYear", year_part},       {"setMonth", month_part},     {"setDate", date_part},
+                             {"setHours", hours_part},         {"setMinutes", minutes_part}, {"setSeconds", seconds_part},
+                             {"setMilliseconds", millis_part}, {"setYear", short_year_part}};
+constexpr Named printers[] = {{"toString", whole_form},
+                              {"toDateString", date_form},
+                              {"toTimeString", time_form},
+                              {"toLocaleString", whole_form},
+                              {"toLocaleDateString", iso_date_form},
+                              {"toLocaleTimeString", time_form},
+                              {"toUTCString", utc_form},
+                              {"toGMTString", utc_form}};
 
 }  // namespace
 
@@ -264,7 +282,7 @@ double local_to_utc(double local_millis, const TimeZone& zone) {
   const bool after_fits = offset_millis(with_after, zone) == after;
   if (before_fits && after_fits) return std::fmax(with_before, with_after);
   if (after_fits) return with_after;
-  return with_before;   // it fits, or the time was skipped and moves forward
+  return with_before;  // it fits, or the time was skipped and moves forward
 }
 
 std::string zone_text(double utc_millis, const TimeZone& zone) {
@@ -278,8 +296,8 @@ std::string zone_text(double utc_millis, const TimeZone& zone) {
 }
 
 void install_date(duk_context* js) {
-  duk_push_global_stash(js);                 // [stash]
-  duk_get_global_string(js, "Date");         // [stash Date]
+  duk_push_global_stash(js);          // [stash]
+  duk_get_global_string(js, "Date");  // [stash Date]
   duk_dup_top(js);
   duk_put_prop_string(js, -3, "Date");
   duk_get_prop_string(js, -1, "prototype");  // [stash Date prototype]

@@ -19,7 +19,8 @@ double utc_millis(double year, int month, int day, double hour, int minute, int 
   const double era = std::floor(y / 400);
   const double year_of_era = y - era * 400;
   const int day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  const double days = era * 146'097 + year_of_era * 365 + std::floor(year_of_era / 4) - std::floor(year_of_era / 100) + day_of_year - 719'468;
+  const double days =
+      era * 146'097 + year_of_era * 365 + std::floor(year_of_era / 4) - std::floor(year_of_era / 100) + day_of_year - 719'468;
   return days * 86'400'000 + hour * 3'600'000 + minute * 60'000.0 + second * 1000.0 + millis;
 }
 
@@ -122,21 +123,19 @@ std::optional<double> parse_iso(std::string_view text) {
 }
 
 struct Word {
-  std::string_view name;   ///< at least its first three letters must be there
+  std::string_view name;  ///< at least its first three letters must be there
   enum { month, weekday, zone, am_pm } kind;
   int value;
 };
-constexpr std::array<Word, 32> words = {{{"january", Word::month, 1},   {"february", Word::month, 2},   {"march", Word::month, 3},
-                                         {"april", Word::month, 4},     {"may", Word::month, 5},        {"june", Word::month, 6},
-                                         {"july", Word::month, 7},      {"august", Word::month, 8},     {"september", Word::month, 9},
-                                         {"october", Word::month, 10},  {"november", Word::month, 11},  {"december", Word::month, 12},
-                                         {"sunday", Word::weekday, 0},  {"monday", Word::weekday, 0},   {"tuesday", Word::weekday, 0},
-                                         {"wednesday", Word::weekday, 0}, {"thursday", Word::weekday, 0}, {"friday", Word::weekday, 0},
-                                         {"saturday", Word::weekday, 0}, {"am", Word::am_pm, 0},        {"pm", Word::am_pm, 12},
-                                         {"z", Word::zone, 0},          {"gmt", Word::zone, 0},         {"ut", Word::zone, 0},
-                                         {"utc", Word::zone, 0},        {"est", Word::zone, -300},      {"edt", Word::zone, -240},
-                                         {"cst", Word::zone, -360},     {"cdt", Word::zone, -300},      {"mst", Word::zone, -420},
-                                         {"mdt", Word::zone, -360},     {"pst", Word::zone, -480}}};
+constexpr std::array<Word, 32> words = {
+    {{"january", Word::month, 1},    {"february", Word::month, 2}, {"march", Word::month, 3},      {"april", Word::month, 4},
+     {"may", Word::month, 5},        {"june", Word::month, 6},     {"july", Word::month, 7},       {"august", Word::month, 8},
+     {"september", Word::month, 9},  {"october", Word::month, 10}, {"november", Word::month, 11},  {"december", Word::month, 12},
+     {"sunday", Word::weekday, 0},   {"monday", Word::weekday, 0}, {"tuesday", Word::weekday, 0},  {"wednesday", Word::weekday, 0},
+     {"thursday", Word::weekday, 0}, {"friday", Word::weekday, 0}, {"saturday", Word::weekday, 0}, {"am", Word::am_pm, 0},
+     {"pm", Word::am_pm, 12},        {"z", Word::zone, 0},         {"gmt", Word::zone, 0},         {"ut", Word::zone, 0},
+     {"utc", Word::zone, 0},         {"est", Word::zone, -300},    {"edt", Word::zone, -240},      {"cst", Word::zone, -360},
+     {"cdt", Word::zone, -300},      {"mst", Word::zone, -420},    {"mdt", Word::zone, -360},      {"pst", Word::zone, -480}}};
 
 const Word* find_word(std::string_view letters) {
   static constexpr Word pdt{"pdt", Word::zone, -420};
@@ -257,7 +256,7 @@ class FreeForm {
     double year = 0;
     int month = month_, day = 1;
     if (month_ != 0) {
-      if (count_ == 0) return nan_value;
+      if (count_ == 0 || (count_ == 1 && numbers_[0] <= 31)) return nan_value;
       // With the name of the month the other two numbers are day and year; a number that can be a day comes first.
       const bool day_first = count_ > 1 && numbers_[0] >= 1 && numbers_[0] <= 31;
       year = count_ == 1 ? numbers_[0] : day_first ? numbers_[1] : numbers_[0];

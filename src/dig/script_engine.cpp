@@ -1,7 +1,5 @@
 #include "dig/script_engine.h"
 
-#include <malloc.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -19,50 +17,13 @@ extern const std::size_t moment_bytecode_size;
 
 namespace {
 
-/// Exit status of a process whose engine met an error that it cannot report (no memory is left to say so).
-constexpr int exit_fatal = 86;
+ScriptHeap& heap_of(void* udata) { return static_cast<ScriptEngine::State*>(udata)->heap; }
+void* allocate(void* udata, duk_size_t size) { return heap_of(udata).allocate(size); }
+void* reallocate(void* udata, void* block, duk_size_t size) { return heap_of(udata).reallocate(block, size); }
+void release(void* udata, void* block) { heap_of(udata).release(block); }
 
-void* allocate(void* udata, duk_size_t size) {
-  auto& state = *static_cast<ScriptEngine::State*>(udata);
-  if (size == 0) return nullptr;
-  if (state.allocated + size > state.most_allocated) {
-    state.out_of_memory = true;
-    return nullptr;
-  }
-  void* const block = std::malloc(size);
-  if (!block) state.out_of_memory = true;
-  if (block) state.allocated += malloc_usable_size(block);
-  return block;
-}
-
-void release(void* udata, void* block) {
-  if (!block) return;
-  static_cast<ScriptEngine::State*>(udata)->allocated -= malloc_usable_size(block);
-  std::free(block);
-}
-
-void* reallocate(void* udata, void* block, duk_size_t size) {
-  if (!block) return allocate(udata, size);
-  if (size == 0) {
-    release(udata, block);
-    return nullptr;
-  }
-  auto& state = *static_cast<ScriptEngine::State*>(udata);
-  const std::size_t before = malloc_usable_size(block);
-  if (state.allocated - before + size > state.most_allocated) {
-    state.out_of_memory = true;
-    return nullptr;
-  }
-  void* const moved = std::realloc(block, size);
-  if (!moved) {
-    state.out_of_memory = true;
-    return nullptr;
-  }
-  state.allocated += malloc_usable_size(moved) - before;
-  return moved;
-}
-
-void fatal(void*, const char*) { std::_Exit(exit_fatal); }
+/// An error that the engine cannot report, for there is no memory left to say so.
+void fatal(void*, const char*) { std::_Exit(ScriptHeap::exit_out_of_memory); }
 
 duk_ret_t random_number(duk_context* js) {
   ScriptEngine::State& state = ScriptEngine::State::of(js);
@@ -198,6 +159,8 @@ ScriptEngine::ScriptEngine() : state_(std::make_unique<State>()) {
   duk_pop(state_->js);
 }
 
+void ScriptEngine::begin_fork() { state_->heap.begin_fork(); }
+
 ScriptEngine::~ScriptEngine() { duk_destroy_heap(state_->js); }
 
 void ScriptEngine::use_zone(const TimeZone& zone) {
@@ -220,19 +183,18 @@ ScriptEngine::Result ScriptEngine::evaluate(const std::vector<std::string>& expr
   State& state = *state_;
   state.pure = true;
   state.random = limits.random_seed;
-  state.out_of_memory = false;
-  state.most_allocated = state.allocated + static_cast<std::size_t>(limits.memory_bytes);
+  state.heap.limit(static_cast<std::size_t>(limits.memory_bytes));
   const std::string code = code_of(expressions);
   Request request{&code, &scope, expressions.size(), &result.values};
   if (duk_safe_call(state.js, run, &request, 0, 1) != DUK_EXEC_SUCCESS) {
-    state.most_allocated = SIZE_MAX;
+    state.heap.no_limit();
     result.values.clear();
     result.error = error_text(state.js);
-    result.out_of_memory = state.out_of_memory;
+    result.out_of_memory = state.heap.was_refused();
     result.undefined_name = result.error.starts_with("ReferenceError: ") && result.error.ends_with(" is not defined");
   }
   duk_pop(state.js);
-  state.most_allocated = SIZE_MAX;
+  state.heap.no_limit();
   result.pure = state.pure;
   return result;
 }

@@ -24,15 +24,18 @@ class ScriptEngine {
   ScriptEngine& operator=(const ScriptEngine&) = delete;
 
   struct Limits {
-    std::int64_t memory_bytes;   ///< that may be added to what is allocated now
+    std::int64_t memory_bytes;  ///< that may be added to what is allocated now; beyond it the process may end (script_heap.h)
     std::uint64_t random_seed;
   };
+  /// To be called by a process that was forked from the one that made this, before it evaluates.
+  void begin_fork();
+
   struct Result {
-    std::vector<std::string> values;   ///< of each expression, as a template prints it
-    std::string error;                 ///< `ReferenceError: x is not defined`; empty where there is none
-    bool undefined_name = false;       ///< the error is that a name has no value
+    std::vector<std::string> values;  ///< of each expression, as a template prints it
+    std::string error;                ///< `ReferenceError: x is not defined`; empty where there is none
+    bool undefined_name = false;      ///< the error is that a name has no value
     bool out_of_memory = false;
-    bool pure = true;                  ///< neither the clock nor chance was asked: the same again gives the same
+    bool pure = true;  ///< neither the clock nor chance was asked: the same again gives the same
   };
 
   /// The local time zone from now on, UTC at first. Reads time zone files, so it comes before a sandbox; sets TZ for the

@@ -74,7 +74,8 @@ duk_ret_t matches(duk_context* js) {
 }
 
 duk_ret_t replace(duk_context* js) {
-  return guarded(js, [js] { push_utf16(js, JavaRegex(utf16_at(js, 1)).replace(utf16_at(js, 0), utf16_at(js, 2), duk_get_boolean(js, 3) != 0)); });
+  return guarded(
+      js, [js] { push_utf16(js, JavaRegex(utf16_at(js, 1)).replace(utf16_at(js, 0), utf16_at(js, 2), duk_get_boolean(js, 3) != 0)); });
 }
 
 duk_ret_t repeat(duk_context* js) {
@@ -82,8 +83,7 @@ duk_ret_t repeat(duk_context* js) {
   const char* const text = duk_require_lstring(js, 0, &size);
   const double count = duk_require_number(js, 1);
   const double total = static_cast<double>(size) * count;
-  if (total > static_cast<double>(ScriptEngine::State::of(js).most_allocated) || total > 1e9) {
-    ScriptEngine::State::of(js).out_of_memory = true;
+  if (ScriptEngine::State::of(js).heap.refuses(total)) {
     return duk_range_error(js, "the repeated string is too long");
   }
   char* const out = static_cast<char*>(duk_push_fixed_buffer(js, static_cast<duk_size_t>(size) * static_cast<duk_size_t>(count)));
@@ -155,8 +155,9 @@ duk_ret_t print_with(duk_context* js) {
 }  // namespace
 
 void push_java_natives(duk_context* js) {
-  const duk_function_list_entry functions[] = {{"matches", matches, 2}, {"replace", replace, 4}, {"repeat", repeat, 2}, {"format", format, 2},
-                                               {"mark", mark, 1},       {"print_with", print_with, 1}, {nullptr, nullptr, 0}};
+  const duk_function_list_entry functions[] = {{"matches", matches, 2}, {"replace", replace, 4}, {"repeat", repeat, 2},
+                                               {"format", format, 2},   {"mark", mark, 1},       {"print_with", print_with, 1},
+                                               {nullptr, nullptr, 0}};
   duk_push_object(js);
   duk_put_function_list(js, -1, functions);
 }

@@ -20,13 +20,15 @@
 #include "base/time.h"
 #include "dig/frame.h"
 #include "dig/script_engine.h"
+#include "dig/script_heap.h"
 #include "dig/script_sandbox.h"
 #include "dig/script_worker.h"
 
 // The worker process. It answers requests one after the other:
 //
 //   {"zone": "Asia/Tokyo", "timeout_millis": 10000, "memory_bytes": 67108864,
-//    "texts": [{"literals": ["a", "b"], "code": ["x + 1"], "scope": {"x": 1}, "outer": {}, "fill": [{"in": "scope", "path": ["y"], "from": 0}]}]}
+//    "texts": [{"literals": ["a", "b"], "code": ["x + 1"], "scope": {"x": 1}, "outer": {}, "fill": [{"in": "scope", "path": ["y"], "from":
+//    0}]}]}
 //   → {"results": [{"values": ["2"], "pure": true}]}, or {"error": "ReferenceError: …"} for the last of them
 //
 // `scope` are the variables of a text, `outer` those that count where a name has no value else (decisions L-23). `fill` puts
@@ -39,7 +41,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int connection = 3;
-constexpr int answer_fd = 4;   ///< of an evaluating process
+constexpr int answer_fd = 4;  ///< of an evaluating process
 /// What evaluation needs besides the engine's own memory: stack, the answer, this language's containers.
 constexpr std::int64_t spare_bytes = 32 << 20;
 
@@ -59,6 +61,7 @@ std::string memory_error(std::int64_t bytes) { return "evaluation needs more tha
   close(connection);
   std::uint64_t seed = 0;
   if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = static_cast<std::uint64_t>(getpid());
+  engine.begin_fork();
   if (!sandbox.enter({job.memory_bytes + spare_bytes, job.timeout_millis / 1000 + 2})) {
     write_frame(answer_fd, to_json(Value::object({{"error", "the sandbox of the JavaScript worker cannot be entered"}})), Channel::pipe);
     std::_Exit(1);
@@ -79,7 +82,7 @@ std::string memory_error(std::int64_t bytes) { return "evaluation needs more tha
     }
     write_frame(answer_fd, to_json(answer), Channel::pipe);
   } catch (const std::bad_alloc&) {
-    std::_Exit(2);
+    std::_Exit(ScriptHeap::exit_out_of_memory);
   }
   std::_Exit(0);
 }
@@ -130,7 +133,10 @@ Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const
     if (signal == SIGXCPU || (signal == SIGKILL && Clock::now() >= deadline)) return error_answer(too_long);
     return error_answer("evaluation died by signal " + std::to_string(signal));
   }
-  if (end != FrameEnd::complete) return error_answer(memory_error(job.memory_bytes));
+  if (end == FrameEnd::too_long || (end == FrameEnd::closed && WEXITSTATUS(status) == ScriptHeap::exit_out_of_memory)) {
+    return error_answer(memory_error(job.memory_bytes));
+  }
+  if (end != FrameEnd::complete) return error_answer("evaluation ended without an answer");
   try {
     return parse_json(text);
   } catch (const Error&) {
@@ -150,7 +156,8 @@ const Value& member(const Value& object, std::string_view key) {
 void set_at(Value& root, const Array& path, const std::string& text) {
   Value* at = &root;
   for (const Value& step : path) {
-    at = at->is_array() ? &at->mutable_array().at(static_cast<std::size_t>(std::stoull(step.as_string()))) : at->mutable_object().find_mutable(step.as_string());
+    at = at->is_array() ? &at->mutable_array().at(static_cast<std::size_t>(std::stoull(step.as_string())))
+                        : at->mutable_object().find_mutable(step.as_string());
     if (!at) throw Error("runtime", "the request fills a place that is not there");
   }
   *at = Value(text);
@@ -211,7 +218,7 @@ Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& re
 
 int script_worker_main() {
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGINT, SIG_IGN);   // the one who started us decides when we end
+  signal(SIGINT, SIG_IGN);  // the one who started us decides when we end
   syscall(SYS_close_range, connection + 1, ~0u, 0);
   try {
     ScriptEngine engine;

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <cstdlib>
 #include <memory>
 
 #include "base/error.h"
@@ -20,10 +20,12 @@ namespace {
 #ifndef DIGDAG_SANITIZED
 /// Bytes that the process has mapped.
 std::int64_t mapped_bytes() {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/self/statm", "re"), std::fclose);
-  long pages = 0;
-  if (!file || std::fscanf(file.get(), "%ld", &pages) != 1) return 0;
-  return static_cast<std::int64_t>(pages) * sysconf(_SC_PAGESIZE);
+  char text[64] = "";
+  const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  const ssize_t size = read(file, text, sizeof text - 1);
+  close(file);
+  return size > 0 ? std::strtoll(text, nullptr, 10) * sysconf(_SC_PAGESIZE) : 0;
 }
 #endif
 
@@ -36,10 +38,10 @@ bool limit(__rlimit_resource resource, rlim_t value) {
 
 const std::vector<int>& ScriptSandbox::allowed_system_calls() {
   static const std::vector<int> calls = {
-      SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise,   // memory
-      SYS_clock_gettime, SYS_gettimeofday,                      // the clock, where the kernel offers no shortcut to it
-      SYS_write,                                                // the answer
-      SYS_exit, SYS_exit_group, SYS_rt_sigreturn,
+      SYS_brk,           SYS_mmap,         SYS_munmap,       SYS_mremap, SYS_madvise,  // memory
+      SYS_clock_gettime, SYS_gettimeofday,  // the clock, where the kernel offers no shortcut to it
+      SYS_write,                            // the answer
+      SYS_exit,          SYS_exit_group,   SYS_rt_sigreturn,
   };
   return calls;
 }
@@ -71,7 +73,9 @@ ScriptSandbox::ScriptSandbox(int output) {
 }
 
 #ifdef DIGDAG_SANITIZED
-bool ScriptSandbox::enter(const Limits& limits) const { return limit(RLIMIT_CORE, 0) && limit(RLIMIT_CPU, static_cast<rlim_t>(limits.cpu_seconds)); }
+bool ScriptSandbox::enter(const Limits& limits) const {
+  return limit(RLIMIT_CORE, 0) && limit(RLIMIT_CPU, static_cast<rlim_t>(limits.cpu_seconds));
+}
 #else
 bool ScriptSandbox::enter(const Limits& limits) const {
   if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_FSIZE, 0) || !limit(RLIMIT_CPU, static_cast<rlim_t>(limits.cpu_seconds)) ||

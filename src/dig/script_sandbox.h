@@ -14,7 +14,7 @@ namespace digdag::dig {
 class ScriptSandbox {
  public:
   struct Limits {
-    std::int64_t memory_bytes;   ///< beyond what the process has mapped when it enters
+    std::int64_t memory_bytes;  ///< beyond what the process has mapped when it enters
     std::int64_t cpu_seconds;
   };
 

@@ -2,13 +2,13 @@
 
 #include <duktape.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "base/time.h"
 #include "dig/script_engine.h"
+#include "dig/script_heap.h"
 
 namespace digdag::dig {
 
@@ -19,9 +19,7 @@ struct ScriptEngine::State {
   bool pure = true;
   std::uint64_t random = 1;
 
-  std::size_t allocated = 0;
-  std::size_t most_allocated = SIZE_MAX;
-  bool out_of_memory = false;
+  ScriptHeap heap;
 
   static State& of(duk_context* js);
 };

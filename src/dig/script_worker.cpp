@@ -79,12 +79,15 @@ class Process {
   /// ` by signal 9`, where it has been ended by one.
   std::string why_gone() const {
     siginfo_t info{};
-    if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 || info.si_code == CLD_EXITED) return "";
+    if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0 || info.si_code == CLD_EXITED)
+      return "";
     return " by signal " + std::to_string(info.si_status);
   }
 
  private:
-  [[noreturn]] static void fail(int error) { throw Error("runtime", std::string("the JavaScript worker cannot be started: ") + strerror(error)); }
+  [[noreturn]] static void fail(int error) {
+    throw Error("runtime", std::string("the JavaScript worker cannot be started: ") + strerror(error));
+  }
   pid_t pid_ = -1;
   int fd_ = -1;
 };
@@ -95,7 +98,7 @@ struct ScriptWorker::Impl {
   std::mutex mutex;
   std::condition_variable freed;
   std::vector<std::unique_ptr<Process>> idle;
-  std::size_t running = 0;   ///< idle and busy ones
+  std::size_t running = 0;  ///< idle and busy ones
   const std::size_t most = std::max(1u, std::thread::hardware_concurrency());
 
   std::unique_ptr<Process> take() {
@@ -149,7 +152,8 @@ Value ScriptWorker::request(const Value& message, const Limits& limits) {
     why = end == FrameEnd::closed ? process->why_gone() : "";
     process.reset();
     impl_->drop();
-    if (end == FrameEnd::timeout) throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
+    if (end == FrameEnd::timeout)
+      throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
   }
   throw Error("config", why.empty() ? "the JavaScript worker ended" : "evaluation died" + why);
 }

@@ -18,7 +18,8 @@ Origin Origins::of(std::string_view pointer) const {
 TemplateEngine::TemplateEngine(ScriptWorker& worker, TemplateOptions options)
     : worker_(worker), options_(options), caches_(std::make_shared<Caches>()) {}
 
-Evaluated TemplateEngine::evaluate(const Value& params, const Value& local, const Origins& origins, const TimeZone& zone, bool lenient) const {
+Evaluated TemplateEngine::evaluate(const Value& params, const Value& local, const Origins& origins, const TimeZone& zone,
+                                   bool lenient) const {
   Value visible = params;
   std::vector<std::string> warnings;
   for (;;) {

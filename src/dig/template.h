@@ -38,9 +38,9 @@ class Origins {
 };
 
 struct TemplateOptions {
-  bool extended_syntax = true;              ///< eval.extended-syntax
-  std::int64_t timeout_millis = 10'000;     ///< eval.timeout
-  std::int64_t memory_bytes = 64 << 20;     ///< eval.memory
+  bool extended_syntax = true;                                                     ///< eval.extended-syntax
+  std::int64_t timeout_millis = 10'000;                                            ///< eval.timeout
+  std::int64_t memory_bytes = 64 << 20;                                            ///< eval.memory
   enum class StoredParams { code, all, none } stored_params = StoredParams::code;  ///< eval.stored-params
 };
 
@@ -49,9 +49,9 @@ using SecretSpans = std::vector<std::pair<std::size_t, std::size_t>>;
 
 /// What evaluation of a task gives.
 struct Evaluated {
-  Value all;                                                     ///< params and local keys, every template replaced by its text
-  std::unordered_map<std::string, SecretSpans> secret_spans;     ///< by JSON pointer of a string in `all`
-  std::vector<std::string> warnings;                             ///< lenient mode: params that were left out, and why
+  Value all;                                                  ///< params and local keys, every template replaced by its text
+  std::unordered_map<std::string, SecretSpans> secret_spans;  ///< by JSON pointer of a string in `all`
+  std::vector<std::string> warnings;                          ///< lenient mode: params that were left out, and why
 };
 
 /// Evaluates the templates of tasks as the original does: every string of every visible parameter, in order and scope of
@@ -78,7 +78,7 @@ class TemplateEngine {
  private:
   ScriptWorker& worker_;
   TemplateOptions options_;
-  std::shared_ptr<Caches> caches_;   ///< scanned templates and results that are the same every time
+  std::shared_ptr<Caches> caches_;  ///< scanned templates and results that are the same every time
 };
 
 /// Replaces each allowed `${secret:key}` by `lookup(key)`; `${x:…}` with another command than `secret` at an allowed place is

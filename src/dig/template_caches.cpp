@@ -29,7 +29,7 @@ bool scan(const Value& value, std::size_t& cost) {
 
 /// The address of the content names it, as long as something holds it.
 std::string_view name_of(const void*& content, const Value& value) {
-  content = value.is_string() ? static_cast<const void*>(&value.as_string())
+  content = value.is_string()  ? static_cast<const void*>(&value.as_string())
             : value.is_array() ? static_cast<const void*>(&value.as_array())
                                : static_cast<const void*>(&value.as_object());
   return {reinterpret_cast<const char*>(&content), sizeof content};

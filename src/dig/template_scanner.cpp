@@ -84,14 +84,16 @@ class PathReader {
   /// Words that mean something else than a variable.
   static bool is_reserved_word(std::string_view word) {
     static constexpr std::array<std::string_view, 37> words = {
-        "break",  "case", "catch",  "class",  "const", "continue", "debugger", "default", "delete",    "do",      "else",  "enum", "export",
-        "extends", "eval", "false",  "finally", "for",   "function", "if",       "import",  "in",        "instanceof", "new",   "null", "return",
-        "super",  "switch", "this",  "throw",  "true",  "try",      "typeof",   "var",     "void",      "while",   "with"};
+        "break",  "case", "catch",      "class",   "const", "continue", "debugger", "default", "delete",   "do",
+        "else",   "enum", "export",     "extends", "eval",  "false",    "finally",  "for",     "function", "if",
+        "import", "in",   "instanceof", "new",     "null",  "return",   "super",    "switch",  "this",     "throw",
+        "true",   "try",  "typeof",     "var",     "void",  "while",    "with"};
     return std::find(words.begin(), words.end(), word) != words.end() || word == "arguments";
   }
 
   void skip() {
-    while (!rest_.empty() && (rest_.front() == ' ' || rest_.front() == '\t' || rest_.front() == '\n' || rest_.front() == '\r')) rest_.remove_prefix(1);
+    while (!rest_.empty() && (rest_.front() == ' ' || rest_.front() == '\t' || rest_.front() == '\n' || rest_.front() == '\r'))
+      rest_.remove_prefix(1);
   }
 
   /// An identifier of ASCII letters, else "".
@@ -159,13 +161,14 @@ class PathReader {
 };
 
 /// Members that every object inherits and that hand out the object of all parameters when called as a variable.
-constexpr std::array<std::string_view, 8> self_revealing = {"valueOf",          "hasOwnProperty",   "propertyIsEnumerable", "__proto__",
-                                                            "__defineGetter__", "__defineSetter__", "__lookupGetter__",     "__lookupSetter__"};
+constexpr std::array<std::string_view, 8> self_revealing = {"valueOf",          "hasOwnProperty",   "propertyIsEnumerable",
+                                                            "__proto__",        "__defineGetter__", "__defineSetter__",
+                                                            "__lookupGetter__", "__lookupSetter__"};
 
 /// Collects words wherever they stand, in strings too: better one too many than one too few.
 void collect_identifiers(Expression& expression) {
   const std::string_view code = expression.code;
-  char before = '\0';   // the last byte that was no blank
+  char before = '\0';  // the last byte that was no blank
   for (std::size_t i = 0; i < code.size();) {
     if (const std::size_t space = js_space_length(code.substr(i))) {
       i += space;
@@ -242,8 +245,10 @@ std::optional<std::string_view> newer_syntax(std::string_view code) {
       if (text[1] == 'b' || text[1] == 'B') return "a 0b number";
       if (text[1] == 'o' || text[1] == 'O') return "a 0o number";
     } else if (token.kind == JsTokens::Kind::word && !property) {
-      const bool declares = previous.kind == JsTokens::Kind::word && (previous.text == "let" || previous.text == "const" || previous.text == "class");
-      if (declares && text != "in" && text != "instanceof") return previous.text == "let" ? "let" : previous.text == "const" ? "const" : "a class";
+      const bool declares =
+          previous.kind == JsTokens::Kind::word && (previous.text == "let" || previous.text == "const" || previous.text == "class");
+      if (declares && text != "in" && text != "instanceof")
+        return previous.text == "let" ? "let" : previous.text == "const" ? "const" : "a class";
       if (previous.kind == JsTokens::Kind::word && previous.text == "async" && text == "function") return "an async function";
     }
     previous = token;

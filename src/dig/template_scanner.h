@@ -13,8 +13,8 @@ namespace digdag::dig {
 /// `a.b[0]['c d']`: a variable and the properties taken from it. The only expressions that need no JavaScript.
 struct Path {
   struct Step {
-    std::string name;                   ///< as a property name; of an index its decimal text
-    std::optional<std::size_t> index;   ///< where the name is an array index (canonical decimal below 2^32 - 1)
+    std::string name;                  ///< as a property name; of an index its decimal text
+    std::optional<std::size_t> index;  ///< where the name is an array index (canonical decimal below 2^32 - 1)
   };
   std::string variable;
   std::vector<Step> steps;
@@ -23,16 +23,16 @@ struct Path {
 /// The text between `${` and its `}`.
 struct Expression {
   std::string code;
-  std::optional<Path> path;               ///< where it is a plain path
-  std::vector<std::string> identifiers;   ///< every word in it that could name a variable, sorted, once each
-  bool dynamic = false;                   ///< may use variables that it does not name (`this`, `eval`, escapes)
+  std::optional<Path> path;              ///< where it is a plain path
+  std::vector<std::string> identifiers;  ///< every word in it that could name a variable, sorted, once each
+  bool dynamic = false;                  ///< may use variables that it does not name (`this`, `eval`, escapes)
 };
 
 /// A text cut into what stays and what is evaluated (spec/language.md 8.3).
 struct Template {
   using Piece = std::variant<std::string, Expression>;
   std::string text;
-  std::vector<Piece> pieces;   ///< literal pieces have their `$$` collapsed
+  std::vector<Piece> pieces;  ///< literal pieces have their `$$` collapsed
 };
 
 /// Cuts a text. `extended`: braces are counted, blind to quotes; where that finds no end, a scan that knows strings, comments

@@ -95,7 +95,8 @@ TEST_F(TemplateTest, ANameThatIsOtherwiseUndefinedIsLookedUpInEnclosingObjects) 
 
 TEST_F(TemplateTest, StringsInAnArraySeeTheEnclosingObjectAndObjectsInItBeginANewLevel) {
   EXPECT_EQ(all("{}", R"({"x": "0", "l": ["${x}"]})"), R"({"x":"0","l":["0"]})");
-  EXPECT_EQ(all(R"({"a": "0"})", R"({"l": ["${a}", ["${a}1"], {"a": "9", "b": "${a}"}]})"), R"({"a":"0","l":["0",["01"],{"a":"9","b":"9"}]})");
+  EXPECT_EQ(all(R"({"a": "0"})", R"({"l": ["${a}", ["${a}1"], {"a": "9", "b": "${a}"}]})"),
+            R"({"a":"0","l":["0",["01"],{"a":"9","b":"9"}]})");
 }
 
 TEST_F(TemplateTest, KeysAndTasksToComeStayAsTheyAre) {
@@ -122,14 +123,44 @@ TEST_F(TemplateTest, ALaterTextSeesWhatJavaScriptGaveForAnEarlierOne) {
 
 TEST_F(TemplateTest, TextsAreCutAsTheSpecificationListsThem) {
   const std::vector<std::pair<std::string, std::string>> table = {
-      {"x${a}y", "xby"}, {"$", "$"}, {"$n", "$n"}, {"$(n)", "$(n)"}, {"$ {n}", "$ {n}"}, {"$$", "$"}, {"$$$", "$$"}, {"$$$$", "$$"},
-      {"$${n}", "$1"}, {"$$${n}", "$1"}, {"$$$${n}", "$$1"}, {"\\${n}", "\\1"}, {"${}", ""}, {"x${}y", "xy"}, {"${n", "${n"},
-      {"a ${n b", "a ${n b"}, {"${n} ${n", "1 ${n"}, {"${n}}", "1}"}, {"${{}}", "{}"}, {"${ {x:a} }", R"({"x":"b"})"},
-      {"${{x:{y:a}}}", R"({"x":{"y":"b"}})"}, {"${'{}'}", "{}"}, {"${'{'+'}'}", "{}"}, {"${(function(x){return x})(n)}", "1"},
-      {"${secret:db.pw}", "${secret:db.pw}"}, {"${abc:n}", "${abc:n}"}, {"${http://x}", "${http://x}"}, {"${a:}", "${a:}"},
-      {"${secret:x} ${n}", "${secret:x} 1"}, {"${secret:${a}}", "${secret:b}"}, {"$${secret:a}", "${secret:a}"},
-      {"${t ? {x:1} : {y:2}}", R"({"x":1})"}, {"${'a$$b'}", "a$$b"}, {"#{n} {{n}} %{n}", "#{n} {{n}} %{n}"}, {"${a // c\n}", "b"},
-      {"${1)+(2}", "3"}, {"${a}$$", "b$"}, {"${\na\n}", "b"},
+      {"x${a}y", "xby"},
+      {"$", "$"},
+      {"$n", "$n"},
+      {"$(n)", "$(n)"},
+      {"$ {n}", "$ {n}"},
+      {"$$", "$"},
+      {"$$$", "$$"},
+      {"$$$$", "$$"},
+      {"$${n}", "$1"},
+      {"$$${n}", "$1"},
+      {"$$$${n}", "$$1"},
+      {"\\${n}", "\\1"},
+      {"${}", ""},
+      {"x${}y", "xy"},
+      {"${n", "${n"},
+      {"a ${n b", "a ${n b"},
+      {"${n} ${n", "1 ${n"},
+      {"${n}}", "1}"},
+      {"${{}}", "{}"},
+      {"${ {x:a} }", R"({"x":"b"})"},
+      {"${{x:{y:a}}}", R"({"x":{"y":"b"}})"},
+      {"${'{}'}", "{}"},
+      {"${'{'+'}'}", "{}"},
+      {"${(function(x){return x})(n)}", "1"},
+      {"${secret:db.pw}", "${secret:db.pw}"},
+      {"${abc:n}", "${abc:n}"},
+      {"${http://x}", "${http://x}"},
+      {"${a:}", "${a:}"},
+      {"${secret:x} ${n}", "${secret:x} 1"},
+      {"${secret:${a}}", "${secret:b}"},
+      {"$${secret:a}", "${secret:a}"},
+      {"${t ? {x:1} : {y:2}}", R"({"x":1})"},
+      {"${'a$$b'}", "a$$b"},
+      {"#{n} {{n}} %{n}", "#{n} {{n}} %{n}"},
+      {"${a // c\n}", "b"},
+      {"${1)+(2}", "3"},
+      {"${a}$$", "b$"},
+      {"${\na\n}", "b"},
   };
   for (const auto& [given, expected] : table) EXPECT_EQ(text(given, R"({"a": "b", "n": 1, "t": true})"), expected) << given;
 }
@@ -158,7 +189,8 @@ TEST(TemplateScanner, FindsPathsAndTheNamesThatAnExpressionUses) {
   };
   EXPECT_TRUE(only("a").path);
   EXPECT_TRUE(only(" a . b [ 0 ] ['c d'] [\"e\"] ").path);
-  for (const char* const code : {"this", "null", "a.b()", "a[01]", "a[b]", "a['\\n']", "1", "a b", "été", "typeof a", "a[-1]"}) EXPECT_FALSE(only(code).path) << code;
+  for (const char* const code : {"this", "null", "a.b()", "a[01]", "a[b]", "a['\\n']", "1", "a b", "été", "typeof a", "a[-1]"})
+    EXPECT_FALSE(only(code).path) << code;
   EXPECT_THAT(only("f(a.b, 'c d', 12e3)").identifiers, ElementsAre("a", "b", "c", "d", "f"));
   EXPECT_THAT(only("日本\u3000+\u00a0x").identifiers, ElementsAre("x", "日本"));
   EXPECT_FALSE(only("o.hasOwnProperty('k')").dynamic);
@@ -184,8 +216,11 @@ TEST(TemplateScanner, NamesSyntaxThatIsNewerThanEs5) {
 TEST_F(TemplateTest, PathsGiveWhatJavaScriptWouldGive) {
   const std::string params = R"({"s": "Hi", "n": 1.0, "big": 12345678901234567890, "p": 9007199254740993, "f": 1e21, "z": null, "t": true,
       "o": {"b": 1, "a": {"x": [1, null, "q\"\u0001"]}, "10": 1, "9": 2}, "l": [1, [2]], "e": "", "w": "日🎉", "line": "\u2028"})";
-  for (const char* const path : {"s", "n", "big", "p", "f", "z", "t", "o", "o.a", "o.a.x", "o.a.x[0]", "o.a.x[1]", "o.a.x[2]", "o.nope", "o['10']", "o[9]", "l",
-                                 "l[0]", "l[1][0]", "l[7]", "l.length", "s.length", "w.length", "e", "w", "line", "l['0']", "o.a.x.length", "s[0]", "n.x", "t.y"}) {
+  for (const char* const path : {"s",        "n",        "big",   "p",        "f",        "z",        "t",
+                                 "o",        "o.a",      "o.a.x", "o.a.x[0]", "o.a.x[1]", "o.a.x[2]", "o.nope",
+                                 "o['10']",  "o[9]",     "l",     "l[0]",     "l[1][0]",  "l[7]",     "l.length",
+                                 "s.length", "w.length", "e",     "w",        "line",     "l['0']",   "o.a.x.length",
+                                 "s[0]",     "n.x",      "t.y"}) {
     const std::string expression = std::string("${") + path + "}";
     // A comma makes it an expression that JavaScript must evaluate.
     EXPECT_EQ(text(expression, params), text(std::string("${0, ") + path + "}", params)) << path;
@@ -195,7 +230,8 @@ TEST_F(TemplateTest, PathsGiveWhatJavaScriptWouldGive) {
 }
 
 TEST_F(TemplateTest, AMissingVariableIsAnErrorAndAMissingPropertyIsNot) {
-  EXPECT_EQ(error("{}", R"({"e": "a ${undef} b"})"), "Failed to evaluate a variable a ${undef} b (ReferenceError: undef is not defined) (config)");
+  EXPECT_EQ(error("{}", R"({"e": "a ${undef} b"})"),
+            "Failed to evaluate a variable a ${undef} b (ReferenceError: undef is not defined) (config)");
   EXPECT_THAT(error(R"({"o": {}})", R"({"e": "${o.z.y}"})"), HasSubstr("(TypeError: Cannot read property 'y' of undefined)"));
   EXPECT_THAT(error(R"({"o": null})", R"({"e": "${o.y}"})"), HasSubstr("(TypeError: Cannot read property 'y' of null)"));
   EXPECT_THAT(error(R"({"o": {}})", R"({"e": "${o.x()}"})"), HasSubstr("(TypeError: "));
@@ -214,7 +250,8 @@ TEST_F(TemplateTest, AssignmentsReachTheRestOfTheTextAndNoOtherText) {
   EXPECT_EQ(text("${n = 5} ${n} ${x1 = 3}${x1}", R"({"n": 1})"), "5 5 33");
   EXPECT_EQ(all(R"({"n": 1})", R"({"a": "${n = 5}", "b": "${n}", "c": "${n + 1}"})"), R"({"n":1,"a":"5","b":"1","c":"2"})");
   EXPECT_THAT(error("{}", R"({"a": "${x1 = 3}", "b": "${x1 + 0}"})"), HasSubstr("x1 is not defined"));
-  EXPECT_EQ(all("{}", R"({"a": "${String.prototype.trim = function() { return 'bad' }, 1}", "b": "${' x '.trim()}"})"), R"({"a":"1","b":"x"})");
+  EXPECT_EQ(all("{}", R"({"a": "${String.prototype.trim = function() { return 'bad' }, 1}", "b": "${' x '.trim()}"})"),
+            R"({"a":"1","b":"x"})");
 }
 
 TEST_F(TemplateTest, CharactersBeyondTheBasicPlanePassThrough) {
@@ -225,7 +262,8 @@ TEST_F(TemplateTest, CharactersBeyondTheBasicPlanePassThrough) {
 TEST_F(TemplateTest, NewerSyntaxIsRefusedWithTheReason) {
   EXPECT_THAT(error("{}", R"({"e": "${[1].map(x => x)}"})"), HasSubstr("(SyntaxError: an arrow function is newer than ES5.1"));
   EXPECT_THAT(error("{}", R"({"e": "${2 ** 3}"})"), HasSubstr("ES5.1"));
-  EXPECT_EQ(text("${typeof Symbol} ${typeof Promise} ${typeof 'x'.includes} ${017} ${typeof Duktape}"), "undefined undefined undefined 15 undefined");
+  EXPECT_EQ(text("${typeof Symbol} ${typeof Promise} ${typeof 'x'.includes} ${017} ${typeof Duktape}"),
+            "undefined undefined undefined 15 undefined");
 }
 
 TEST_F(TemplateTest, ErrorsStandAtTheirKey) {
@@ -254,8 +292,9 @@ TEST_F(TemplateTest, AHandlerLeavesOutInheritedParamsThatFail) {
   const std::string params = R"({"ok": "fine", "bad": "${nope}", "uses": "${bad}", "js": "${nope()}", "last": "${ok}"})";
   const Evaluated result = evaluated(params, R"({"echo>": "${ok}"})", {}, true);
   EXPECT_EQ(to_json(result.all), R"({"ok":"fine","last":"fine","echo>":"fine"})");
-  EXPECT_THAT(result.warnings, ElementsAre(HasSubstr("'bad' is left out: Failed to evaluate a variable ${nope} (ReferenceError: nope is not defined)"),
-                                           HasSubstr("'uses'"), HasSubstr("'js'")));
+  EXPECT_THAT(result.warnings,
+              ElementsAre(HasSubstr("'bad' is left out: Failed to evaluate a variable ${nope} (ReferenceError: nope is not defined)"),
+                          HasSubstr("'uses'"), HasSubstr("'js'")));
 }
 
 TEST_F(TemplateTest, AHandlersOwnKeysStayStrict) {
@@ -268,7 +307,8 @@ TEST_F(TemplateTest, AHandlersOwnKeysStayStrict) {
 TEST_F(TemplateTest, FetchedDataIsLiteral) {
   Origins origins;
   origins.set("/http", Origin::data);
-  const Evaluated result = evaluated(R"({"http": {"last_content": "${nope} ${secret:k}"}, "x": "got ${http.last_content}"})", "{}", origins);
+  const Evaluated result =
+      evaluated(R"({"http": {"last_content": "${nope} ${secret:k}"}, "x": "got ${http.last_content}"})", "{}", origins);
   EXPECT_EQ(to_json(result.all), R"({"http":{"last_content":"${nope} ${secret:k}"},"x":"got ${nope} ${secret:k}"})");
   EXPECT_THAT(result.secret_spans, IsEmpty());
 }
@@ -279,9 +319,10 @@ TEST_F(TemplateTest, StoredTextIsEvaluatedUnlessConfiguredOtherwise) {
   origins.set("/data", Origin::data);
   const std::string params = R"({"n": 1, "stored": "${n}", "data": "${n}"})";
   using Stored = TemplateOptions::StoredParams;
-  for (const auto& [mode, expected] : std::vector<std::pair<Stored, std::string>>{{Stored::code, R"({"n":1,"stored":"1","data":"${n}"})"},
-                                                                                  {Stored::all, R"({"n":1,"stored":"1","data":"1"})"},
-                                                                                  {Stored::none, R"({"n":1,"stored":"${n}","data":"${n}"})"}}) {
+  for (const auto& [mode, expected] :
+       std::vector<std::pair<Stored, std::string>>{{Stored::code, R"({"n":1,"stored":"1","data":"${n}"})"},
+                                                   {Stored::all, R"({"n":1,"stored":"1","data":"1"})"},
+                                                   {Stored::none, R"({"n":1,"stored":"${n}","data":"${n}"})"}}) {
     TemplateOptions options;
     options.stored_params = mode;
     EXPECT_EQ(to_json(evaluated(params, "{}", origins, false, options).all), expected);
@@ -315,7 +356,8 @@ TEST_F(TemplateTest, ALocalKeyThatReplacesDataIsCode) {
   Origins origins;
   origins.set("/http", Origin::data);
   origins.set("/x", Origin::data);
-  const Evaluated result = evaluated(R"({"x": "${1}", "http": {"a": "${1}", "b": "${1}"}})", R"({"x": "${2} ${secret:x}", "http": {"a": "${3}"}})", origins);
+  const Evaluated result =
+      evaluated(R"({"x": "${1}", "http": {"a": "${1}", "b": "${1}"}})", R"({"x": "${2} ${secret:x}", "http": {"a": "${3}"}})", origins);
   EXPECT_EQ(to_json(result.all), R"({"x":"2 ${secret:x}","http":{"a":"3","b":"${1}"}})");
   EXPECT_THAT(secrets(result, "x"), ElementsAre("${secret:x}"));
 }
@@ -356,7 +398,8 @@ TEST_F(TemplateTest, ResultsAreRememberedUnlessTheClockOrChanceWasAsked) {
   EXPECT_FALSE(twice("${Math.random()}"));
   EXPECT_FALSE(twice("${(function(){ var t = moment(); while (moment() - t < 3); return +moment() })()}"));
   EXPECT_FALSE(twice("${(function(){ var t = new Date(); while (new Date() - t < 3); return +new Date() })()}"));
-  EXPECT_FALSE(twice("${(function(){ var t = Date.now(); while (Date.now() - t < 3); return moment('10:30', 'HH:mm') - 0 + Date.now() })()}"));
+  EXPECT_FALSE(
+      twice("${(function(){ var t = Date.now(); while (Date.now() - t < 3); return moment('10:30', 'HH:mm') - 0 + Date.now() })()}"));
   EXPECT_TRUE(twice("${moment('2016-01-02T03:04:05Z').format()}"));
 }
 

@@ -95,8 +95,9 @@ void append_json(std::string& out, const Value& value) {
 
 const std::unordered_set<std::string_view>& members_of_every_object() {
   static const std::unordered_set<std::string_view> names = {
-      "constructor",   "__proto__",        "toString",         "toLocaleString",   "valueOf",          "hasOwnProperty",
-      "isPrototypeOf", "propertyIsEnumerable", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"};
+      "constructor",      "__proto__",        "toString",         "toLocaleString",
+      "valueOf",          "hasOwnProperty",   "isPrototypeOf",    "propertyIsEnumerable",
+      "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"};
   return names;
 }
 
@@ -140,10 +141,11 @@ PropertyResult read_properties(const Value& variable, const Path& path) {
 bool is_javascript_name(std::string_view name) {
   static const std::unordered_set<std::string_view> names = {
       // the global object
-      "NaN", "Infinity", "undefined", "Object", "Function", "Array", "String", "Boolean", "Number", "Date", "RegExp", "Error", "EvalError", "RangeError",
-      "ReferenceError", "SyntaxError", "TypeError", "URIError", "Math", "JSON", "ArrayBuffer", "DataView", "Int8Array", "Uint8Array", "Uint8ClampedArray",
-      "Int16Array", "Uint16Array", "Int32Array", "Uint32Array", "Float32Array", "Float64Array", "parseInt", "parseFloat", "eval", "isNaN", "isFinite",
-      "decodeURI", "decodeURIComponent", "encodeURI", "encodeURIComponent", "escape", "unescape", "moment", "java",
+      "NaN", "Infinity", "undefined", "Object", "Function", "Array", "String", "Boolean", "Number", "Date", "RegExp", "Error", "EvalError",
+      "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError", "Math", "JSON", "ArrayBuffer", "DataView", "Int8Array",
+      "Uint8Array", "Uint8ClampedArray", "Int16Array", "Uint16Array", "Int32Array", "Uint32Array", "Float32Array", "Float64Array",
+      "parseInt", "parseFloat", "eval", "isNaN", "isFinite", "decodeURI", "decodeURIComponent", "encodeURI", "encodeURIComponent", "escape",
+      "unescape", "moment", "java",
       // the function around an expression
       "arguments", "print", "__t", "__p", "__stringify"};
   return names.contains(name) || members_of_every_object().contains(name);

@@ -16,9 +16,9 @@ std::string template_text(const Value& value);
 /// What the properties of a path give, starting from the value of its variable.
 struct PropertyResult {
   enum class Kind {
-    value,        ///< `text` is how it prints; a missing property prints as nothing
-    type_error,   ///< a property of null or of a missing one; `text` is the message
-    javascript,   ///< JavaScript knows more about this property than we do (methods, prototypes)
+    value,       ///< `text` is how it prints; a missing property prints as nothing
+    type_error,  ///< a property of null or of a missing one; `text` is the message
+    javascript,  ///< JavaScript knows more about this property than we do (methods, prototypes)
   } kind;
   std::string text;
 };

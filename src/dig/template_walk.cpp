@@ -157,7 +157,8 @@ bool TemplateWalk::paths(const Template& text, const Level& level, Position posi
 TemplateWalk::Place TemplateWalk::find_near(const Level& level, std::string_view name) const {
   const Object& built = level.built->as_object();
   const Object::Member* const member = built.empty() ? nullptr : built.find_member(name);
-  if (member && static_cast<std::size_t>(member - &built[0]) < level.done) return {&member->value, true, level.pointer + "/" + escape_step(name)};
+  if (member && static_cast<std::size_t>(member - &built[0]) < level.done)
+    return {&member->value, true, level.pointer + "/" + escape_step(name)};
   const Value* const param = in_.params.find(name);
   return param ? Place{param, false, "/" + escape_step(name)} : Place{};
 }
@@ -186,7 +187,8 @@ void TemplateWalk::add_fills(Array& fills, const char* in, const std::string& na
   for (std::size_t i = 0; i < pending_.size(); ++i) {
     if (!is_below(pending_[i].pointer, place.pointer)) continue;
     Array path{Value(name)};
-    for (std::string& step : steps_of(std::string_view(pending_[i].pointer).substr(place.pointer.size()))) path.emplace_back(std::move(step));
+    for (std::string& step : steps_of(std::string_view(pending_[i].pointer).substr(place.pointer.size())))
+      path.emplace_back(std::move(step));
     fills.push_back(Value::object({{"in", in}, {"path", Value(std::move(path))}, {"from", static_cast<std::int64_t>(i)}}));
   }
 }
@@ -230,7 +232,8 @@ void TemplateWalk::defer(std::shared_ptr<const Template> text, const Level& leve
       const Object& built = at->built->as_object();
       for (std::size_t i = 0; i < at->done; ++i) {
         const bool near = at == &level;
-        add(near ? scope : outer, near ? "scope" : "outer", built[i].key, {&built[i].value, true, at->pointer + "/" + escape_step(built[i].key)});
+        add(near ? scope : outer, near ? "scope" : "outer", built[i].key,
+            {&built[i].value, true, at->pointer + "/" + escape_step(built[i].key)});
       }
     }
   }
@@ -326,7 +329,8 @@ bool TemplateWalk::is_clean(const Place& place) const {
   const Origin origin = place.built ? origin_of_built(place.pointer) : in_.origins.of(place.pointer);
   if (origin != Origin::code) return false;
   for (const auto& [pointer, below] : in_.origins.all()) {
-    if (below != Origin::code && is_below(pointer, place.pointer) && (!place.built || origin_of_built(pointer) != Origin::code)) return false;
+    if (below != Origin::code && is_below(pointer, place.pointer) && (!place.built || origin_of_built(pointer) != Origin::code))
+      return false;
   }
   if (!place.built) return true;
   return std::none_of(runs_.begin(), runs_.end(), [&](const auto& run) { return is_below(run.first, place.pointer); });
@@ -384,10 +388,12 @@ std::string TemplateWalk::assemble(const Template& text, const std::vector<std::
     result += values.at(next);
     if (!all_code && !stored) {
       const Part& part = parts.at(next);
-      const auto known = part.path && !part.places.empty() && part.places.front().built ? runs_.find(part.places.front().pointer) : runs_.end();
+      const auto known =
+          part.path && !part.places.empty() && part.places.front().built ? runs_.find(part.places.front().pointer) : runs_.end();
       if (known != runs_.end()) {
         for (const auto& [from, to] : known->second) code(begin + from, begin + to);
-      } else if (!part.dynamic && std::all_of(part.places.begin(), part.places.end(), [&](const Place& place) { return is_clean(place); })) {
+      } else if (!part.dynamic &&
+                 std::all_of(part.places.begin(), part.places.end(), [&](const Place& place) { return is_clean(place); })) {
         code(begin, result.size());
       }
     }

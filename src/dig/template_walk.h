@@ -55,14 +55,14 @@ class TemplateWalk {
   /// Where the value of a variable was found.
   struct Place {
     const Value* value = nullptr;
-    bool built = false;      ///< among the rebuilt ones, else in the params
+    bool built = false;  ///< among the rebuilt ones, else in the params
     std::string pointer;
   };
   /// What a text is made of, for the question which parts of it are code.
   using Runs = std::vector<std::pair<std::size_t, std::size_t>>;
   struct Part {
-    std::vector<Place> places;   ///< what an expression uses
-    bool dynamic = false;        ///< it may use everything
+    std::vector<Place> places;  ///< what an expression uses
+    bool dynamic = false;       ///< it may use everything
     bool path = false;
   };
   struct Pending {
@@ -70,7 +70,7 @@ class TemplateWalk {
     std::string pointer;
     Position position;
     std::vector<Part> parts;
-    std::string cache_key;   ///< empty where the result must not be remembered
+    std::string cache_key;  ///< empty where the result must not be remembered
     Value request;
     std::string result;
   };
@@ -93,7 +93,8 @@ class TemplateWalk {
   Origin origin_of_built(const std::string& pointer) const;
   bool is_clean(const Place& place) const;
   std::vector<Part> parts_of(const Template& text, const Level& level) const;
-  std::string assemble(const Template& text, const std::vector<std::string>& values, const std::vector<Part>& parts, const std::string& pointer);
+  std::string assemble(const Template& text, const std::vector<std::string>& values, const std::vector<Part>& parts,
+                       const std::string& pointer);
   void record(const std::string& pointer, const std::string& result, const Runs* runs);
 
   [[noreturn]] void fail(const std::string& pointer, Position position, std::string_view text, const std::string& why);
@@ -104,7 +105,7 @@ class TemplateWalk {
   Value all_;
   std::string pointer_;
   std::vector<Pending> pending_;
-  std::unordered_map<std::string, Runs> runs_;   ///< the parts that are code, of texts that are not code as a whole
+  std::unordered_map<std::string, Runs> runs_;  ///< the parts that are code, of texts that are not code as a whole
   std::unordered_map<std::string, SecretSpans> spans_;
 };
 
