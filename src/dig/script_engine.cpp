@@ -5,6 +5,8 @@
 #include <ctime>
 
 #include "base/error.h"
+#include "base/text.h"
+#include "dig/java_calls.h"
 #include "dig/script_state.h"
 #include "dig/template_scanner.h"
 
@@ -94,7 +96,7 @@ std::string code_of(const std::vector<std::string>& expressions) {
   std::string code = "(function(__stringify){with(this){var __t,__p=[],print=function(){};";
   for (const std::string& expression : expressions) {
     code += "__p.push(((__t=(";
-    code += expression;
+    code += with_java_calls(expression);
     code += "))==null?'':typeof __t=='string'?__t:__stringify(__t)));";
   }
   code += "return __p;}})";
@@ -132,7 +134,7 @@ duk_ret_t run(duk_context* js, void* udata) {
 std::string error_text(duk_context* js) {
   if (!duk_is_error(js, -1) && duk_is_object(js, -1)) return "Object";
   duk_safe_to_string(js, -1);
-  std::string text = text_at(js, -1);
+  const std::string text = replace_all(text_at(js, -1), java_call_mark, "");
   constexpr std::string_view before = "ReferenceError: identifier '", after = "' undefined";
   if (text.starts_with(before) && text.ends_with(after)) {
     return "ReferenceError: " + text.substr(before.size(), text.size() - before.size() - after.size()) + " is not defined";

@@ -98,6 +98,8 @@
     intern: function () { return String(this); },
     isBlank: function () { return strip(String(this), true, false) === ''; },
     isEmpty: function () { return this.length === 0; },
+    length: function () { return this.length; },
+    lines: function () { return String(this).split(/\r\n|\r|\n/); },
     matches: function (pattern) { return native.matches(String(this), String(pattern)); },
     regionMatches: function () {
       var a = Array.prototype.slice.call(arguments);
@@ -122,11 +124,21 @@
       if (!(from >= 0 && to <= text.length && from <= to)) out_of_bounds('begin ' + from + ', end ' + to + ', length ' + text.length);
       return text.substring(from, to);
     },
-    toCharArray: function () { return String(this).split(''); },
+    toCharArray: function () { return String(this).split(''); }
+  };
+  // Found where they are called and nowhere else (java_calls.cpp): strings have them under a marked name, which on every
+  // other object stands for its own function.
+  Object.keys(methods).forEach(function (name) {
+    if (name !== 'length') delete String.prototype[name];
+    hide(String.prototype, '@java.' + name, methods[name]);
+    Object.defineProperty(Object.prototype, '@java.' + name, { get: function () { return this[name]; }, enumerable: false, configurable: true });
+  });
+
+  var old_methods = {
     trimLeft: function () { return String(this).replace(/^\s+/, ''); },
     trimRight: function () { return String(this).replace(/\s+$/, ''); }
   };
-  Object.keys(methods).forEach(function (name) { hide(String.prototype, name, methods[name]); });
+  Object.keys(old_methods).forEach(function (name) { hide(String.prototype, name, old_methods[name]); });
 
   // new java.lang.String('x') is an object here; the mark lets templates print it as the text that it is.
   function JavaString(value) {
