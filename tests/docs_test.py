@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Every example in the documentation is run for real and must print what the page shows.
+
+In README.md and docs/, a block
+
+    <!-- run in examples/NAME -->
+    ```console
+    $ command
+    what it prints
+    ```
+
+is run by sh in a fresh copy of examples/NAME, all blocks of one page that name the same folder one after the other in the same
+copy. `<!-- file examples/NAME/FILE -->` before a block says that the block is that file.
+
+usage: docs_test.py [--update]      --update writes what was printed into the pages
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.environ.get('DIGDAG_SOURCE_DIR', os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.path.abspath(os.environ.get('DIGDAG_BINARY', os.path.join(ROOT, 'build/release/digdag')))
+BLOCK = re.compile(r'<!-- (run in|file) (examples\S*) -->\n```(\w*)\n(.*?)```\n', re.DOTALL)
+
+
+def pages():
+    yield os.path.join(ROOT, 'README.md')
+    for folder, _, files in os.walk(os.path.join(ROOT, 'docs')):
+        for name in sorted(files):
+            if name.endswith('.md'):
+                yield os.path.join(folder, name)
+
+
+def masked(text):
+    """Without what differs from run to run: times, process ids, durations, ids of any kind."""
+    for pattern, mask in [(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4}', '<time>'), (r'\d+\.\d+ s\b', '<duration>'),
+                          (r'\(\d{4}@', '(<thread>@'), (r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', '<uuid>'), (r'\bpid \d+', 'pid <pid>'),
+                          (r'127\.0\.0\.1:\d+', '<address>'), (r'digdag-(sh|py)-\d+-\w+', '<io directory>'), (r'\(in [\dhms ]+\)', '(in <duration>)')]:
+        text = re.sub(pattern, mask, text)
+    return text
+
+
+class Copies:
+    """Fresh copies of the example folders, one for each folder and page."""
+
+    def __init__(self):
+        self.top = tempfile.mkdtemp(prefix='digdag-docs-')
+        os.mkdir(os.path.join(self.top, 'bin'))
+        os.symlink(BINARY, os.path.join(self.top, 'bin', 'digdag'))
+
+    def folder(self, name):
+        copy = os.path.join(self.top, 'home', os.path.basename(name))
+        if not os.path.isdir(copy):
+            shutil.copytree(os.path.join(ROOT, name), copy)
+        return copy
+
+    def run(self, command, name):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith('DIGDAG_') and 'proxy' not in key.lower()}
+        environment.update(PATH=os.path.join(self.top, 'bin') + ':' + os.environ['PATH'], TZ='UTC', LC_ALL='C.UTF-8',
+                           XDG_CONFIG_HOME=os.path.join(self.top, 'config'))
+        done = subprocess.run(['sh', '-c', command], cwd=self.folder(name), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=120, check=False)
+        return done.stdout.decode('utf-8', 'replace').replace(os.path.join(self.top, 'home'), '/home/you')
+
+    def close(self):
+        shutil.rmtree(self.top, ignore_errors=True)
+
+
+def printed(block, name, copies):
+    text = ''
+    for command in re.findall(r'^\$ (.*(?:\n> .*)*)', block, re.MULTILINE):
+        text += '$ ' + command + '\n'
+        output = copies.run(command.replace('\n> ', '\n'), name)
+        text += output if output.endswith('\n') or not output else output + '\n'
+    return text
+
+
+def check(page, update):
+    with open(page, encoding='utf-8') as source:
+        text = source.read()
+    copies, wrong = Copies(), []
+
+    def replace(match):
+        what, name, language, block = match.groups()
+        if what == 'file':
+            with open(os.path.join(ROOT, name), encoding='utf-8') as source:
+                real = source.read()
+        else:
+            real = printed(block, name, copies)
+        if masked(real) != masked(block):
+            wrong.append((name, block, real))
+            if update:
+                return f'<!-- {what} {name} -->\n```{language}\n{real}```\n'
+        return match.group(0)
+
+    new = BLOCK.sub(replace, text)
+    copies.close()
+    if update and new != text:
+        with open(page, 'w', encoding='utf-8') as out:
+            out.write(new)
+    return wrong
+
+
+def main():
+    update = '--update' in sys.argv[1:]
+    failures = 0
+    for page in pages():
+        for name, shown, real in check(page, update):
+            failures += 1
+            print(f'{os.path.relpath(page, ROOT)}, {name}: the page shows\n{shown}but this was printed\n{real}')
+    if failures and not update:
+        print(f'{failures} blocks differ; docs_test.py --update writes what was printed')
+    sys.exit(1 if failures and not update else 0)
+
+
+if __name__ == '__main__':
+    main()
