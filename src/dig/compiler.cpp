@@ -394,8 +394,10 @@ TaskTree compile(const Workflow& workflow) {
 }
 
 TaskTree compile(std::string_view parent_full_name, std::string_view name, const Value& config) {
+  // `^sub` and its like are written nowhere: their first key is where a reader would look.
+  const bool has_members = config.is_object() && !config.as_object().empty();
   std::vector<Error> errors;
-  TaskTree tree = Compiler(errors).compile(parent_full_name, name, config, {});
+  TaskTree tree = Compiler(errors).compile(parent_full_name, name, config, has_members ? config.as_object()[0].position : Position());
   if (!errors.empty()) throw errors.front();
   return tree;
 }
