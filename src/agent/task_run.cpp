@@ -70,6 +70,8 @@ void TaskRun::set_identity_of_thread(unsigned slot) {
   const auto& identity = request_.identity;
   log_thread_ = std::string(number) + "@[" + std::to_string(identity.site_id) + ':' + identity.project_name + ':' +
                 std::to_string(identity.session_id) + ':' + std::to_string(identity.attempt_id) + ']' + identity.task_name;
+  const auto& directory = services_.options.task_log_directory;
+  if (!directory.empty()) task_log_ = std::make_unique<TaskLog>(directory, identity, agent_id(), services_.log);
 }
 
 void TaskRun::refuse() { end(RunFailed{.error = error_object(killed()), .retry = {}, .cause = killed(), .last_output = {}}); }
@@ -144,6 +146,11 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
   context_.position = request_.position;
   context_.log = &services_.log;
   context_.log_thread = log_thread_;
+  if (task_log_) {
+    context_.task_log = [this](LogLevel level, std::string_view component, std::string_view message) {
+      task_log_->line(level, log_thread_, component, message);
+    };
+  }
   context_.output = [this](std::string_view text) { print(text); };
   context_.secrets = [this](std::string_view key) { return secrets_->find(key); };
   context_.unmounted_secrets = [this](std::string_view key) { return secrets_->find_unmounted(key); };
@@ -169,7 +176,7 @@ void TaskRun::announce(const OperatorChoice& choice) {
   const bool first = request_.retry_count == 0;
   const bool old = request_.started_at && now().millis - request_.started_at->millis > quiet_poll_millis;
   const LogLevel level = first || (old && request_.retry_count % 10 == 0) ? LogLevel::info : LogLevel::debug;
-  if (services_.log.enabled(level)) {
+  if (services_.log.enabled(level) || task_log_) {
     if (choice.key == "_type") {
       log(level, "type: " + choice.type);
     } else {
@@ -306,19 +313,26 @@ void TaskRun::end(RunEnd end) {
   if (ended_) return;
   ended_ = true;
   operator_.reset();
-  if (const std::string rest = secrets_ ? secrets_->mask_rest() : std::string(); !rest.empty()) services_.log.task_output(rest);
+  if (const std::string rest = secrets_ ? secrets_->mask_rest() : std::string(); !rest.empty()) show(rest);
   services_.ended(*this, std::move(end));
 }
 
 void TaskRun::print(std::string_view text) {
   if (text.empty()) return;
   const std::string shown = secrets_->mask_piece(text);
-  if (!shown.empty()) services_.log.task_output(shown);
+  if (!shown.empty()) show(shown);
+}
+
+void TaskRun::show(std::string_view masked_text) {
+  services_.log.task_output(masked_text);
+  if (task_log_) task_log_->output(masked_text);
 }
 
 void TaskRun::log(LogLevel level, std::string_view message) const {
-  if (!services_.log.enabled(level)) return;
-  services_.log.write(level, log_thread_, "agent", secrets_ ? secrets_->mask(message) : std::string(message));
+  if (!services_.log.enabled(level) && !task_log_) return;
+  const std::string shown = secrets_ ? secrets_->mask(message) : std::string(message);
+  services_.log.write(level, log_thread_, "agent", shown);
+  if (task_log_) task_log_->line(level, log_thread_, "agent", shown);
 }
 
 }  // namespace digdag::agent

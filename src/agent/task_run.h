@@ -14,6 +14,7 @@
 
 #include "agent/agent.h"
 #include "agent/operator_choice.h"
+#include "agent/task_log.h"
 #include "agent/task_secrets.h"
 #include "agent/thread_pool.h"
 
@@ -75,6 +76,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   void warn_unused_keys();
   std::int64_t retries_left() const;
   void print(std::string_view text);
+  void show(std::string_view masked_text);
   void log(LogLevel level, std::string_view message) const;
 
   RunRequest request_;
@@ -90,6 +92,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   std::unique_ptr<TaskSecrets> secrets_;
   operators::TaskContext context_;
   std::set<std::string, std::less<>> keys_read_;
+  std::unique_ptr<TaskLog> task_log_;   ///< where task logs are kept
   std::string last_output_;
   std::int64_t command_millis_ = 0;
 

@@ -58,6 +58,7 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
   identity.workflow_name = workflow.name;
   identity.session_uuid = random_uuid();
   identity.session_time = session_time;
+  identity.created_at = now();
   identity.timezone = workflow.timezone;
   identity.retry_attempt_name = retry_name;
   executor_.add(std::move(identity), std::move(attempt));

@@ -261,6 +261,7 @@ class RunProgram {
     options.project_directory = project_;
     options.system = &system_;
     options.filter = &local;
+    if (const auto directory = arguments_.text("-O")) options.task_log_directory = fs::absolute(*directory);
     options.secrets = [this](std::string_view key) { return local_secret(system_, key); };
     options.task_limit = LocalAttempts::options_of(system_).task_limit;
     return options;

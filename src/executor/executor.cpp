@@ -148,6 +148,7 @@ struct Executor::Impl {
     identity.retry_attempt_name = attempt.retry_attempt_name;
     identity.session_uuid = attempt.session_uuid;
     identity.session_time = attempt.session_time;
+    identity.created_at = attempt.created_at;
     identity.timezone = attempt.timezone;
     return identity;
   }

@@ -21,6 +21,7 @@ struct AttemptIdentity {
   std::string project_name = "default", workflow_name;
   std::string session_uuid;
   Instant session_time;
+  Instant created_at;
   TimeZone timezone;
   std::optional<std::string> retry_attempt_name;
 };

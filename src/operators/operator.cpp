@@ -95,11 +95,9 @@ std::filesystem::path TaskContext::workspace_file(std::string_view name) const {
 }
 
 void TaskContext::log_line(LogLevel level, std::string_view message) const {
-  if (log == nullptr || !log->enabled(level)) return;
-  if (mask)
-    log->write(level, log_thread, "operators", mask(message));
-  else
-    log->write(level, log_thread, "operators", message);
+  const std::string shown = mask ? mask(message) : std::string(message);
+  if (log != nullptr && log->enabled(level)) log->write(level, log_thread, "operators", shown);
+  if (task_log) task_log(level, "operators", shown);
 }
 
 void TaskContext::info(std::string_view message) const { log_line(LogLevel::info, message); }
