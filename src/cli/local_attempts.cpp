@@ -89,7 +89,7 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
   if ((request.project_id && *request.project_id != 1) || (request.project_name && *request.project_name != "default")) return Missing{};
   const dig::Project::File* file = project_.find(request.workflow);
   if (!file) return Missing{};
-  if (!file->workflow || !file->tasks) {
+  if (!file->errors.empty() || !file->workflow || !file->tasks) {
     return Refused{"Dependent workflow '" + request.workflow + "' is broken: " + (file->errors.empty() ? file->name : file->errors.front().report())};
   }
   const std::lock_guard lock(mutex_);

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Ctrl-C and SIGTERM at any moment: everything that was started ends, and no state file claims what did not happen."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from program import ProgramTest, SESSION  # noqa: E402
+
+ROUNDS = int(os.environ.get('DIGDAG_INTERRUPT_ROUNDS', '40'))
+WORKFLOW = '''timezone: UTC
++first:
+  sh>: echo run first >> ran.txt
++loop:
+  loop>: 3
+  _parallel: true
+  _do:
+    sh>: sleep 0.05; echo run loop-${i} >> ran.txt
++js:
+  echo>: ${moment(session_time).format()}
++last:
+  sh>: sleep 0.1; echo run last >> ran.txt
+'''
+
+
+class Interrupts(ProgramTest):
+    def processes(self):
+        """Processes that still work in the project's directory."""
+        found = []
+        for entry in os.listdir('/proc'):
+            try:
+                if entry.isdigit() and os.readlink(f'/proc/{entry}/cwd').startswith(self.project):
+                    found.append(entry)
+            except OSError:
+                continue
+        return found
+
+    def interrupted(self, name, number, code):
+        self.file('w.dig', '+a:\n  sh>: touch started; sleep 60\n+b:\n  echo>: never\n')
+        process = self.start('run', 'w.dig', *SESSION)
+        self.wait_for('the task', lambda: self.exists('started'))
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, code, err.decode())
+        self.assertIn('error: interrupted', err.decode())
+        self.assertIn('+w+a', err.decode())
+        self.assertEqual(self.state_files(), [])
+        self.wait_for(f'the end of all processes after {name}', lambda: not self.processes())
+
+    def test_ctrl_c_ends_with_130(self):
+        self.interrupted('SIGINT', signal.SIGINT, 130)
+
+    def test_sigterm_ends_with_143(self):
+        self.interrupted('SIGTERM', signal.SIGTERM, 143)
+
+    def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_time(self):
+        self.file('w.dig', "+a:\n  sh>: trap '' TERM; touch started; while true; do sleep 0.1; done\n")
+        process = self.start('run', 'w.dig', *SESSION, '-X', 'agent.kill-grace-time=1')
+        self.wait_for('the task', lambda: self.exists('started'))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130)
+        self.wait_for('the end of all processes', lambda: not self.processes())
+
+    def test_at_random_moments_no_state_file_claims_what_did_not_happen(self):
+        seed = int(os.environ.get('DIGDAG_SEED', random.randrange(1 << 30)))
+        print(f'seed {seed} (DIGDAG_SEED={seed} replays)')
+        dice = random.Random(seed)
+        self.file('w.dig', WORKFLOW)
+        for _ in range(ROUNDS):
+            for name in os.listdir(self.project):
+                if name != 'w.dig':
+                    subprocess.run(['rm', '-rf', os.path.join(self.project, name)], check=True)
+            process = self.start('run', 'w.dig', *SESSION)
+            time.sleep(dice.uniform(0, 0.5))
+            number = dice.choice([signal.SIGINT, signal.SIGTERM])
+            process.send_signal(number)
+            _, err = process.communicate(timeout=30)
+            # Before the program watches for signals it ends by the signal itself: nothing was started then.
+            self.assertIn(process.returncode, (0, 128 + number, -number), err.decode())
+            self.wait_for('the end of all processes', lambda: not self.processes())
+            self.check_state()
+
+    def check_state(self):
+        path = os.path.join(self.project, 'ran.txt')
+        ran = ''
+        if os.path.exists(path):
+            with open(path, encoding='utf-8') as lines:
+                ran = lines.read()
+        for task in self.state_files():
+            if task.endswith('+first') or task.endswith('+last'):
+                self.assertIn('run ' + task.rsplit('+', 1)[1], ran, task)
+            if '+loop-' in task:
+                self.assertIn('run loop-' + task[-1], ran, task)
+
+
+if __name__ == '__main__':
+    unittest.main()

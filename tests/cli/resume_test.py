@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Saved state of local runs: what is skipped, what is saved, what is removed (spec/clarifications.md 1.4, 1.5, decisions C-20 to C-27)."""
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from program import ProgramTest, SESSION  # noqa: E402
+
+
+class Resume(ProgramTest):
+    def test_a_task_that_succeeded_and_then_fails_again_has_no_state(self):
+        self.file('ok', '')
+        text = '+a:\n  sh>: test -e ok\n'
+        self.assertEqual(self.run_workflow(text).code, 0)
+        os.remove(os.path.join(self.project, 'ok'))
+        self.assertEqual(self.run_workflow(text, '--rerun').code, 1)
+        self.assertEqual(self.state_files(), [])
+        self.assertEqual(self.run_workflow(text).code, 1, 'the plain run must not skip the failed task')
+
+    def test_the_newest_generation_of_a_retried_group_decides(self):
+        # +a succeeds in the first round and fails in the second.
+        text = '+g:\n  _retry: 1\n  +a:\n    sh>: if [ -e once ]; then exit 1; fi; touch once\n  +b:\n    fail>: always\n'
+        self.assertEqual(self.run_workflow(text).code, 1)
+        self.assertEqual(self.state_files(), [])
+
+    def test_a_group_whose_retry_succeeds_ends_with_success(self):
+        done = self.run_workflow('+g:\n  _retry: 1\n  +a:\n    sh>: if [ -e once ]; then exit 0; fi; touch once; exit 1\n')
+        self.assertEqual(done.code, 0, done.err)
+        self.assertNotIn('error:', done.err)
+        self.assertEqual(self.state_files(), ['+w', '+w+g', '+w+g+a'])
+
+    def test_stored_parameters_come_back_with_their_types(self):
+        self.file('tasks.py', 'import digdag\ndef store():\n    digdag.env.store({"half": 0.5, "zero": "010", "n": 7, "deep": {"yes": [True, None, "yes"]}})\n')
+        text = '+s:\n  py>: tasks.store\n+show:\n  echo>: ${half === 0.5} ${zero} ${n === 7} ${JSON.stringify(deep)}\n'
+        expected = 'true 010 true {"yes":[true,null,"yes"]}'
+        self.assertIn('\n' + expected, self.run_workflow(text).out)
+        second = self.run_workflow(text, '--start', '+show')
+        self.assertIn('\n' + expected, second.out)
+        self.assertEqual(len(second.log('Skipped')), 1)
+
+    def test_a_run_that_skips_tasks_says_how_many(self):
+        text = '+a:\n  echo>: 1\n+b:\n  echo>: 2\n'
+        self.assertNotIn('executed', self.run_workflow(text).err)
+        self.assertIn('0 executed, 2 skipped (saved state; use --rerun)', self.run_workflow(text).err)
+
+    def test_an_edited_task_is_skipped_with_a_warning(self):
+        self.run_workflow('+a:\n  echo>: 1\n')
+        done = self.run_workflow('+a:\n  echo>: 2\n')
+        self.assertEqual(len(done.log('Skipped')), 1)
+        self.assertTrue(done.log('was changed since it succeeded; use --start +w+a'))
+
+    def test_a_dry_run_leaves_state_alone(self):
+        self.run_workflow('+a:\n  echo>: 1\n')
+        self.assertEqual(self.run_workflow('+a:\n  echo>: 1\n+b:\n  echo>: 2\n', '--dry-run', '--rerun').code, 0)
+        self.assertEqual(self.state_files(), ['+w', '+w+a'])
+
+    def test_goal_runs_the_iterations_of_a_loop_and_saves_nothing_else(self):
+        text = '+a:\n  echo>: a\n+l:\n  loop>: 2\n  _do:\n    echo>: ${i}\n+z:\n  echo>: z\n'
+        done = self.run_workflow(text, '--goal', '+l')
+        self.assertEqual([line for line in done.out.split('\n') if line in 'a01z'], ['a', '0', '1', ''])
+        self.assertEqual(self.state_files(), ['+w+a', '+w+l', '+w+l^sub', '+w+l^sub+loop-0', '+w+l^sub+loop-1'])
+
+    def test_handlers_are_neither_saved_nor_skipped(self):
+        text = '+a:\n  fail>: no\n  _error:\n    echo>: handled\n'
+        for _ in range(2):
+            done = self.run_workflow(text)
+            self.assertIn('\nhandled', done.out)
+            self.assertEqual(self.state_files(), [])
+
+    def test_a_state_file_that_cannot_be_read_is_ignored_with_a_warning(self):
+        for content in ('x: [', 'state: 5\n', '', 'fullName: "+w+a"\nstate: "success"\nresult: 5\n', '\x00\x01'):
+            self.file('.digdag/status/20260102T000000+0000/+w+a.yml', content)
+            done = self.run_workflow('+a:\n  echo>: ran\n')
+            self.assertIn('\nran', done.out, content)
+            self.assertTrue(done.log('Ignoring a state file'), content)
+
+    def test_a_required_workflow_has_state_of_its_own(self):
+        self.file('other.dig', '+o:\n  sh>: echo once >> ran.txt\n')
+        text = '+r:\n  require>: other\n+f:\n  fail>: no\n'
+        self.assertEqual(self.run_workflow(text).code, 1)
+        self.assertEqual(self.state_files(), ['+other', '+other+o', '+w+r'])
+        self.assertEqual(self.run_workflow(text, '--rerun').code, 1)
+        with open(os.path.join(self.project, 'ran.txt'), encoding='utf-8') as ran:
+            self.assertEqual(ran.read(), 'once\n')
+
+    def test_a_workflow_that_requires_itself_is_refused(self):
+        done = self.run_workflow('+r:\n  require>: w\n')
+        self.assert_error(done, "'w' requires itself")
+
+    def test_workflows_that_require_each_other_are_refused_with_the_chain(self):
+        self.file('b.dig', '+r:\n  require>: w\n')
+        done = self.run_workflow('+r:\n  require>: b\n')
+        self.assertEqual(done.code, 1)
+        self.assertTrue(done.log('w -> b') or 'w -> b' in done.out + done.err or 'b -> w' in done.out + done.err, done.out + done.err)
+
+    def test_a_broken_required_workflow_is_named_with_its_place(self):
+        self.file('b.dig', '+r:\n  foo: 1\n')
+        self.assert_error(self.run_workflow('+r:\n  require>: b\n'), 'b.dig:2:3')
+
+    def test_a_state_directory_that_cannot_be_made_is_said_at_the_end(self):
+        self.file('.digdag', 'a file in the way')
+        done = self.run_workflow('+a:\n  echo>: ran\n')
+        self.assertIn('\nran', done.out)
+        self.assert_error(done, 'could not be saved')
+
+
+if __name__ == '__main__':
+    unittest.main()
