@@ -209,6 +209,7 @@ struct Log::Impl {
 
   void report_trouble() {
     if (const std::string trouble = out.take_trouble(); !trouble.empty()) {
+      output_lost = true;
       err.append("error: cannot write to standard output: " + trouble + "\n");
       err.flush();
     }
@@ -256,6 +257,7 @@ struct Log::Impl {
 
   const Options options;
   const int console_descriptor;
+  bool output_lost = false;
   const bool on_terminal;  ///< where log lines go: the short form of lines
   const bool colored;
   const bool watched;  ///< standard output is a terminal: written at every line
@@ -281,6 +283,11 @@ Log::Log(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Log::~Log() = default;
 
 bool Log::enabled(LogLevel level) const { return impl_->enabled(level); }
+
+bool Log::output_lost() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->output_lost;
+}
 
 void Log::write(LogLevel level, std::string_view thread, std::string_view component, std::string_view message) {
   if (!impl_->enabled(level)) return;

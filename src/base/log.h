@@ -43,6 +43,8 @@ class Log {
   /// The live line at the bottom of a terminal; empty removes it. Nothing happens where no terminal looks on.
   void progress(std::string_view line);
   void flush();
+  /// Whether something could not be written to standard output (a full disk; not a reader that went away).
+  bool output_lost() const;
 
  private:
   struct Impl;

@@ -219,6 +219,9 @@ class RunProgram {
     log_.write(LogLevel::info, "main", "cli",
                "Starting a new session project id=1 workflow name=" + workflow.name +
                    " session_time=" + format_session_time(session.time, workflow.timezone));
+    if (workflow.config.find("trigger")) {
+      log_.write(LogLevel::warn, "main", "cli", "trigger: works only on a server; it does nothing in a local run");
+    }
     LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_, state.get());
     return execute(target, session.time, local);
   }
@@ -302,6 +305,7 @@ class RunProgram {
       log_.user(failure_text(*tasks, local, texts_));
       code = 1;
     }
+    if (code == 0 && log_.output_lost()) code = 1;
     if (unsaved > 0) {
       log_.user("error: state of " + std::to_string(unsaved) + " tasks could not be saved in " + texts_.state_directory + ": " + cause);
       if (code == 0) code = 1;

@@ -7,7 +7,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from program import ProgramTest, SESSION  # noqa: E402
+from program import BINARY, ProgramTest, SESSION  # noqa: E402
 
 
 class BadInput(ProgramTest):
@@ -163,6 +163,19 @@ class BadInput(ProgramTest):
             if name.endswith('.yml'):
                 with open(os.path.join(saved, name), encoding='utf-8') as state:
                     self.assertIn('outputs: []', state.read(), f'{name} is not whole')
+
+    def test_output_that_cannot_be_written_is_not_success(self):
+        self.file('w.dig', '+a:\n  echo>: lost\n')
+        with open('/dev/full', 'w', encoding='utf-8') as full:
+            done = subprocess.run([BINARY, 'run', 'w.dig', *SESSION], cwd=self.project, env=self.environment, stdout=full,
+                                  stderr=subprocess.PIPE, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('error: cannot write to standard output: No space left on device', done.stderr.decode())
+
+    def test_a_trigger_is_said_to_work_only_on_a_server(self):
+        done = self.run_workflow('trigger:\n  attempt>:\n  dependent_workflow_name: x\n+a:\n  echo>: 1\n')
+        self.assertEqual(done.code, 0, done.err)
+        self.assertTrue(done.log('only on a server'))
 
     def test_a_broken_neighbour_is_only_a_warning(self):
         self.file('other.dig', 'a: [\n')
