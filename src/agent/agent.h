@@ -78,7 +78,7 @@ struct AgentOptions {
   const SystemConfig* system = nullptr;
   RunFilter* filter = nullptr;
   std::filesystem::path task_log_directory;  ///< `--task-log`; empty: no task logs
-  operators::SecretLookup secrets;  ///< before `_secrets` of the task is applied
+  operators::SecretLookup secrets;           ///< before `_secrets` of the task is applied
   std::int64_t task_limit = 100'000;
 };
 

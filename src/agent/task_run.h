@@ -92,7 +92,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   std::unique_ptr<TaskSecrets> secrets_;
   operators::TaskContext context_;
   std::set<std::string, std::less<>> keys_read_;
-  std::unique_ptr<TaskLog> task_log_;   ///< where task logs are kept
+  std::unique_ptr<TaskLog> task_log_;  ///< where task logs are kept
   std::string last_output_;
   std::int64_t command_millis_ = 0;
 

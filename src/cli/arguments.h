@@ -13,16 +13,16 @@ namespace digdag::cli {
 /// One option of a command, as its usage shows it.
 struct Option {
   enum class Kind {
-    flag,      ///< `--no-save`
-    text,      ///< `--session EXPR`
-    integer,   ///< `--max-task-threads N`
-    list,      ///< may be repeated, values are kept in order: `-p KEY=VALUE`
-    dynamic,   ///< `-X key=value` or `-Xkey=value`
+    flag,     ///< `--no-save`
+    text,     ///< `--session EXPR`
+    integer,  ///< `--max-task-threads N`
+    list,     ///< may be repeated, values are kept in order: `-p KEY=VALUE`
+    dynamic,  ///< `-X key=value` or `-Xkey=value`
   };
-  std::vector<std::string> names;   ///< the first one stands in error messages
+  std::vector<std::string> names;  ///< the first one stands in error messages
   Kind kind = Kind::flag;
-  std::string value_name;           ///< `EXPR`
-  std::string help;                 ///< one line; empty: not shown
+  std::string value_name;  ///< `EXPR`
+  std::string help;        ///< one line; empty: not shown
 };
 
 /// A wrong command line: a message for `error: …`; `usage`: the usage is printed before it.

@@ -9,10 +9,8 @@ using Words = std::vector<std::string>;
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 const std::vector<Option> options = {
-    {{"-t", "--session"}, Option::Kind::text, "EXPR", "session time"},
-    {{"--no-save"}, Option::Kind::flag, "", "no state"},
-    {{"--max-task-threads"}, Option::Kind::integer, "N", "threads"},
-    {{"-p", "--param"}, Option::Kind::list, "KEY=VALUE", "parameter"},
+    {{"-t", "--session"}, Option::Kind::text, "EXPR", "session time"}, {{"--no-save"}, Option::Kind::flag, "", "no state"},
+    {{"--max-task-threads"}, Option::Kind::integer, "N", "threads"},   {{"-p", "--param"}, Option::Kind::list, "KEY=VALUE", "parameter"},
     {{"-X"}, Option::Kind::dynamic, "KEY=VALUE", "configuration"},
 };
 

@@ -13,7 +13,10 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", true, run_command},
       {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", true, check_command},
-      {{"eval"}, "eval [options...] [--] TEXT...", "show what templates evaluate to", false,
+      {{"eval"},
+       "eval [options...] [--] TEXT...",
+       "show what templates evaluate to",
+       false,
        [](const Invocation& invocation) { return eval_command(invocation.words); }},
   };
   return all;
@@ -28,10 +31,9 @@ const Command* find_command(std::string_view name) {
 
 const std::vector<std::string_view>& commands_to_come() {
   static const std::vector<std::string_view> names = {
-      "init",    "scheduler", "server", "push",       "archive",  "upload", "download", "project",  "projects", "workflow",
-      "workflows", "start",   "retry",  "session",    "sessions", "attempts", "attempt", "reschedule", "backfill", "log",
-      "kill",    "task",      "tasks",  "schedule",   "schedules", "disable", "enable",  "delete",   "secrets",  "version",
-      "migrate", "selfupdate"};
+      "init",  "scheduler", "server",    "push",     "archive",  "upload",  "download",   "project",  "projects", "workflow",  "workflows",
+      "start", "retry",     "session",   "sessions", "attempts", "attempt", "reschedule", "backfill", "log",      "kill",      "task",
+      "tasks", "schedule",  "schedules", "disable",  "enable",   "delete",  "secrets",    "version",  "migrate",  "selfupdate"};
   return names;
 }
 

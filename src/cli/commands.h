@@ -15,10 +15,10 @@ struct Invocation {
 
 /// A command of the program: one file each.
 struct Command {
-  std::vector<std::string_view> names;      ///< the name and its aliases
-  std::string_view synopsis;                ///< `run <workflow.dig> [+task] [options...]`
-  std::string_view description;             ///< one line of the global usage
-  bool banner = true;                       ///< whether the version line comes first on standard error
+  std::vector<std::string_view> names;  ///< the name and its aliases
+  std::string_view synopsis;            ///< `run <workflow.dig> [+task] [options...]`
+  std::string_view description;         ///< one line of the global usage
+  bool banner = true;                   ///< whether the version line comes first on standard error
   int (*main)(const Invocation& invocation);
 };
 

@@ -10,13 +10,31 @@
 
 namespace digdag::cli {
 
+namespace {
+
+/// `_concurrency: N` or `{limit: N, on_limit: wait | skip | fail}`; limit 0: none.
+struct Concurrency {
+  std::int64_t limit = 0;
+  bool waits = true;
+};
+
+Concurrency concurrency_of(const dig::Workflow& workflow) {
+  const Value* config = workflow.config.find("_concurrency");
+  if (!config || config->is_null()) return {};
+  if (!config->is_object()) return {convert_to_int(*config, "_concurrency"), true};
+  return {Config(*config).integer("limit"), Config(*config).string_or("on_limit", "wait") == "wait"};
+}
+
+}  // namespace
+
 LocalAttempts::LocalAttempts(const dig::Project& project, const Value& project_params, const SystemConfig& system,
                              executor::Executor& executor)
     : project_(project), project_params_(project_params), system_(system), executor_(executor) {}
 
 engine::AttemptOptions LocalAttempts::options_of(const SystemConfig& system) {
   engine::AttemptOptions options;
-  options.task_limit = system.integer_or("executor.task_max_run", system.integer_or("io.digdag.limits.maxWorkflowTasks", options.task_limit));
+  options.task_limit =
+      system.integer_or("executor.task_max_run", system.integer_or("io.digdag.limits.maxWorkflowTasks", options.task_limit));
   options.params_size_limit = system.integer_or("executor.max_params_size", options.params_size_limit);
   options.group_check = system.boolean_or("executor.group_check", false);
   options.has_cleanup = [](std::string_view type) {
@@ -61,8 +79,38 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
   identity.created_at = now();
   identity.timezone = workflow.timezone;
   identity.retry_attempt_name = retry_name;
-  executor_.add(std::move(identity), std::move(attempt));
+  start_or_wait(workflow, std::move(identity), std::move(attempt));
   return id;
+}
+
+void LocalAttempts::start_or_wait(const dig::Workflow& workflow, executor::AttemptIdentity identity, engine::Attempt attempt) {
+  const Concurrency allowed = concurrency_of(workflow);
+  if (allowed.limit > 0 && !has_free_place(workflow.name, allowed.limit)) {
+    waiting_.emplace(identity.session_time.seconds(), Waiting{allowed.limit, std::move(identity), std::move(attempt)});
+  } else {
+    executor_.add(std::move(identity), std::move(attempt));
+  }
+}
+
+void LocalAttempts::start_waiting() {
+  for (auto place = waiting_.begin(); place != waiting_.end();) {
+    Waiting& waiting = place->second;
+    if (!has_free_place(waiting.identity.workflow_name, waiting.limit)) {
+      ++place;
+      continue;
+    }
+    executor_.add(std::move(waiting.identity), std::move(waiting.attempt));
+    place = waiting_.erase(place);
+  }
+}
+
+bool LocalAttempts::has_free_place(const std::string& workflow, std::int64_t limit) const {
+  std::int64_t running = 0;
+  for (const auto& [attempt, name] : workflow_of_) {
+    const executor::Executor::Status status = executor_.status(attempt);
+    running += name == workflow && status.known && !status.done;
+  }
+  return running < limit;
 }
 
 LocalAttempts::Found LocalAttempts::found(const Session& session, std::int64_t attempt) const {
@@ -90,9 +138,11 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
   const dig::Project::File* file = project_.find(request.workflow);
   if (!file) return Missing{};
   if (!file->errors.empty() || !file->workflow || !file->tasks) {
-    return Refused{"Dependent workflow '" + request.workflow + "' is broken: " + (file->errors.empty() ? file->name : file->errors.front().report())};
+    return Refused{"Dependent workflow '" + request.workflow +
+                   "' is broken: " + (file->errors.empty() ? file->name : file->errors.front().report())};
   }
   const std::lock_guard lock(mutex_);
+  start_waiting();
   const auto session = sessions_.find({request.workflow, request.session_time.seconds()});
   if (session != sessions_.end()) {
     const auto named = session->second.attempts.find(request.retry_attempt_name.value_or(""));
@@ -105,7 +155,8 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
       Found answer = found(session->second, *existing);
       if (!answer.done) {
         if (const std::string chain = chain_back(*existing, request.requiring_attempt); !chain.empty()) {
-          return Refused{"Workflows require each other for the same session: " + workflow_of_.at(request.requiring_attempt) + " -> " + chain};
+          return Refused{"Workflows require each other for the same session: " + workflow_of_.at(request.requiring_attempt) + " -> " +
+                         chain};
         }
         waits_for_.emplace(request.requiring_attempt, *existing);
       }
@@ -113,6 +164,10 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
     }
   }
   try {
+    const Concurrency allowed = concurrency_of(*file->workflow);
+    if (allowed.limit > 0 && !allowed.waits && !has_free_place(request.workflow, allowed.limit)) {
+      return Refused{"Workflow '" + request.workflow + "' runs already. _concurrency limit: " + std::to_string(allowed.limit)};
+    }
     const std::int64_t id = add(*file->workflow, *file->tasks, request.session_time, request.retry_attempt_name, request.params);
     waits_for_.emplace(request.requiring_attempt, id);
     Found answer = found(sessions_.at({request.workflow, request.session_time.seconds()}), id);

@@ -35,11 +35,16 @@ class LocalAttempts : public engine::AttemptStarter {
  private:
   struct Session {
     std::int64_t id;
-    std::map<std::string, std::int64_t> attempts;   ///< by retry name, "" without one
+    std::map<std::string, std::int64_t> attempts;  ///< by retry name, "" without one
     std::int64_t last_attempt = 0;
   };
   std::int64_t add(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time,
                    const std::optional<std::string>& retry_name, const Value& params);
+  /// Hands an attempt to the executor, or lets it wait for its turn (`_concurrency`, spec/decisions.md E-62).
+  void start_or_wait(const dig::Workflow& workflow, executor::AttemptIdentity identity, engine::Attempt attempt);
+  /// Starts waiting attempts whose turn has come, the earliest session first. Called whenever a `require>` looks again.
+  void start_waiting();
+  bool has_free_place(const std::string& workflow, std::int64_t limit) const;
   Found found(const Session& session, std::int64_t attempt) const;
   /// The chain of workflows through which `attempt` waits for `waiting`, `a -> b -> a`; "" where it does not.
   std::string chain_back(std::int64_t attempt, std::int64_t waiting) const;
@@ -50,9 +55,15 @@ class LocalAttempts : public engine::AttemptStarter {
   executor::Executor& executor_;
 
   std::mutex mutex_;
-  std::map<std::pair<std::string, std::int64_t>, Session> sessions_;   ///< by workflow and session time (seconds)
-  std::map<std::int64_t, std::string> workflow_of_;                    ///< by attempt
-  std::multimap<std::int64_t, std::int64_t> waits_for_;                ///< attempt → attempt that it requires
+  std::map<std::pair<std::string, std::int64_t>, Session> sessions_;  ///< by workflow and session time (seconds)
+  std::map<std::int64_t, std::string> workflow_of_;                   ///< by attempt
+  std::multimap<std::int64_t, std::int64_t> waits_for_;               ///< attempt → attempt that it requires
+  struct Waiting {
+    std::int64_t limit;
+    executor::AttemptIdentity identity;
+    engine::Attempt attempt;
+  };
+  std::multimap<std::int64_t, Waiting> waiting_;  ///< by session time (seconds)
   std::int64_t next_session_ = 1, next_attempt_ = 1;
 };
 

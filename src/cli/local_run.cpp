@@ -39,7 +39,8 @@ std::optional<agent::RunFilter::Skip> LocalRun::before(const agent::RunRequest& 
     if (!problem.empty()) log_.write(LogLevel::warn, "main", "cli", "Ignoring a state file that cannot be read; the task runs: " + problem);
     if (saved) {
       if (files->was_edited(name, digest_of(request.local))) {
-        log_.write(LogLevel::warn, "main", "cli", "Task " + name + " was changed since it succeeded; use --start " + name + " to run it again");
+        log_.write(LogLevel::warn, "main", "cli",
+                   "Task " + name + " was changed since it succeeded; use --start " + name + " to run it again");
       }
       ++skipped_by_state_;
       lock.lock();

@@ -31,7 +31,7 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
     bool save = true;
     bool dry_run = false;
     bool show_params = false;
-    std::filesystem::path state_root;       ///< `<project>/.digdag/status`
+    std::filesystem::path state_root;  ///< `<project>/.digdag/status`
   };
   static constexpr std::int64_t main_attempt = 1;
 
@@ -40,7 +40,8 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
 
   std::optional<Skip> before(const agent::RunRequest& request) override;
   std::optional<Skip> evaluated(const agent::RunRequest& request, const Value& config) override;
-  void committed(const executor::AttemptIdentity& attempt, const engine::Attempt& tasks, const std::vector<engine::TaskIndex>& changed) override;
+  void committed(const executor::AttemptIdentity& attempt, const engine::Attempt& tasks,
+                 const std::vector<engine::TaskIndex>& changed) override;
   void run_failed(const agent::RunRequest& request, const agent::RunFailed& failure) override;
 
   std::int64_t executed() const { return executed_; }
@@ -57,9 +58,9 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
   struct Marks {
     StateFiles* files = nullptr;
     std::unique_ptr<StateFiles> own_files;
-    std::unordered_set<engine::TaskIndex> left_out;     ///< skipped without a result, or holds such a task: not to be saved
-    std::unordered_set<engine::TaskIndex> from_state;   ///< its file is what it came from
-    std::unordered_set<std::string> saved;              ///< names whose file was written by this run
+    std::unordered_set<engine::TaskIndex> left_out;    ///< skipped without a result, or holds such a task: not to be saved
+    std::unordered_set<engine::TaskIndex> from_state;  ///< its file is what it came from
+    std::unordered_set<std::string> saved;             ///< names whose file was written by this run
   };
   Marks& marks_of(std::int64_t attempt, Instant session_time, const TimeZone& zone);
   void save(Marks& marks, const engine::Attempt& tasks, engine::TaskIndex task);
@@ -72,10 +73,10 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
 
   mutable std::mutex mutex_;
   std::map<std::int64_t, Marks> marks_;
-  std::unordered_map<engine::TaskIndex, agent::RunFailed> failures_;   ///< of the main attempt
+  std::unordered_map<engine::TaskIndex, agent::RunFailed> failures_;  ///< of the main attempt
   std::atomic<std::int64_t> executed_ = 0, skipped_by_state_ = 0;
   std::atomic<std::int64_t> total_ = 0, done_ = 0, running_ = 0;
-  std::vector<engine::TaskState> seen_;                                 ///< states of the main attempt as counted
+  std::vector<engine::TaskState> seen_;  ///< states of the main attempt as counted
 };
 
 }  // namespace digdag::cli

@@ -62,9 +62,7 @@ std::string unknown_command(const std::string& name) {
   return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]";
 }
 
-void print_banner() {
-  std::cerr << format_log_time(now(), TimeZone::system(), false) << ": Digdag v" << version << "\n";
-}
+void print_banner() { std::cerr << format_log_time(now(), TimeZone::system(), false) << ": Digdag v" << version << "\n"; }
 
 int dispatch(const std::vector<std::string>& words) {
   for (const std::string& word : words) {

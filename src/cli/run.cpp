@@ -44,7 +44,10 @@ const std::vector<Option>& run_options() {
       {{"-e", "--end"}, Kind::text, "+NAME", "skips this task and its following tasks"},
       {{"-o", "--save"}, Kind::text, "DIR", "uses this directory to read and write status files (default: .digdag/status)"},
       {{"--no-save"}, Kind::flag, "", "doesn't save status files at .digdag/status"},
-      {{"-t", "--session", "--session-time"}, Kind::text, "EXPR", "session time: daily, hourly, schedule, last, \"yyyy-MM-dd[ HH:mm:ss]\" (default: last)"},
+      {{"-t", "--session", "--session-time"},
+       Kind::text,
+       "EXPR",
+       "session time: daily, hourly, schedule, last, \"yyyy-MM-dd[ HH:mm:ss]\" (default: last)"},
       {{"-p", "--param"}, Kind::list, "KEY=VALUE", "adds a session parameter (use multiple times to set many parameters)"},
       {{"-P", "--params-file"}, Kind::text, "PATH.yml", "reads session parameters from a YAML file"},
       {{"-d", "--dry-run"}, Kind::flag, "", "dry-run mode doesn't execute tasks"},
@@ -92,15 +95,16 @@ Error workflow_missing(const std::string& name, const std::optional<std::string>
     text = "Workflow '" + name + "' does not exist in project directory '" + *project + "'.";
   } else if (const std::size_t slash = name.rfind('/'); slash != std::string::npos) {
     const std::string directory = name.substr(0, slash);
-    text = "Workflow '" + name + "' does not exist in current directory. You may need to type \"cd " + directory + "\" first, or set \"--project " +
-           directory + "\" option.";
+    text = "Workflow '" + name + "' does not exist in current directory. You may need to type \"cd " + directory +
+           "\" first, or set \"--project " + directory + "\" option.";
   } else {
     text = "Workflow '" + name + "' does not exist in current directory. You may need to change directory first, or set --project option.";
   }
   std::vector<std::string> known;
   for (const auto& file : loaded.files) known.push_back(file.name.substr(0, file.name.size() - 4));
   Error error("resource not found", text);
-  if (const auto similar = similar_words(name, known); !similar.empty()) return std::move(error).hint("did you mean '" + similar.front() + "'?");
+  if (const auto similar = similar_words(name, known); !similar.empty())
+    return std::move(error).hint("did you mean '" + similar.front() + "'?");
   return error;
 }
 
@@ -123,7 +127,8 @@ dig::TaskTree subtree(const dig::TaskTree& tree, const std::string& pattern, Log
     for (const auto& member : exported.as_object()) dropped.push_back(member.key);
   }
   if (!dropped.empty()) {
-    log.write(LogLevel::warn, "main", "cli", "_export of the groups around " + tree.tasks[task].full_name + " does not apply: " + join(dropped, ", "));
+    log.write(LogLevel::warn, "main", "cli",
+              "_export of the groups around " + tree.tasks[task].full_name + " does not apply: " + join(dropped, ", "));
   }
   return dig::extract_subtree(tree, task);
 }
@@ -183,8 +188,7 @@ class ProgressLine {
 /// Everything that one run needs while it goes on.
 class RunProgram {
  public:
-  RunProgram(const Arguments& arguments, SystemConfig system, Log& log)
-      : arguments_(arguments), system_(std::move(system)), log_(log) {}
+  RunProgram(const Arguments& arguments, SystemConfig system, Log& log) : arguments_(arguments), system_(std::move(system)), log_(log) {}
 
   int run() {
     prepare_project();
@@ -251,9 +255,12 @@ class RunProgram {
     }
     options.memory_bytes = system_.integer_or("eval.memory", options.memory_bytes);
     const std::string stored = system_.get_or("eval.stored-params", "code");
-    if (stored == "all") options.stored_params = dig::TemplateOptions::StoredParams::all;
-    else if (stored == "none") options.stored_params = dig::TemplateOptions::StoredParams::none;
-    else if (stored != "code") throw config_error("eval.stored-params must be code, all or none: " + stored);
+    if (stored == "all")
+      options.stored_params = dig::TemplateOptions::StoredParams::all;
+    else if (stored == "none")
+      options.stored_params = dig::TemplateOptions::StoredParams::none;
+    else if (stored != "code")
+      throw config_error("eval.stored-params must be code, all or none: " + stored);
     return options;
   }
 

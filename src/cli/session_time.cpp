@@ -12,7 +12,8 @@ bool has_state_of(const std::filesystem::path& directory, std::string_view workf
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.size() > root.size() && name.starts_with(root) && name.ends_with(".yml") && (name[root.size()] == '+' || name[root.size()] == '^')) {
+    if (name.size() > root.size() && name.starts_with(root) && name.ends_with(".yml") &&
+        (name[root.size()] == '+' || name[root.size()] == '^')) {
       return true;
     }
   }
@@ -58,7 +59,8 @@ SessionTime session_time(std::string_view expression, std::string_view workflow,
     return {today, "Using a new session time " + format_session_time(today, zone) + "."};
   }
   if (const auto local = parse_local_time(expression)) return {zone.instant(*local), ""};
-  throw config_error("--session must be hourly, daily, last, \"yyyy-MM-dd\", or \"yyyy-MM-dd HH:mm:SS\" format: " + std::string(expression));
+  throw config_error("--session must be hourly, daily, last, \"yyyy-MM-dd\", or \"yyyy-MM-dd HH:mm:SS\" format: " +
+                     std::string(expression));
 }
 
 }  // namespace digdag::cli

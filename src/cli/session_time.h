@@ -13,7 +13,7 @@ namespace digdag::cli {
 /// The session time of a local run and the WARN line that tells where it comes from (spec/cli.md 6.2 "Session time").
 struct SessionTime {
   Instant time;
-  std::string notice;   ///< empty: nothing to tell
+  std::string notice;  ///< empty: nothing to tell
 };
 
 /// `expression`: hourly, daily, schedule, last, `yyyy-MM-dd`, `yyyy-MM-dd HH:mm:ss`. `scheduler`: of the workflow, or nullptr.

@@ -102,21 +102,30 @@ Value load_params(const Arguments& arguments, const SystemConfig& system) {
 Log::Options log_options(const Arguments& arguments) {
   Log::Options options;
   const std::string level = arguments.text_or("-l", "info");
-  if (level == "error") options.level = LogLevel::error;
-  else if (level == "warn") options.level = LogLevel::warn;
-  else if (level == "info") options.level = LogLevel::info;
-  else if (level == "debug") options.level = LogLevel::debug;
-  else if (level == "trace") options.level = LogLevel::trace;
-  else throw UsageError{"Unknown log level '" + level + "'", true};
+  if (level == "error")
+    options.level = LogLevel::error;
+  else if (level == "warn")
+    options.level = LogLevel::warn;
+  else if (level == "info")
+    options.level = LogLevel::info;
+  else if (level == "debug")
+    options.level = LogLevel::debug;
+  else if (level == "trace")
+    options.level = LogLevel::trace;
+  else
+    throw UsageError{"Unknown log level '" + level + "'", true};
   const std::string file = arguments.text_or("-L", "-");
   if (file != "-") options.file = file;
   const std::string stream = arguments.text_or("--log-to", "stdout");
   if (stream != "stdout" && stream != "stderr") throw UsageError{"--log-to must be stdout or stderr: " + stream};
   options.console_to_stderr = stream == "stderr";
   const std::string color = arguments.text_or("--color", "auto");
-  if (color == "always") options.color = Log::Color::always;
-  else if (color == "never") options.color = Log::Color::never;
-  else if (color != "auto") throw UsageError{"--color must be auto, always or never: " + color};
+  if (color == "always")
+    options.color = Log::Color::always;
+  else if (color == "never")
+    options.color = Log::Color::never;
+  else if (color != "auto")
+    throw UsageError{"--color must be auto, always or never: " + color};
   options.quiet = arguments.has("-q");
   return options;
 }

@@ -144,8 +144,7 @@ std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name,
     }
     if (state->as_string() != "success") return std::nullopt;
     engine::TaskResult loaded;
-    for (const auto& [key, target] : {std::pair{"subtaskConfig", &loaded.subtask_config},
-                                      std::pair{"exportParams", &loaded.export_params},
+    for (const auto& [key, target] : {std::pair{"subtaskConfig", &loaded.subtask_config}, std::pair{"exportParams", &loaded.export_params},
                                       std::pair{"storeParams", &loaded.store_params}}) {
       const auto member = object_member(*result, key);
       if (!member) {

@@ -48,7 +48,8 @@ class StrictCheck {
       std::vector<std::string> known(type->keys.begin(), type->keys.end());
       const auto similar = similar_words(key, known);
       warn(member.position.known() ? member.position : task.position, "W-unknown-option",
-           name + "> has no option '" + key + "' at task " + task.full_name + (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?"));
+           name + "> has no option '" + key + "' at task " + task.full_name +
+               (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?"));
     }
   }
 

@@ -71,7 +71,8 @@ std::string saved_at(const RunTexts& texts) {
 std::string success_text(const LocalRun& run, const RunTexts& texts) {
   std::string text;
   if (run.skipped_by_state() > 0) {
-    text = std::to_string(run.executed()) + " executed, " + std::to_string(run.skipped_by_state()) + " skipped (saved state; use --rerun)\n";
+    text =
+        std::to_string(run.executed()) + " executed, " + std::to_string(run.skipped_by_state()) + " skipped (saved state; use --rerun)\n";
   }
   if (texts.state_directory.empty()) return text + "Success.\n" + std::string(hints);
   return text + "Success. " + saved_at(texts);

@@ -11,10 +11,10 @@ namespace digdag::cli {
 
 /// What the closing texts of a local run need to name (spec/cli.md 6.2 "End of a run", decisions.md C-11).
 struct RunTexts {
-  std::string workflow_argument;      ///< as the user gave it: `w.dig`
-  std::string session;                ///< `2026-01-02 03:04:05`, in the workflow's zone
-  std::optional<std::string> project; ///< of --project
-  std::string state_directory;        ///< empty with --no-save
+  std::string workflow_argument;       ///< as the user gave it: `w.dig`
+  std::string session;                 ///< `2026-01-02 03:04:05`, in the workflow's zone
+  std::optional<std::string> project;  ///< of --project
+  std::string state_directory;         ///< empty with --no-save
 };
 
 /// `Success. Task state is saved at … directory.` and the two hints.

@@ -25,8 +25,8 @@ class TaskSelection {
  private:
   using Names = std::unordered_set<std::string>;
   static bool holds(const Names& names, std::string_view full_name);
-  std::optional<Names> run_;      ///< absent: all
-  std::optional<Names> resume_;   ///< absent: all
+  std::optional<Names> run_;     ///< absent: all
+  std::optional<Names> resume_;  ///< absent: all
 };
 
 }  // namespace digdag::cli

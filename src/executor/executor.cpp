@@ -175,20 +175,20 @@ struct Executor::Impl {
   /// `_retry: ${…}` of a group: rare, and a hostile expression may take its whole time limit, so it has a thread of its own.
   void evaluate_retry(const Owned& owned, const engine::EvaluateRetry& effect) {
     engine::Params params = owned.attempt.params_of(effect.task);
-    evaluations.emplace_back([this, attempt_id = owned.identity.attempt_id, identity = identity_of(owned, effect.task), effect,
-                              params = std::move(params)] {
-      Value retry;
-      try {
-        Value visible = params.to_value();
-        merge(visible, agent::runtime_params(identity, visible));
-        const Value local = Value::object({{"_retry", effect.retry}});
-        const Value all = templates.evaluate(visible, local, params.origins(), identity.timezone).all;
-        if (const Value* evaluated = all.find("_retry")) retry = *evaluated;
-      } catch (const std::exception&) {
-        // Answered as null: the engine notes that the retry is ignored, as the original does (L-16).
-      }
-      push(attempt_id, engine::RetryEvaluated{effect.task, retry});
-    });
+    evaluations.emplace_back(
+        [this, attempt_id = owned.identity.attempt_id, identity = identity_of(owned, effect.task), effect, params = std::move(params)] {
+          Value retry;
+          try {
+            Value visible = params.to_value();
+            merge(visible, agent::runtime_params(identity, visible));
+            const Value local = Value::object({{"_retry", effect.retry}});
+            const Value all = templates.evaluate(visible, local, params.origins(), identity.timezone).all;
+            if (const Value* evaluated = all.find("_retry")) retry = *evaluated;
+          } catch (const std::exception&) {
+            // Answered as null: the engine notes that the retry is ignored, as the original does (L-16).
+          }
+          push(attempt_id, engine::RetryEvaluated{effect.task, retry});
+        });
   }
 
   /// What has arrived since the last round; waits for it until the next timer is due.

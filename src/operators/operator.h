@@ -34,7 +34,7 @@ struct TaskIdentity {
   std::optional<std::int64_t> workflow_definition_id;
   std::string session_uuid;
   Instant session_time;
-  Instant created_at;         ///< of the attempt
+  Instant created_at;  ///< of the attempt
   TimeZone timezone;
 };
 
@@ -56,8 +56,8 @@ struct TaskContext {
   Position position;                  ///< of the task in its file
 
   Log* log = nullptr;
-  std::function<void(LogLevel level, std::string_view component, std::string_view message)> task_log;   ///< gets every log line, too
-  std::string log_thread;                        ///< `0016@[0:default:1:1]+w+two`
+  std::function<void(LogLevel level, std::string_view component, std::string_view message)> task_log;  ///< gets every log line, too
+  std::string log_thread;                                                                              ///< `0016@[0:default:1:1]+w+two`
   std::function<void(std::string_view)> output;  ///< what the task prints; masks secrets
   SecretLookup secrets;
   SecretLookup unmounted_secrets;  ///< without `_secrets`, which do not apply to `_env` (spec/language.md 10); unset: `secrets`

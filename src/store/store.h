@@ -10,7 +10,7 @@ namespace digdag::store {
 /// The changes of one attempt that must become durable together (design rule 2).
 struct AttemptChange {
   std::int64_t attempt_id = 0;
-  const engine::Attempt* attempt = nullptr;          ///< the draft: rows are read from it
+  const engine::Attempt* attempt = nullptr;  ///< the draft: rows are read from it
   std::vector<engine::TaskIndex> changed_tasks;
   bool finished = false;
 };

@@ -94,6 +94,21 @@ class Resume(ProgramTest):
         self.assertEqual(done.code, 1)
         self.assertTrue(done.log('w -> b') or 'w -> b' in done.out + done.err or 'b -> w' in done.out + done.err, done.out + done.err)
 
+    def test_required_attempts_wait_for_their_turn_where_concurrency_is_limited(self):
+        self.file('c.dig', '_concurrency: 1\n+o:\n  sh>: echo begin >> ran.txt; sleep 0.3; echo end >> ran.txt\n')
+        text = '+r:\n  _parallel: true\n' + ''.join(
+            f'  +r{day}:\n    require>: c\n    session_time: 2026-01-0{day}T00:00:00+00:00\n' for day in (3, 4, 5))
+        done = self.run_workflow(text)
+        self.assertEqual(done.code, 0, done.err)
+        with open(os.path.join(self.project, 'ran.txt'), encoding='utf-8') as ran:
+            self.assertEqual(ran.read(), 'begin\nend\n' * 3)
+
+    def test_a_required_attempt_is_refused_where_concurrency_says_so(self):
+        self.file('c.dig', '_concurrency: {limit: 1, on_limit: fail}\n+o:\n  sh>: sleep 0.5\n')
+        text = '+r:\n  _parallel: true\n' + ''.join(
+            f'  +r{day}:\n    require>: c\n    session_time: 2026-01-0{day}T00:00:00+00:00\n' for day in (3, 4))
+        self.assert_error(self.run_workflow(text), "'c' runs already", '_concurrency limit: 1')
+
     def test_a_broken_required_workflow_is_named_with_its_place(self):
         self.file('b.dig', '+r:\n  foo: 1\n')
         self.assert_error(self.run_workflow('+r:\n  require>: b\n'), 'b.dig:2:3')
