@@ -61,8 +61,8 @@ std::string_view name_of(YamlToken::Kind kind);
 /// Cuts a YAML 1.1 text into tokens and finds the block structure in its indentation.
 ///
 /// Own code, because the texts that are accepted must be those of the original (spec/language.md 2.1): libyaml takes a TAB
-/// between `:` and a value and refuses a TAB at the start of a block scalar, an anchor defined twice, a surrogate pair written
-/// as `\ud83c\udf89` and unknown directives, where it is the other way round.
+/// between `:` and a value and refuses a TAB at the start of a block scalar, a surrogate pair written as
+/// `\ud83c\udf89` and unknown directives, where it is the other way round.
 class YamlScanner {
  public:
   /// `text` is valid UTF-8 and must outlive the scanner; `file` is the number of its name (file_id).
