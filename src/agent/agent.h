@@ -53,6 +53,7 @@ struct RunFailed {
 struct RunLater {
   std::int64_t delay_millis;
   Value state;
+  std::optional<std::int64_t> wakes_after;  ///< the end of this attempt makes the next run due at once
 };
 using RunEnd = std::variant<RunSucceeded, RunFailed, RunLater>;
 

@@ -27,6 +27,7 @@ using testing::Not;
 class NoStarter : public engine::AttemptStarter {
  public:
   Answer start(const Request&) override { return Missing{}; }
+  void kill(std::int64_t) override {}
 };
 
 /// An agent in a project directory of its own, its log, and the ends that it reports.

@@ -223,7 +223,8 @@ void TaskRun::call_operator() {
 void TaskRun::handle(operators::Outcome outcome) {
   if (auto* result = std::get_if<engine::TaskResult>(&outcome)) return succeed(std::move(*result));
   if (stopped_) return refuse();
-  if (auto* later = std::get_if<operators::RetryLater>(&outcome)) return end(RunLater{later->delay_millis, std::move(later->state)});
+  if (auto* later = std::get_if<operators::RetryLater>(&outcome))
+    return end(RunLater{later->delay_millis, std::move(later->state), later->wakes_after});
   start_command(std::move(std::get<operators::RunCommand>(outcome).request));
 }
 

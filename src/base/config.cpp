@@ -224,12 +224,19 @@ std::string Config::string(std::string_view key) const {
   return placed(key, [&] { return convert_to_string(required(key), key); });
 }
 
+std::int64_t Config::noting_cut(std::string_view key, const Value& value, std::int64_t whole) const {
+  if (on_cut_ && value.kind() == Kind::number && std::trunc(value.as_number()) != value.as_number()) {
+    on_cut_(fmt::format("Parameter '{}' is {}; {} is used", key, to_json(value), whole));
+  }
+  return whole;
+}
+
 std::int64_t Config::integer(std::string_view key) const {
-  return placed(key, [&] { return convert_to_int(required(key), key); });
+  return placed(key, [&] { return noting_cut(key, required(key), convert_to_int(required(key), key)); });
 }
 
 std::int64_t Config::long_integer(std::string_view key) const {
-  return placed(key, [&] { return convert_to_long(required(key), key); });
+  return placed(key, [&] { return noting_cut(key, required(key), convert_to_long(required(key), key)); });
 }
 
 bool Config::boolean(std::string_view key) const {
@@ -261,7 +268,7 @@ std::optional<std::string> Config::optional_string(std::string_view key) const {
 std::optional<std::int64_t> Config::optional_integer(std::string_view key) const {
   const Value* value = read_set(key);
   if (!value || (value->is_string() && is_empty_text(trim(value->as_string())))) return std::nullopt;
-  if (const auto n = to_int(*value)) return n;
+  if (const auto n = to_int(*value)) return noting_cut(key, *value, *n);
   throw unexpected_type(optional_type("java.lang.Integer"), key, *value).at(position_of(key));
 }
 

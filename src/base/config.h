@@ -60,17 +60,22 @@ class Config {
 
   /// Called with each key that is asked for, there or not (for unused-key warnings).
   void record_reads(std::function<void(std::string_view)> on_read) { on_read_ = std::move(on_read); }
+  /// Called where an integer getter has cut a fraction off (spec/decisions.md L-36): `Parameter 'k' is 2.7; 2 is used`.
+  void report_cuts(std::function<void(std::string message)> on_cut) { on_cut_ = std::move(on_cut); }
 
  private:
   const Value* read(std::string_view key) const;
   const Value* read_set(std::string_view key) const;
   const Value& required(std::string_view key) const;
   Position position_of(std::string_view key) const;
+  /// `whole`, after a word about what was cut off.
+  std::int64_t noting_cut(std::string_view key, const Value& value, std::int64_t whole) const;
   template <typename Conversion>
   auto placed(std::string_view key, Conversion conversion) const;
 
   const Value* object_;
   std::function<void(std::string_view)> on_read_;
+  std::function<void(std::string)> on_cut_;
 };
 
 // The conversions themselves, for values that stand alone. `key` is named in the message.

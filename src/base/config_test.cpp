@@ -137,6 +137,19 @@ TEST(Config, RequiredKeysMustBeSetAndNotNull) {
   EXPECT_EQ(message_of(R"({"k":1})", nested), "Parameter 'k' must be an object");
 }
 
+TEST(Config, SaysWhenItCutsAFractionOff) {
+  const Value object = parse_json(R"({"a": 2.7, "b": 2.0, "c": 3, "d": -1.5, "e": 9.1})");
+  std::vector<std::string> said;
+  Config config(object);
+  config.report_cuts([&](std::string message) { said.push_back(std::move(message)); });
+  EXPECT_EQ(config.integer("a"), 2);
+  EXPECT_EQ(config.integer("b"), 2);
+  EXPECT_EQ(config.long_integer("c"), 3);
+  EXPECT_EQ(config.integer_or("d", 0), -1);
+  EXPECT_EQ(config.optional_integer("e"), 9);
+  EXPECT_THAT(said, ElementsAre("Parameter 'a' is 2.7; 2 is used", "Parameter 'd' is -1.5; -1 is used", "Parameter 'e' is 9.1; 9 is used"));
+}
+
 TEST(Config, DefaultsStandInForMissingAndNull) {
   for (const char* object : {"{}", R"({"k":null})", "null"}) {
     const Value value = parse_json(object);

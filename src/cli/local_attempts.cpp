@@ -1,5 +1,7 @@
 #include "cli/local_attempts.h"
 
+#include <algorithm>
+
 #include "base/config.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -111,6 +113,17 @@ bool LocalAttempts::has_free_place(const std::string& workflow, std::int64_t lim
     running += name == workflow && status.known && !status.done;
   }
   return running < limit;
+}
+
+void LocalAttempts::kill(std::int64_t attempt_id) {
+  const std::lock_guard lock(mutex_);
+  const auto waiting =
+      std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& entry) { return entry.second.identity.attempt_id == attempt_id; });
+  if (waiting != waiting_.end()) {
+    executor_.add(std::move(waiting->second.identity), std::move(waiting->second.attempt));
+    waiting_.erase(waiting);
+  }
+  executor_.kill(attempt_id);
 }
 
 LocalAttempts::Found LocalAttempts::found(const Session& session, std::int64_t attempt) const {

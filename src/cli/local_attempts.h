@@ -28,6 +28,7 @@ class LocalAttempts : public engine::AttemptStarter {
   std::int64_t start_main(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time);
 
   Answer start(const Request& request) override;
+  void kill(std::int64_t attempt_id) override;
 
   /// Limits of tasks and parameters as configured (`executor.task_max_run`, `executor.max_params_size`, `executor.group_check`).
   static engine::AttemptOptions options_of(const SystemConfig& system);

@@ -302,6 +302,10 @@ class RunProgram {
 
   int report(const engine::Attempt* tasks, bool finished, int signal, LocalRun& local) {
     const auto [unsaved, cause] = local.close();
+    if (tasks && log_.enabled(LogLevel::debug)) {
+      for (const std::string& line : task_dump(*tasks)) log_.write(LogLevel::debug, "main", "cli", line);
+      log_.flush();
+    }
     int code = 0;
     if (!finished) {
       log_.user(interrupted_text(tasks, texts_));

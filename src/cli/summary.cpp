@@ -1,8 +1,11 @@
 #include "cli/summary.h"
 
+#include <cctype>
 #include <cstdio>
 
+#include "base/json.h"
 #include "base/text.h"
+#include "base/time.h"
 
 namespace digdag::cli {
 namespace {
@@ -66,6 +69,13 @@ std::string saved_at(const RunTexts& texts) {
   return "Task state is saved at " + texts.state_directory + " directory.\n" + std::string(hints);
 }
 
+/// `GROUP_ERROR`, as the original writes it in its logs.
+std::string state_word(engine::TaskState state) {
+  std::string word(engine::to_string(state));
+  for (char& letter : word) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  return word;
+}
+
 }  // namespace
 
 std::string success_text(const LocalRun& run, const RunTexts& texts) {
@@ -95,6 +105,32 @@ std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, cons
   text += "\n";
   if (!texts.state_directory.empty()) text += saved_at(texts);
   return text;
+}
+
+std::vector<std::string> task_dump(const engine::Attempt& tasks) {
+  std::vector<std::string> lines;
+  const auto id_of = [](engine::TaskIndex task) { return std::to_string(task + 1); };
+  const auto fact = [&](const char* name, const std::string& value) { lines.push_back("    " + std::string(name) + ": " + value); };
+  for (engine::TaskIndex task = 0; task < static_cast<engine::TaskIndex>(tasks.size()); ++task) {
+    std::vector<std::string> upstreams;
+    for (const engine::TaskIndex upstream : tasks.upstreams(task)) upstreams.push_back(id_of(upstream));
+    const engine::TaskResult* result = tasks.result(task);
+    const auto retry_at = tasks.retry_at(task);
+    Value config = tasks.export_config(task).is_object() ? tasks.export_config(task) : Value::object();
+    merge(config, tasks.local(task));
+    lines.push_back("  Task[" + id_of(task) + "]: " + tasks.full_name(task));
+    fact("parent", tasks.parent(task) == engine::no_task ? "(root)" : id_of(tasks.parent(task)));
+    fact("upstreams", join(upstreams, ","));
+    fact("state", state_word(tasks.state(task)));
+    fact("retryAt", retry_at ? format_instant(*retry_at) : "-");
+    fact("config", to_json(config));
+    fact("taskType", tasks.is_group(task) ? "1" : "0");
+    fact("exported", to_json(result && result->export_params.is_object() ? result->export_params : Value::object()));
+    fact("stored", to_json(result && result->store_params.is_object() ? result->store_params : Value::object()));
+    fact("stateParams", to_json(tasks.state_params(task)));
+    fact("error", to_json(tasks.error(task)));
+  }
+  return lines;
 }
 
 std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts) {

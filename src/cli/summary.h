@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cli/local_run.h"
 #include "engine/attempt.h"
@@ -21,6 +22,8 @@ struct RunTexts {
 std::string success_text(const LocalRun& run, const RunTexts& texts);
 /// `error: `, each failed task with its cause, its last output, its place and duration, then how to go on.
 std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, const RunTexts& texts);
+/// Every task with what is known of it, a line for each fact: what `-l debug` shows at the end (spec/cli.md 6.2).
+std::vector<std::string> task_dump(const engine::Attempt& tasks);
 /// After Ctrl-C or a signal.
 std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts);
 

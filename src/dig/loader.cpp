@@ -95,7 +95,7 @@ Project load_project(const fs::path& directory, const LoadLimits& limits) {
     project.files.push_back(load_project_file(directory, name, project.warnings, limits));
   for (Project::File& file : project.files) {
     if (!file.tasks || !file.errors.empty()) continue;
-    std::vector<Warning> found = find_missing_targets(project, *file.tasks);
+    std::vector<Warning> found = find_doubtful_targets(project, file);
     file.warnings.insert(file.warnings.end(), found.begin(), found.end());
     project.warnings.insert(project.warnings.end(), found.begin(), found.end());
   }

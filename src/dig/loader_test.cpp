@@ -187,6 +187,18 @@ TEST(Warnings, WorkflowsThatAreNotThere) {
   EXPECT_THAT(texts, ElementsAre("call> nope.dig: there is no file nope.dig", "require> gone: this project has no such workflow"));
 }
 
+TEST(Warnings, KeysOfACalledFileThatCountOnlyAtItsTop) {
+  const TestProject project{{"a.dig", "timezone: Asia/Tokyo\n+x: {call>: sub/c}\n+y: {call>: b}\n"},
+                            {"b.dig", "timezone: Asia/Tokyo\nsla: {time: 1:00, echo>: late}\n"},
+                            {"sub/c.dig", "timezone: UTC\nschedule: {daily>: 07:00:00}\n"}};
+  std::vector<std::string> texts;
+  for (const Warning& warning : project.load().warnings)
+    texts.push_back(to_string(warning.position) + ": " + warning.message + " [" + warning.id + "]");
+  EXPECT_THAT(texts, ElementsAre("a.dig:2:6: schedule of sub/c.dig has no effect where call> runs it [W-unused-key]",
+                                 "a.dig:2:6: timezone of sub/c.dig has no effect where call> runs it [W-unused-key]",
+                                 "a.dig:3:6: sla of b.dig has no effect where call> runs it [W-unused-key]"));
+}
+
 // ---- check --json -------------------------------------------------------------------------------------------------------
 
 TEST(CheckReport, DescribesWorkflowsErrorsAndWarnings) {

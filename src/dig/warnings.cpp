@@ -205,6 +205,20 @@ bool is_exported(const TaskTree& tree, const TaskDefinition& task, std::string_v
   }
 }
 
+/// The keys of a called file that only count where it runs as a workflow of its own (B22).
+std::vector<std::string> keys_without_effect(const Project& project, const std::string& path, const TimeZone& zone) {
+  const Project::File* known = project.find(std::string_view(path).substr(0, path.size() - std::string_view(".dig").size()));
+  std::vector<Warning> of_that_file;
+  const Project::File called = known ? *known : load_project_file(project.directory, path, of_that_file);
+  std::vector<std::string> keys;
+  if (!called.workflow) return keys;
+  for (const char* key : {"schedule", "sla"}) {
+    if (called.workflow->config.find(key)) keys.emplace_back(key);
+  }
+  if (called.workflow->has_timezone && called.workflow->timezone.id() != zone.id()) keys.emplace_back("timezone");
+  return keys;
+}
+
 }  // namespace
 
 void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings) {
@@ -213,23 +227,29 @@ void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Wa
   doubts.look_for_disabled(workflow.config, "+" + workflow.name);
 }
 
-std::vector<Warning> find_missing_targets(const Project& project, const TaskTree& tasks) {
+std::vector<Warning> find_doubtful_targets(const Project& project, const Project::File& file) {
   std::vector<Warning> warnings;
+  const TaskTree& tasks = *file.tasks;
   for (const TaskDefinition& task : tasks.tasks) {
     if (task.group) continue;
-    const auto warn = [&](std::string_view key, std::string message) {
+    const auto warn = [&](std::string_view key, std::string_view id, std::string message) {
       const Object::Member* member = task.local.as_object().find_member(key);
-      warnings.push_back({member && member->position.known() ? member->position : task.position, "W-missing-workflow", std::move(message)});
+      warnings.push_back({member && member->position.known() ? member->position : task.position, std::string(id), std::move(message)});
     };
     if (const auto name = literal_target(task, "call"); name && !is_exported(tasks, task, "_workdir")) {
-      const std::string file = name->ends_with(".dig") ? *name : *name + ".dig";
+      const std::string path = name->ends_with(".dig") ? *name : *name + ".dig";
       std::error_code failure;
-      if (!std::filesystem::is_regular_file(project.directory / file, failure))
-        warn("call>", fmt::format("call> {}: there is no file {}", *name, file));
+      if (!std::filesystem::is_regular_file(project.directory / path, failure)) {
+        warn("call>", "W-missing-workflow", fmt::format("call> {}: there is no file {}", *name, path));
+      } else {
+        for (const std::string& key : keys_without_effect(project, path, file.workflow->timezone))
+          warn("call>", "W-unused-key", fmt::format("{} of {} has no effect where call> runs it", key, path));
+      }
     }
     if (const auto name = literal_target(task, "require")) {
       const bool elsewhere = is_exported(tasks, task, "project_id") || is_exported(tasks, task, "project_name");
-      if (!elsewhere && !project.find(*name)) warn("require>", fmt::format("require> {}: this project has no such workflow", *name));
+      if (!elsewhere && !project.find(*name))
+        warn("require>", "W-missing-workflow", fmt::format("require> {}: this project has no such workflow", *name));
     }
   }
   return warnings;

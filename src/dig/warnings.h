@@ -19,7 +19,7 @@ namespace digdag::dig {
 ///   found in a workflow
 ///   W-nested-task      a map under an operator task looks like a task of its own, but is an unused option (L-12)
 ///   W-disabled-keys    a task with `_disable: true` has keys that are not even checked (L-12)
-///   W-unused-key       timezone, schedule, sla, _secrets of an inner group (L-12)
+///   W-unused-key       timezone, schedule, sla, _secrets of an inner group, schedule, sla, another timezone of a called file (L-12)
 ///   W-subtasks         the tasks in `_do`, `_else_do`, `_check` or `sla` do not compile (L-14)
 ///   W-retry            `_retry` has no valid form (L-14), or the operator does not retry (E-03)
 ///   W-group-check      `_check` of a group or a file does not run by default (E-10)
@@ -29,7 +29,7 @@ namespace digdag::dig {
 /// Operators and their options are known further up; what concerns them is added there.
 void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings);
 
-/// The W-missing-workflow warnings of one file: needs the others.
-std::vector<Warning> find_missing_targets(const Project& project, const TaskTree& tasks);
+/// What is doubtful about the files that `call>` and `require>` name: needs those, too. `file` must be compiled.
+std::vector<Warning> find_doubtful_targets(const Project& project, const Project::File& file);
 
 }  // namespace digdag::dig

@@ -350,7 +350,7 @@ void check_characters(std::string_view text, std::uint16_t file) {
     const auto line = static_cast<std::uint32_t>(std::count(before.begin(), before.end(), '\n') + 1);
     const std::size_t column = start - (before.rfind('\n') + 1) + 1;
     Position position{line, static_cast<std::uint16_t>(std::min<std::size_t>(column, 65535)), file};
-    throw config_error(fmt::format("special characters are not allowed: 0x{:02X}", static_cast<unsigned char>(text[start])))
+    throw Error("parser", fmt::format("special characters are not allowed: 0x{:02X}", static_cast<unsigned char>(text[start])))
         .at(position)
         .hint("in double quotes it can be written as \\x or \\u with its number");
   }

@@ -99,7 +99,7 @@ void YamlScanner::fail(std::string problem, const YamlMark& where, std::string_v
     if (!hint.empty()) hint += "; ";
     hint += fmt::format("{} that starts at line {}, column {}", context, begin.line + 1, begin.column + 1);
   }
-  Error error = config_error(std::move(problem))
+  Error error = Error("parser", std::move(problem))
                     .at(position(where))
                     .source(std::string(line), static_cast<unsigned>(std::max<std::size_t>(length, 1)));
   throw hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint));

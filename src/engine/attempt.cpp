@@ -132,6 +132,18 @@ void Attempt::Impl::on(const RetryLater& event) {
   set_state(event.task, TaskState::retry_waiting);
 }
 
+void Attempt::Impl::on(const Wake& event) {
+  if (event.task < 0 || static_cast<std::size_t>(event.task) >= rows.size()) return;
+  const Task& task = rows[event.task];
+  if (task.state != TaskState::retry_waiting || task.lease != event.lease) return;
+  TaskExtra& extra = rows.extra(event.task);
+  if (*extra.retry_at <= now) return;
+  timers.clear(Timers::Kind::retry, event.task, *extra.retry_at);
+  extra.retry_at = now;
+  timers.set(Timers::Kind::retry, event.task, now);
+  touch(event.task);
+}
+
 void Attempt::Impl::on(const Kill&) {
   killed = true;
   if (!started) {

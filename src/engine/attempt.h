@@ -34,7 +34,6 @@ struct Failed {
   bool retryable = false;
   /// The evaluated `_retry` of the task, where the run got as far as evaluating it.
   Value retry;
-  /// The handler could not be built or the like; kept beside the error (spec/decisions.md E-12).
 };
 /// A run wants to be called again after `delay_millis` with this state (a poll).
 struct RetryLater {
@@ -42,6 +41,11 @@ struct RetryLater {
   Lease lease;
   std::int64_t delay_millis;
   Value state;
+};
+/// What the poll with this lease waits for has happened: its next run is due now.
+struct Wake {
+  TaskIndex task;
+  Lease lease;
 };
 /// Somebody killed the attempt.
 struct Kill {};
@@ -52,7 +56,7 @@ struct RetryEvaluated {
   TaskIndex task;
   Value retry;
 };
-using Event = std::variant<Succeeded, Failed, RetryLater, Kill, Tick, RetryEvaluated>;
+using Event = std::variant<Succeeded, Failed, RetryLater, Wake, Kill, Tick, RetryEvaluated>;
 
 // ---- Effects: what an attempt wants done, after its changes are committed ---------------------------------------------
 

@@ -74,6 +74,7 @@ struct Attempt::Impl {
   void on(const Succeeded& event);
   void on(const Failed& event);
   void on(const RetryLater& event);
+  void on(const Wake& event);
   void on(const Kill& event);
   void on(const Tick& event);
   void on(const RetryEvaluated& event);

@@ -40,6 +40,8 @@ class AttemptStarter {
 
   /// Starts it, or finds the attempt that this session and retry name already have.
   virtual Answer start(const Request& request) = 0;
+  /// Asks an attempt to end; returns at once. One that is done or unknown stays as it is.
+  virtual void kill(std::int64_t attempt_id) = 0;
 };
 
 }  // namespace digdag::engine

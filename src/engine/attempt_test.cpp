@@ -271,6 +271,21 @@ TEST(Attempt, APollKeepsItsStateAndIsCalledAgain) {  // execution 32.99
   EXPECT_EQ(run.attempt.lease(run.task("+a")), 2u);
 }
 
+TEST(Attempt, APollIsCalledAtOnceWhenWhatItWaitsForHasHappened) {
+  AttemptOf run("+a: {require>: b}");
+  const TaskIndex a = run.task("+a");
+  run.finish("+a", later(10));
+  run.apply(Wake{a, run.attempt.lease(a) + 1});  // of another run
+  EXPECT_TRUE(run.changed_nothing());
+  run.apply(Wake{a, run.attempt.lease(a)});
+  EXPECT_EQ(run.seconds_to_tick(), 0);
+  run.wait(0);
+  EXPECT_EQ(run.wanted(), "run +a");
+  run.apply(Wake{a, run.attempt.lease(a)});  // it runs
+  run.apply(Wake{99, 1});
+  EXPECT_TRUE(run.changed_nothing());
+}
+
 TEST(Attempt, TheTaskLimitCountsTheRootTwice) {  // execution 32.27
   std::string text = "_parallel: true\n";
   for (int i = 0; i < 58; ++i) text += "+t" + std::to_string(i) + ": {sh>: x}\n";

@@ -31,6 +31,13 @@ struct Owned {
 struct QueuedEvent {
   std::int64_t attempt_id;
   engine::Event event;
+  std::optional<std::int64_t> wakes_after;  ///< of a RetryLater: the attempt whose end it waits for
+};
+
+/// A poll that waits for the end of another attempt.
+struct Sleeper {
+  std::int64_t attempt_id;
+  engine::Wake wake;
 };
 
 }  // namespace
@@ -55,12 +62,13 @@ struct Executor::Impl {
 
   // Only the loop's.
   std::map<std::int64_t, Owned> attempts;
+  std::multimap<std::int64_t, Sleeper> sleepers;  ///< by the attempt that they wait for
   std::vector<std::jthread> evaluations;
 
-  void push(std::int64_t attempt_id, engine::Event event) {
+  void push(std::int64_t attempt_id, engine::Event event, std::optional<std::int64_t> wakes_after = std::nullopt) {
     {
       const std::lock_guard lock(mutex);
-      inbox.push_back({attempt_id, std::move(event)});
+      inbox.push_back({attempt_id, std::move(event), wakes_after});
     }
     arrived.notify_one();
   }
@@ -87,6 +95,32 @@ struct Executor::Impl {
       Owned& owned = place->second;
       engine::Outcome outcome = owned.attempt.apply(queued.event, clock.now());
       if (!outcome.changed.empty() || !outcome.effects.empty() || !outcome.notes.empty()) done.push_back({&owned, std::move(outcome)});
+      if (queued.wakes_after) sleep(queued, *queued.wakes_after);
+    }
+  }
+
+  void sleep(const QueuedEvent& poll, std::int64_t awaited) {
+    const auto& later = std::get<engine::RetryLater>(poll.event);
+    const Sleeper sleeper{poll.attempt_id, {later.task, later.lease}};
+    bool ended = false;
+    {
+      const std::lock_guard lock(mutex);
+      const auto status = statuses.find(awaited);
+      ended = status != statuses.end() && status->second.done;
+    }
+    if (ended) {
+      push(sleeper.attempt_id, sleeper.wake);
+    } else {
+      sleepers.emplace(awaited, sleeper);
+    }
+  }
+
+  void wake_sleepers(const std::vector<Work>& done) {
+    for (const Work& work : done) {
+      if (!work.outcome.finished) continue;
+      const auto [first, last] = sleepers.equal_range(work.owned->identity.attempt_id);
+      for (auto place = first; place != last; ++place) push(place->second.attempt_id, place->second.wake);
+      sleepers.erase(first, last);
     }
   }
 
@@ -236,7 +270,8 @@ void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
   if (auto* done = std::get_if<agent::RunSucceeded>(&end)) {
     impl_->push(request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result)});
   } else if (auto* later = std::get_if<agent::RunLater>(&end)) {
-    impl_->push(request.attempt, engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state)});
+    impl_->push(request.attempt, engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state)},
+                later->wakes_after);
   } else {
     auto& failed = std::get<agent::RunFailed>(end);
     if (impl_->listener) impl_->listener->run_failed(request, failed);
@@ -272,6 +307,7 @@ bool Executor::run_until_done(std::int64_t attempt_id) {
     if (!done.empty()) {
       impl_->commit(done);
       impl_->perform(done);
+      impl_->wake_sleepers(done);
     }
     if (status(attempt_id).done) return true;
   }

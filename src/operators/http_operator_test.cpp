@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -56,6 +57,7 @@ TEST(HttpOperator, StoresTheStatusAndOnRequestTheContent) {
   EXPECT_THAT(storing.task.log_text(), HasSubstr(": 200 OK"));
 }
 
+// operators 14.126
 TEST(HttpOperator, ContentIsFormattedByItsKind) {
   const auto content = [](const std::string& options) { return HttpTask("method: post, " + options).content(); };
   EXPECT_EQ(content("content: {a: 1, b: [x]}"), R"(application/json | {"a":1,"b":["x"]})");
@@ -74,6 +76,7 @@ TEST(HttpOperator, ContentIsFormattedByItsKind) {
   EXPECT_EQ(content("content: {a: [1]}, content_format: form"), "Invalid form content field value: [1] (config)");
 }
 
+// operators 14.127
 TEST(HttpOperator, HeadersAreAListOfSingleKeys) {
   HttpTask http("headers: [{X-One: v1}, {X-One: v2}, {X-Number: 5}]");
   const auto request = http.sent();
@@ -84,6 +87,7 @@ TEST(HttpOperator, HeadersAreAListOfSingleKeys) {
   EXPECT_EQ(HttpTask("headers: {a: 1}").run().failure, R"(Expected array type for key 'headers' but got {"a":1} (object) (config))");
 }
 
+// operators 14.128
 TEST(HttpOperator, QueriesAreAppended) {
   const auto target = [](const std::string& query, const std::string& path = "/p") {
     return HttpTask(
@@ -93,7 +97,9 @@ TEST(HttpOperator, QueriesAreAppended) {
   };
   EXPECT_EQ(target("{k: 'v &?2', z: 2}"), "/p?k=v+%26%3F2&z=2");
   EXPECT_EQ(target("'{\"k\":\"v\"}'"), "/p?k=v");
+  EXPECT_EQ(target("k=v+%26%3F2&z=2"), target("{k: 'v &?2', z: 2}"));
   EXPECT_EQ(target("a=b&c", "/p?x=1"), "/p?x=1&a=b&c");
+  EXPECT_EQ(target("{a: b}", "/p?x=1"), "/p?x=1&a=b");
   EXPECT_EQ(target("{}"), "/p");
 }
 
@@ -110,6 +116,7 @@ TEST(HttpOperator, SecretsAreReplacedInUriHeadersQueryAndContent) {
   EXPECT_EQ(HttpTask("query: {k: '${secret:none}'}").run().failure, "Secret not found for key: 'none' (secret not found)");
 }
 
+// operators 14.133
 TEST(HttpOperator, ASecretUriIsNeverShown) {
   HttpTask http("");
   http.task.secrets["http.uri"] = http.server.url("/hidden");
@@ -121,6 +128,7 @@ TEST(HttpOperator, ASecretUriIsNeverShown) {
   EXPECT_EQ(http.run().failure, "The secret http.uri is not a URI (illegal argument)");
 }
 
+// operators 14.133
 TEST(HttpOperator, CredentialsComeFromSecrets) {
   HttpTask basic("");
   basic.task.secrets = {{"http.user", "u"}, {"http.password", "p"}};
@@ -143,6 +151,7 @@ TEST(HttpOperator, OptionsMayBeNestedBelowHttp) {
   EXPECT_THAT(http.task.stored(), HasSubstr("last_content"));
 }
 
+// operators 14.130
 TEST(HttpOperator, ClientErrorsFailAtOnce) {
   HttpTask http("", [](const auto&) { return TestServer::answer("404 Nope", {}, "no such thing"); });
   EXPECT_EQ(http.run().failure, "HTTP 4XX Client Error: GET " + http.server.url("/path") + " - 404 Not Found: no such thing");
@@ -152,6 +161,7 @@ TEST(HttpOperator, ClientErrorsFailAtOnce) {
   EXPECT_THAT(huge.run().failure, testing::EndsWith(": (too long response body)"));
 }
 
+// operators 14.129
 TEST(HttpOperator, ServerErrorsOfIdempotentMethodsAreTriedAgain) {
   HttpTask http("", [](const auto&) { return TestServer::answer("500 Internal", {}, ""); });
   for (const char* wait : {"1000", "2000", "4000", "8000", "16000", "30000", "30000"})
@@ -161,6 +171,8 @@ TEST(HttpOperator, ServerErrorsOfIdempotentMethodsAreTriedAgain) {
                                               " - 500 Server Error: retrying in 1 seconds"));
   HttpTask post("method: POST", [](const auto&) { return TestServer::answer("500 Internal", {}, "sorry"); });
   EXPECT_THAT(post.run().failure, HasSubstr("HTTP 5XX Server Error: POST"));
+  HttpTask willing("method: POST, retry: true", [](const auto&) { return TestServer::answer("500 Internal", {}, ""); });
+  EXPECT_EQ(willing.run().stored(), "later: 1000 ms");
   HttpTask never("retry: false", [](const auto&) { return TestServer::answer("599 x", {}, ""); });
   EXPECT_THAT(never.run().failure, HasSubstr(" - 599 599"));
   HttpTask most("max_retries: 1", [](const auto&) { return TestServer::answer("500 Internal", {}, ""); });
@@ -168,21 +180,50 @@ TEST(HttpOperator, ServerErrorsOfIdempotentMethodsAreTriedAgain) {
   EXPECT_THAT(most.run().failure, HasSubstr("HTTP 5XX Server Error"));
 }
 
-TEST(HttpOperator, TooManyRequestsIsTriedAgainEvenWithoutRetry) {
-  for (const char* status : {"408 x", "429 x"})
-    EXPECT_EQ(HttpTask("retry: false", [=](const auto&) { return TestServer::answer(status, {}, ""); }).run().stored(), "later: 1000 ms");
+// operators 14.129
+TEST(HttpOperator, AServerThatRecoversIsTriedUntilItDoes) {
+  std::atomic<int> answers = 0;
+  HttpTask http("store_content: true",
+                [&](const auto&) { return ++answers < 3 ? TestServer::answer("500 Internal", {}, "") : ok("at last"); });
+  EXPECT_EQ(http.run().stored(), "later: 1000 ms");
+  EXPECT_EQ(http.run().stored(), "later: 2000 ms");
+  EXPECT_EQ(http.run().stored(), R"({"http":{"last_status":200,"last_content":"at last"}})");
 }
 
+// operators 14.129
+TEST(HttpOperator, TooManyRequestsIsTriedAgainEvenWithoutRetry) {
+  for (const char* status : {"408 x", "429 x"})
+    for (const char* method : {"GET", "POST"})
+      EXPECT_EQ(HttpTask("retry: false, method: " + std::string(method), [=](const auto&) { return TestServer::answer(status, {}, ""); })
+                    .run()
+                    .stored(),
+                "later: 1000 ms");
+}
+
+// operators 14.134
 TEST(HttpOperator, NoAnswerIsTriedAgainWhereRetryHolds) {
   EXPECT_EQ(TaskOf("http>: http://127.0.0.1:9/").run().stored(), "later: 1000 ms");
   EXPECT_EQ(TaskOf("{http>: 'http://127.0.0.1:9/', retry: false}").run().failure, "Connection refused: 127.0.0.1:9 (runtime)");
-  HttpTask slow("timeout: 1, retry: false", [](const auto&) {
+  const auto too_slow = [](const auto&) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1500));
     return ok("late");
-  });
-  EXPECT_THAT(slow.run().failure, HasSubstr("within 1 s (runtime)"));
+  };
+  EXPECT_EQ(HttpTask("timeout: 1", too_slow).run().stored(), "later: 1000 ms");
+  EXPECT_THAT(HttpTask("timeout: 1, method: POST", too_slow).run().failure, HasSubstr("within 1 s (runtime)"));
+  EXPECT_THAT(HttpTask("timeout: 1, retry: false", too_slow).run().failure, HasSubstr("within 1 s (runtime)"));
 }
 
+// operators 14.132
+TEST(HttpOperator, FollowsEightRedirects) {
+  HttpTask http("store_content: true", [](const TestServer::Request& request) {
+    const std::size_t hops = request.target.size() - std::string("/path").size();
+    return hops < 8 ? TestServer::answer("302 x", {"Location: " + request.target + "x"}, "") : ok("there");
+  });
+  EXPECT_EQ(http.run().stored(), R"({"http":{"last_status":200,"last_content":"there"}})");
+  EXPECT_EQ(http.server.requests().size(), 9u);
+}
+
+// operators 14.132
 TEST(HttpOperator, RedirectsThatLeadNowhereFailAtOnce) {
   HttpTask loop("", [](const auto&) { return TestServer::answer("302 x", {"Location: /path"}, ""); });
   EXPECT_EQ(loop.run().failure, "Unexpected HTTP status: GET " + loop.server.url("/path") + " - 302 Found");
@@ -195,6 +236,7 @@ TEST(HttpOperator, RedirectsThatLeadNowhereFailAtOnce) {
   EXPECT_EQ(kept.run().stored(), R"({"http":{"last_status":302}})");
 }
 
+// operators 14.131
 TEST(HttpOperator, ContentIsDecodedAndLimited) {
   HttpTask latin("store_content: true", [](const auto&) { return ok("\xe4", "text/plain; charset=ISO-8859-1"); });
   EXPECT_EQ(latin.run().stored(), R"({"http":{"last_status":200,"last_content":"ä"}})");
@@ -221,6 +263,7 @@ TEST(HttpOperator, WrongUrisAreNamed) {
   EXPECT_THAT(TaskOf("http>: ftp://h/").run().failure, HasSubstr("URI must start with http:// or https://"));
 }
 
+// operators 14.135
 TEST(HttpOperator, AProxyOfTheTaskNeedsPermission) {
   TestServer proxy([](const auto&) { return ok("proxied"); });
   const std::string options = "store_content: true, proxy: {enabled: true, host: 127.0.0.1, port: " + std::to_string(proxy.port()) + "}";
@@ -255,6 +298,7 @@ struct HttpCallTask {
   TaskOf task;
 };
 
+// operators 14.40, 14.41, 14.44
 TEST(HttpCall, RunsWhatItFetches) {
   HttpCallTask yaml("application/x-yaml; charset=utf-8", "_export: {a: 1}\n+x: {echo>: '${a}'}\n");
   EXPECT_EQ(yaml.task.run().subtasks(), R"({"_export":{"a":1},"+x":{"echo>":"${a}"}})");
@@ -264,15 +308,21 @@ TEST(HttpCall, RunsWhatItFetches) {
             R"({"+x":{"echo>":"y"}})");
 }
 
+// operators 14.42, 14.43, 14.45, 14.46
 TEST(HttpCall, OtherAnswersAreErrors) {
   EXPECT_EQ(HttpCallTask("text/plain", "x").task.run().failure,
             "Unsupported Content-Type (expected application/json or application/x-yaml): text/plain");
   EXPECT_EQ(HttpCallTask("", "x").task.run().failure, "Content-Type must be set in the HTTP response but not set");
+  TestServer missing([](const auto&) { return TestServer::answer("404 x", {"Content-Type: application/json"}, "{}"); });
+  EXPECT_EQ(TaskOf("http_call>: " + missing.url("/w")).run().failure,
+            "HTTP 4XX Client Error: GET " + missing.url("/w") + " - 404 Not Found: {}");
+  EXPECT_EQ(missing.requests().size(), 1u);
   EXPECT_THAT(HttpCallTask("application/json", "{").task.run().failure, HasSubstr("Failed to parse response as JSON: "));
   EXPECT_THAT(HttpCallTask("application/x-yaml", "foo: 1").task.run().failure, HasSubstr("includes unknown keys: [foo]"));
   EXPECT_EQ(HttpCallTask("application/json", std::string(65'537, ' ')).task.run().failure, "Response content too large: 65537 > 65536");
 }
 
+// operators 14.47
 TEST(HttpCall, TheSecretUriIsNotItsOwn) {
   HttpCallTask call("application/x-yaml", "+x: {echo>: y}");
   call.task.secrets["http.uri"] = "http://127.0.0.1:9/";

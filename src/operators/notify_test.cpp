@@ -25,6 +25,7 @@ command::CommandEnd really_run(const command::CommandRequest& request) {
   return end.get_future().get();
 }
 
+// operators 14.199
 TEST(Notify, WithoutANotifierNothingHappens) { EXPECT_TRUE(TaskOf("notify>: it failed").run().succeeded()); }
 
 TEST(Notify, AnUnknownNotifierIsNamed) {

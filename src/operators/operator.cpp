@@ -55,6 +55,7 @@ std::string pointer_to(std::string_view parent, std::string_view key) {
 Config TaskContext::params() const {
   Config config_view(config);
   if (key_was_read) config_view.record_reads(key_was_read);
+  config_view.report_cuts([this](const std::string& message) { warn(message); });
   return config_view;
 }
 

@@ -94,6 +94,7 @@ std::string pointer_to(std::string_view parent, std::string_view key);
 struct RetryLater {
   std::int64_t delay_millis;
   Value state;
+  std::optional<std::int64_t> wakes_after = std::nullopt;  ///< an attempt whose end makes the next run due at once (O-15)
 };
 /// The operator wants this command to run; its `command_ended` is called with the end of it. Holds no thread meanwhile.
 struct RunCommand {

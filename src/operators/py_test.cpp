@@ -35,6 +35,7 @@ class Py : public ScriptTest {
   }
 };
 
+// operators 14.106
 TEST_F(Py, CallsAFunctionWithTheParametersItAsksFor) {
   EXPECT_EQ(output_of("def f(name, greeting='Hello'):\n  print('%s %s' % (greeting, name))", R"({"name": "Wörld"})"), "Hello Wörld\n");
   EXPECT_EQ(output_of("def f(a=None, b=1, *args, **kw):\n  print(a, b, len(args))", R"({"b": 2})"), "None 2 0\n");
@@ -42,21 +43,25 @@ TEST_F(Py, CallsAFunctionWithTheParametersItAsksFor) {
             "1 [1.5, None, True] {'x': 'y'}\n");
 }
 
+// operators 14.107
 TEST_F(Py, GivesAllParametersToAFunctionThatTakesAnyKeyword) {
   EXPECT_EQ(output_of("def f(only, **kw):\n  print(only, 'only' in kw, kw['session_date'])", R"({"only": "here"})"),
             "here False 2026-01-02\n");
 }
 
+// operators 14.108
 TEST_F(Py, BindsKeywordOnlyParametersByName) {
   EXPECT_EQ(output_of("def f(*, a, b=2):\n  print(a, b)", R"({"a": 1})"), "1 2\n");
   EXPECT_THAT(error_of("def f(*, a):\n  pass"), HasSubstr("Method 'f' requires parameter 'a' but not set (TypeError)"));
 }
 
+// operators 14.106
 TEST_F(Py, SaysWhichParameterIsMissing) {
   EXPECT_THAT(error_of("def f(a, b=1):\n  pass"), StartsWith("Python command failed with code 1\nError messages from python: Method 'f' "
                                                              "requires parameter 'a' but not set (TypeError)\n\tfrom Traceback"));
 }
 
+// operators 14.109
 TEST_F(Py, CallsAMethodOfANewObject) {
   const std::string module = R"(
 class C(object):
@@ -96,6 +101,7 @@ TEST_F(Py, FindsModulesInPackagesOfTheWorkspace) {
   task.workspace = project;
 }
 
+// operators 14.116
 TEST_F(Py, SaysWhatItCannotFind) {
   EXPECT_THAT(error_of("", "{}", "nomod.fn"), HasSubstr("No module named 'nomod' (ModuleNotFoundError)"));
   EXPECT_THAT(error_of("", "{}", "tasks.nothing"), HasSubstr("Module 'tasks' has no attribute 'nothing' (AttributeError)"));
@@ -106,6 +112,7 @@ TEST_F(Py, SaysWhatItCannotFind) {
   EXPECT_THAT(error_of("def f(:\n"), HasSubstr("(SyntaxError)"));
 }
 
+// operators 14.110
 TEST_F(Py, StoresAndExports) {
   const auto result = result_of(R"(
 import digdag
@@ -129,6 +136,7 @@ TEST_F(Py, IgnoresWhatTheFunctionReturns) {
   EXPECT_TRUE(ended.result->store_params == Value::object());
 }
 
+// operators 14.111, 14.112, 14.113
 TEST_F(Py, AddsSubtasks) {
   const auto result = result_of(R"(
 import digdag
@@ -161,6 +169,7 @@ TEST_F(Py, NamesTheKeyOfAValueThatJsonDoesNotKnow) {
               HasSubstr("digdag.env.store: 'loop' is not serializable"));
 }
 
+// operators 14.114
 TEST_F(Py, FailsWithTheExceptionAndItsFrames) {
   const auto ended = call("def f():\n  raise ValueError('bad value')\n", "{}", "tasks.f");
   EXPECT_EQ(ended.error,
@@ -176,6 +185,7 @@ TEST_F(Py, FailsWithTheExceptionAndItsFrames) {
   EXPECT_THAT(leftovers(), IsEmpty());
 }
 
+// operators 14.115
 TEST_F(Py, FailsWhereTheFunctionEndsTheProcess) {
   EXPECT_THAT(error_of("import sys\ndef f():\n  sys.exit(0)"),
               StartsWith("Python command failed with code 1\nError messages from python: Failed to call python command with code:0 "));
@@ -195,6 +205,7 @@ TEST_F(Py, DoesNotTakeItsOwnFileForAModule) {
   EXPECT_EQ(output_of("", "{}", "runner.g"), "the runner of the project\n");
 }
 
+// operators 14.118
 TEST_F(Py, GivesEnvButNoParametersAsVariables) {
   secrets = parse_json(R"({"k": "s3cret"})");
   EXPECT_EQ(
@@ -202,6 +213,7 @@ TEST_F(Py, GivesEnvButNoParametersAsVariables) {
       "None s3cret 1\n");
 }
 
+// operators 14.117
 TEST_F(Py, UsesTheInterpreterThatIsNamed) {
   EXPECT_EQ(output_of("import sys\ndef f():\n  print(sys.flags.dont_write_bytecode)", R"({"python": ["python3", "-B"]})"), "1\n");
   EXPECT_EQ(output_of("def f():\n  print('ok')", R"({"py": {"python": "/usr/bin/python3"}})"), "ok\n");
@@ -223,6 +235,7 @@ TEST_F(Py, SeesTheDefaultsOfItsNestedObjectInItsParameters) {
   EXPECT_EQ(output_of("def f(x, y):\n  print(x, y)", R"({"x": "own", "py": {"x": "default", "y": "default"}})"), "own default\n");
 }
 
+// operators 14.119
 TEST_F(Py, RunsAScriptInPlaceOfAFunction) {
   const std::string script = R"(
 import json, sys

@@ -48,7 +48,9 @@ const std::array operators{
     OperatorType{.name = "require",
                  .make = make_require,
                  .honours_retry = true,
-                 .keys = {"session_time", "project_id", "project_name", "rerun_on", "ignore_failure", "retry_attempt_name", "params"}},
+                 .has_cleanup = true,
+                 .keys = {"session_time", "project_id", "project_name", "rerun_on", "ignore_failure", "retry_attempt_name", "params",
+                          "propagate_kill"}},
     OperatorType{.name = "sh", .make = make_sh, .honours_retry = true, .takes_any_key = true, .keys = {"shell", "_env"}},
     OperatorType{.name = "wait", .make = make_wait, .warns_unused_keys = true, .keys = {"blocking", "poll_interval"}},
 };

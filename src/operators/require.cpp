@@ -45,13 +45,13 @@ class State {
     set("target_attempt_id", found.attempt_id);
   }
 
-  /// Polls after 1, 2, 4, 8, 10, 10, … seconds.
-  RetryLater poll() && {
+  /// Polls after 1, 2, 4, 8, 10, 10, … seconds, or when `awaited` has ended.
+  RetryLater poll(std::optional<std::int64_t> awaited) && {
     const Value* stored = state_.find("retry");
     const std::int64_t count = stored != nullptr && stored->is_integer() ? std::clamp<std::int64_t>(stored->as_integer(), 0, 1 << 30) : 0;
     const std::int64_t seconds = count < 4 ? std::int64_t{1} << count : most_poll_seconds;
     set("retry", count + 1);
-    return {seconds * 1000, std::move(state_)};
+    return {seconds * 1000, std::move(state_), awaited};
   }
 
  private:
@@ -83,13 +83,21 @@ class Require : public Operator {
     const bool kicked = state.kicked() || found.created;
     if (found.done && !kicked && (rerun == Rerun::all || (rerun == Rerun::failed && !found.success))) {
       state.set("rerun_on_retry_attempt_name", random_uuid());
-      return std::move(state).poll();
+      return std::move(state).poll(std::nullopt);
     }
     state.set_target(found);
     if (found.created) state.set("require_kicked", true);
-    if (!found.done) return std::move(state).poll();
+    if (!found.done) return std::move(state).poll(found.attempt_id);
     if (found.success || ignore_failure) return engine::TaskResult{};
     throw failed(found.session_id, found.attempt_id);
+  }
+
+  /// `propagate_kill: true` (O-13): what this task started ends with it; what it only found goes on.
+  void cleanup(TaskContext& task) override {
+    const Config state(task.state);
+    if (task.params().boolean_or("propagate_kill", false) && State(task.state).kicked() && state.has("target_attempt_id")) {
+      task.attempts->kill(state.long_integer("target_attempt_id"));
+    }
   }
 
  private:

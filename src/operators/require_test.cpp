@@ -21,8 +21,10 @@ class Starter : public AttemptStarter {
     if (answers.size() > 1) answers.pop_front();
     return answer;
   }
+  void kill(std::int64_t attempt_id) override { killed.push_back(attempt_id); }
   std::deque<Answer> answers;
   std::vector<Request> requests;
+  std::vector<std::int64_t> killed;
 };
 
 struct RequireTask {
@@ -42,6 +44,7 @@ Found running(std::int64_t attempt) { return {.session_id = 7, .attempt_id = att
 Found succeeded(std::int64_t attempt) { return {.session_id = 7, .attempt_id = attempt, .done = true, .success = true}; }
 Found failed(std::int64_t attempt) { return {.session_id = 7, .attempt_id = attempt, .done = true}; }
 
+// operators 14.56
 TEST(Require, StartsTheOtherWorkflowAndWaitsForIt) {
   RequireTask require("{require>: child, params: {a: 1}}", "{session_time: '2026-01-02T00:00:00+00:00', b: 2}");
   EXPECT_EQ(require.run(Found{.session_id = 7, .attempt_id = 9, .created = true}).subtasks(), "later: 1000 ms");
@@ -59,6 +62,27 @@ TEST(Require, StartsTheOtherWorkflowAndWaitsForIt) {
   EXPECT_TRUE(require.run(succeeded(9)).succeeded());
 }
 
+TEST(Require, IsWokenByTheEndOfTheOther) {
+  RequireTask require("require>: child");
+  require.run(Found{.session_id = 7, .attempt_id = 9, .created = true});
+  ASSERT_NE(require.task.later(), nullptr);
+  EXPECT_EQ(require.task.later()->wakes_after, 9);
+}
+
+TEST(Require, AKillReachesWhatItStartedWhereToldSo) {  // decisions O-13
+  for (const auto& [yaml, found, killed] : std::vector<std::tuple<std::string, Found, std::vector<std::int64_t>>>{
+           {"{require>: child, propagate_kill: true}", {.session_id = 7, .attempt_id = 9, .created = true}, {9}},
+           {"{require>: child, propagate_kill: true}", running(9), {}},  // somebody else started it
+           {"require>: child", {.session_id = 7, .attempt_id = 9, .created = true}, {}},
+       }) {
+    RequireTask require(yaml);
+    require.run(found);
+    find_operator("require")->make()->cleanup(require.task.context);
+    EXPECT_EQ(require.starter.killed, killed) << yaml;
+  }
+}
+
+// operators 14.51, 14.52
 TEST(Require, AFailureOfTheOtherIsItsOwn) {
   RequireTask require("require>: child");
   EXPECT_EQ(require.run(failed(9)).failure, "Dependent workflow failed. Session id: 7, attempt id: 9");
@@ -66,6 +90,7 @@ TEST(Require, AFailureOfTheOtherIsItsOwn) {
   EXPECT_TRUE(ignoring.run(failed(9)).succeeded());
 }
 
+// operators 14.49, 14.50, 14.57
 TEST(Require, RerunsWhatWasDoneBefore) {
   for (const char* option : {"all", "failed"}) {
     RequireTask require("{require>: child, rerun_on: " + std::string(option) + "}");
@@ -77,6 +102,10 @@ TEST(Require, RerunsWhatWasDoneBefore) {
     EXPECT_EQ(require.run(failed(10)).failure, "Dependent workflow failed. Session id: 7, attempt id: 10");
     EXPECT_EQ(require.starter.requests.back().retry_attempt_name, name);
   }
+  RequireTask without("require>: child");
+  EXPECT_TRUE(without.run(succeeded(9)).succeeded());
+  ASSERT_EQ(without.starter.requests.size(), 1u);
+  EXPECT_FALSE(without.starter.requests[0].retry_attempt_name) << "would be another attempt";
   RequireTask unneeded("{require>: child, rerun_on: failed}");
   EXPECT_TRUE(unneeded.run(succeeded(9)).succeeded());
   RequireTask all("{require>: child, rerun_on: all}");
@@ -84,6 +113,7 @@ TEST(Require, RerunsWhatWasDoneBefore) {
   EXPECT_EQ(RequireTask("{require>: child, rerun_on: maybe}").run(succeeded(9)).failure, "invalid rerun_on option:maybe (config)");
 }
 
+// operators 14.54, 14.59
 TEST(Require, ProjectAndRetryNameAreReadFromTheTaskOnly) {
   RequireTask inherited("require>: child", "{session_time: '2026-01-02T00:00:00Z', project_id: 5, retry_attempt_name: r}");
   inherited.run(succeeded(9));
@@ -93,10 +123,14 @@ TEST(Require, ProjectAndRetryNameAreReadFromTheTaskOnly) {
   own.run(succeeded(9));
   EXPECT_EQ(own.starter.requests.at(0).project_id, 5);
   EXPECT_EQ(own.starter.requests.at(0).retry_attempt_name, "r");
+  RequireTask named("{require>: child, project_name: p}");
+  EXPECT_TRUE(named.run(succeeded(9)).succeeded());
+  EXPECT_EQ(named.starter.requests.at(0).project_name, "p");
   EXPECT_EQ(RequireTask("{require>: child, project_id: 5, project_name: p}").run(succeeded(9)).failure,
             "Both project_id and project_name can't be set (config)");
 }
 
+// operators 14.53
 TEST(Require, MissingAndRefusedWorkflowsAreNamed) {
   EXPECT_EQ(RequireTask("require>: nope").run(AttemptStarter::Missing{}).failure,
             "Dependent workflow does not exist. projectId: 1, workflowName:nope");
@@ -110,6 +144,7 @@ TEST(Require, ItselfIsNotWaitedFor) {
   EXPECT_EQ(RequireTask("require>: main").run(running(1)).failure, "Workflow 'main' requires itself for the same session");
 }
 
+// operators 14.58
 TEST(Require, AnotherSessionTimeMayBeWritten) {
   RequireTask require("{require>: child, session_time: '2026-02-01T00:00:00+09:00'}");
   require.run(succeeded(9));

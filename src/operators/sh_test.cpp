@@ -27,10 +27,12 @@ TEST_F(Sh, RunsItsTextAsAScript) {
   EXPECT_EQ(output_of(R"({"sh>": "false\necho continues\n"})"), "continues\n");
 }
 
+// operators 14.99
 TEST_F(Sh, PassesTheTextUnchanged) {
   EXPECT_EQ(output_of(R"({"sh>": "cat <<'E'\n\"q' $X `x` \\\\ 日本語\nE"})"), "\"q' $X `x` \\\\ 日本語\n");
 }
 
+// operators 14.102
 TEST_F(Sh, FailsWithTheExitCodeOfTheScript) {
   EXPECT_EQ(run("sh", R"({"sh>": "exit 3"})").error, "Command failed with code 3 (runtime)");
   EXPECT_EQ(run("sh", R"({"sh>": "this_command_does_not_exist_xyz"})").error, "Command failed with code 127 (runtime)");
@@ -40,6 +42,7 @@ TEST_F(Sh, FailsWithTheSignalThatEndedTheScript) {
   EXPECT_EQ(run("sh", R"({"sh>": "kill -9 $$"})").error, "Command was ended by signal 9 (SIGKILL) (runtime)");
 }
 
+// operators 14.95, 14.96
 TEST_F(Sh, GivesParametersAsVariables) {
   const auto all = output_of(
       R"({"sh>": "env", "local": "x"})",
@@ -56,6 +59,7 @@ TEST_F(Sh, UnsetsAVariableWhoseParameterIsNull) {
   EXPECT_EQ(output_of(R"({"sh>": "echo ${n-unset}"})", R"({"n": null})"), "unset\n");
 }
 
+// operators 14.97
 TEST_F(Sh, PutsTheTasksOwnEnvOverParameters) {
   EXPECT_EQ(output_of(R"({"sh>": "echo $A $N $H", "_env": {"A": "from env", "N": 5, "H": true}})", R"({"A": "param"})"),
             "from env 5 true\n");
@@ -66,22 +70,26 @@ TEST_F(Sh, TakesAnInheritedEnvForAParameter) {
   EXPECT_EQ(output_of(R"({"sh>": "echo \"[$E3] $_env\""})", R"({"_env": {"E3": "v3"}})"), "[] {\"E3\":\"v3\"}\n");
 }
 
+// operators 14.21
 TEST_F(Sh, RefusesOtherNamesInEnv) {
   EXPECT_EQ(run("sh", R"({"sh>": "true", "_env": {"BAD-NAME": "x"}})").error, "Invalid _env key name: BAD-NAME (config)");
 }
 
+// operators 14.103
 TEST_F(Sh, PutsSecretsIntoItsTextAndEnvOnly) {
   secrets = parse_json(R"({"foo": "s3cret"})");
   EXPECT_EQ(output_of(R"({"sh>": "echo ${secret:foo} $F $P", "_env": {"F": "<${secret:foo}>"}})", R"({"P": "${secret:foo}"})"),
             "s3cret <s3cret> ${secret:foo}\n");
 }
 
+// operators 14.22
 TEST_F(Sh, FailsWithoutASecretThatItNeeds) {
   EXPECT_EQ(run("sh", R"({"sh>": "echo ${secret:foo.bar}"})").error, "Secret not found for key: 'foo.bar' (secret not found)");
   EXPECT_EQ(run("sh", R"({"sh>": "true", "_env": {"A": "${secret:k}"}})").error, "Secret not found for key: 'k' (secret not found)");
   EXPECT_THAT(leftovers(), IsEmpty());
 }
 
+// operators 14.98
 TEST_F(Sh, UsesAnotherShell) {
   EXPECT_EQ(output_of(R"({"sh>": "echo $0 $-", "shell": ["bash", "-e"]})").substr(0, 20), ".digdag/tmp/digdag-s");
   EXPECT_EQ(run("sh", R"({"sh>": "false\necho no", "shell": ["bash", "-e"]})").error, "Command failed with code 1 (runtime)");
@@ -102,6 +110,7 @@ TEST_F(Sh, NeedsAText) {
   EXPECT_EQ(run("sh", R"({"sh>": [1]})").error, "Expected string type for key '_command' but got [1] (array) (config)");
 }
 
+// operators 14.105
 TEST_F(Sh, RunsInTheWorkspaceAndDoesNotLookForProgramsThere) {
   file("sub/tool", "#!/bin/sh\necho tool\n", 0755);
   task.workspace = project / "sub";
@@ -123,6 +132,7 @@ TEST_F(Sh, SaysThatItsWorkspaceIsMissing) {
                                                        "\"): its working directory does not exist (runtime)");
 }
 
+// operators 14.104
 TEST_F(Sh, KeepsItsFileFromOthersAndRemovesIt) {
   EXPECT_THAT(output_of(R"json({"sh>": "echo $0; stat -c %a $0 $(dirname $0)"})json"),
               MatchesRegex("\\.digdag/tmp/digdag-sh-42-[A-Za-z0-9]+/runner\\.sh\n600\n700\n"));

@@ -140,6 +140,12 @@ void Model::retry_later(int row, engine::Lease lease, std::int64_t delay_millis,
   }
 }
 
+void Model::wake(int row, engine::Lease lease, Instant now) {
+  now_ = now;
+  Row& own = rows_[row];
+  if (own.state == TaskState::retry_waiting && own.lease == lease) own.retry_at = std::min(*own.retry_at, now);
+}
+
 void Model::kill(Instant now) {
   now_ = now;
   if (done()) return;

@@ -85,6 +85,7 @@ class Model {
   void succeeded(int row, engine::Lease lease, const engine::TaskResult& result, Instant now);
   void failed(int row, engine::Lease lease, const Value& error, bool retryable, const Value& retry, Instant now);
   void retry_later(int row, engine::Lease lease, std::int64_t delay_millis, const Value& state, Instant now);
+  void wake(int row, engine::Lease lease, Instant now);
   void kill(Instant now);
   void tick(Instant now);
   void retry_evaluated(int row, const Value& retry, Instant now);

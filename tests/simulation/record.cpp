@@ -27,6 +27,7 @@ std::string text_of(const Event& event) {
       return "retry later #" + std::to_string(e.task) + " lease " + std::to_string(e.lease) + " in " + std::to_string(e.delay_millis) +
              " ms " + text_of(e.state);
     }
+    std::string operator()(const engine::Wake& e) const { return "wake #" + std::to_string(e.task) + " lease " + std::to_string(e.lease); }
     std::string operator()(const engine::Kill&) const { return "kill"; }
     std::string operator()(const engine::Tick&) const { return "tick"; }
     std::string operator()(const engine::RetryEvaluated& e) const {

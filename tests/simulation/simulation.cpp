@@ -90,6 +90,7 @@ void Simulation::run() {
 
 void Simulation::next_event() {
   if (random_.chance(12)) stale_event();
+  if (!polls_.empty() && random_.chance(10)) return wake();
   if (killed_ && random_.chance(3)) return kill();
   const auto due = engine_.next_tick();
   const int choices = static_cast<int>(in_flight_.size() + evaluations_.size());
@@ -159,6 +160,7 @@ void Simulation::answer(std::size_t which) {
     const std::int64_t delay = random_.chance(20) ? 0 : random_.below(30'000);
     engine::RetryLater later{run.task, run.lease, delay, state};
     apply(later, [&] { model_.retry_later(run.row, run.row_lease, later.delay_millis, later.state, now_); });
+    polls_.push_back(run);
     event = later;
   } else {
     engine::Succeeded succeeded{run.task, run.lease, random_result(enough ? Value::object() : local)};
@@ -179,6 +181,15 @@ void Simulation::answer_evaluation(std::size_t which) {
   const Value retry = evaluated_retry(engine_.full_name(task), config.find("_retry") ? *config.find("_retry") : Value());
   const int of_model = row;
   apply(engine::RetryEvaluated{task, retry}, [&] { model_.retry_evaluated(of_model, retry, now_); });
+  settle();
+}
+
+/// What some poll waits for has happened, perhaps long after that poll's next run.
+void Simulation::wake() {
+  const auto which = static_cast<std::size_t>(random_.below(static_cast<int>(polls_.size())));
+  const InFlight poll = polls_[which];
+  polls_.erase(polls_.begin() + static_cast<std::ptrdiff_t>(which));
+  apply(engine::Wake{poll.task, poll.lease}, [&] { model_.wake(poll.row, poll.row_lease, now_); });
   settle();
 }
 

@@ -46,6 +46,7 @@ class Simulation {
   void next_event();
   void answer(std::size_t in_flight);
   void answer_evaluation(std::size_t pending);
+  void wake();
   void stale_event();
   void kill();
   void settle();
@@ -79,6 +80,7 @@ class Simulation {
   std::vector<Recorded> events_;
   std::vector<engine::Event> past_;
   std::vector<InFlight> in_flight_;
+  std::vector<InFlight> polls_;  ///< runs that ended with RetryLater
   std::vector<std::pair<engine::TaskIndex, int>> evaluations_;
   std::set<std::string> ran_;
   bool killed_ = false;

@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Every configuration key and every warning of the source stands in its page of the manual, and the pages name no others."""
+import os
+import pathlib
+import re
+import unittest
+
+ROOT = pathlib.Path(os.environ.get('DIGDAG_SOURCE_DIR', pathlib.Path(__file__).resolve().parent.parent))
+SECTIONS = 'agent|config|digdag|eval|executor|io|notification|params|secrets'
+
+
+def source():
+    for path in sorted([*ROOT.glob('src/**/*.cpp'), *ROOT.glob('src/**/*.h')]):
+        if not path.name.endswith('_test.cpp'):
+            yield re.sub(r'//.*', '', path.read_text())
+
+
+def first_column(page):
+    """What stands in backticks in the first column of a page's tables; `.x` continues the key before it."""
+    for row in re.findall(r'^\| (`.*?) \|', (ROOT / 'docs' / page).read_text(), re.M):
+        last = ''
+        for name in re.findall(r'`([^`]+)`', row):
+            last = last.rpartition('.')[0] + name if name.startswith('.') else name
+            yield last
+
+
+class Reference(unittest.TestCase):
+    def test_configuration_keys(self):
+        used = {key for text in source() for key in re.findall(rf'"((?:{SECTIONS})\.[A-Za-z0-9._-]*)"', text)}
+        used = {key for key in used if not key.startswith(('io.digdag.util', 'io.digdag.client'))}
+        described = {key for key in first_column('configuration.md') if re.match(rf'({SECTIONS})\.', key)}
+        text = (ROOT / 'docs/configuration.md').read_text()
+        for key in used:
+            # A prefix such as `params.` stands for all keys below it.
+            self.assertTrue(any(d.startswith(key) for d in described) if key.endswith('.') else key in described or f'`{key}`' in text,
+                            f'{key} is not described in docs/configuration.md')
+        prefixes = tuple(key for key in used if key.endswith('.'))
+        for key in described:
+            self.assertTrue(key in used or key.startswith(prefixes), f'docs/configuration.md describes {key}, which nothing reads')
+
+    def test_warnings(self):
+        given = {name for text in source() for name in re.findall(r'"(W-[a-z0-9-]+)"', text)}
+        described = set(first_column('warnings.md'))
+        self.assertEqual(given, described)
+
+
+if __name__ == '__main__':
+    unittest.main()
