@@ -13,6 +13,7 @@
 
 #include "agent/task_run.h"
 #include "agent/thread_pool.h"
+#include "operators/script.h"
 
 namespace digdag::agent {
 namespace {
@@ -135,7 +136,12 @@ Agent::Agent(AgentOptions options, Log& log, const dig::TemplateEngine& template
              engine::AttemptStarter& attempts, OnEnd on_end)
     : impl_(std::make_unique<Impl>(std::move(options), log, templates, commands, attempts, std::move(on_end))) {}
 
-Agent::~Agent() { impl_->shutdown(std::max<std::int64_t>(0, impl_->options.kill_grace_seconds)); }
+Agent::~Agent() {
+  impl_->shutdown(std::max<std::int64_t>(0, impl_->options.kill_grace_seconds));
+  const std::filesystem::path project = impl_->options.project_directory;
+  impl_.reset();  // and with it the last files of tasks
+  operators::IoDirectory::remove_parent(project);
+}
 
 void Agent::run(RunRequest request) { impl_->add(std::move(request)); }
 

@@ -184,6 +184,7 @@ TEST_F(AgentTest, AFailureKnowsItsPlaceAndTheLastOutput) {
   EXPECT_EQ(to_string(failure(run("fail>: x")).cause.position()), "main.dig:4:1");
 }
 
+// operators 14.3
 TEST_F(AgentTest, AnUnknownOperatorIsAnnouncedAndFails) {
   EXPECT_EQ(message(run("nosuch>: 1")), "Unknown task type: nosuch (config)");
   EXPECT_THAT(log_text(), HasSubstr("): nosuch>: 1\n"));
@@ -221,6 +222,7 @@ TEST_F(AgentTest, TheLastTryIsLoggedAsAFailure) {
   EXPECT_THAT(log_text(), HasSubstr("Task failed with unexpected error: Command failed with code 1"));
 }
 
+// operators 14.15, 14.16
 TEST_F(AgentTest, AWrongRetryFailsBeforeTheOperatorRuns) {
   EXPECT_EQ(message(run("{sh>: touch ran, _retry: true}")), "Invalid _retry format:true (config)");
   EXPECT_EQ(message(run("{sh>: touch ran, _retry: {limit: 1, interval_type: weird}}")), "Invalid retry_interval_type: weird (config)");
@@ -248,6 +250,7 @@ TEST_F(AgentTest, ANullOperatorHasNoCommandNotEvenAnInheritedOne) {
   EXPECT_EQ(message(run("echo>:", "{_command: old}")), "Parameter '_command' is required but not set (config)");
 }
 
+// operators 14.7, 14.8, 14.9
 TEST_F(AgentTest, UnusedKeysAreNamed) {
   printed([&] {
     run("{echo>: x, colour: red, _retry: 1}");
@@ -277,6 +280,7 @@ TEST_F(AgentTest, SecretsAreMaskedWhereverTheTaskShowsThem) {
   EXPECT_THAT(log_text(), Not(HasSubstr("a-long-secret")));
 }
 
+// operators 14.20
 TEST_F(AgentTest, SecretsAreRemountedButNotForEnv) {
   secrets = {{"far.key", "far value"}, {"near.key", "near value"}};
   const RunEnd end =
@@ -285,10 +289,13 @@ TEST_F(AgentTest, SecretsAreRemountedButNotForEnv) {
           "_secrets: {near: far}\n");
   EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end));
   EXPECT_EQ(message(run("{sh>: 'echo ${secret:a.b}', _secrets: {a: 1}}")), "Illegal value in _secrets: 1 (config)");
+  EXPECT_TRUE(std::holds_alternative<RunSucceeded>(run("sh>: test -n \"${secret:near.key}\"\n_secrets: {a: 1}")))
+      << "nothing of a.* is read";
   EXPECT_EQ(message(run("sh>: echo ${secret:none}")), "Secret not found for key: 'none' (secret not found)");
   EXPECT_EQ(message(run("sh>: echo ${secret:a..b}")), "Illegal key: 'a..b' (illegal argument)");
 }
 
+// operators 14.26
 TEST_F(AgentTest, TheWorkspaceStaysInsideOfTheProject) {
   EXPECT_EQ(message(run("sh>: pwd", "{_workdir: ../x}")),
             "Working directory must not be outside of project path (" + project.string() + "): ../x (illegal argument)");

@@ -107,6 +107,14 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
   throw io_error(path, error);
 }
 
+void write_new_file(const std::filesystem::path& path, std::string_view content, unsigned mode) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  if (file.get() < 0) throw io_error(path, errno);
+  int error = write_all(file.get(), content);
+  if (const int close_error = file.close(); error == 0) error = close_error;
+  if (error != 0) throw io_error(path, error);
+}
+
 namespace {
 
 /// The real place of a path, whose end need not exist: every link followed, also one that leads nowhere yet. Nothing where

@@ -14,6 +14,9 @@ std::string read_file(const std::filesystem::path& path, std::size_t most_bytes 
 /// Error(kind "io") with the path and the cause (`No space left on device`); the temporary file is removed then.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 
+/// Makes a file that must not exist yet. Error(kind "io") with the path and the cause.
+void write_new_file(const std::filesystem::path& path, std::string_view content, unsigned mode);
+
 /// Whether `path`, links followed, lies inside `root` (compared by components). A path that does not exist is judged by
 /// its existing part.
 bool is_inside(const std::filesystem::path& path, const std::filesystem::path& root);

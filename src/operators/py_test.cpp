@@ -256,7 +256,7 @@ TEST_F(Py, RemovesItsFiles) {
   EXPECT_THAT(
       output_of("import os, sys\ndef f():\n  print(sorted(os.listdir(os.path.dirname(os.path.abspath(sys.argv[0])))), sys.argv[1])"),
       "['input.json', 'runner.py'] tasks.f\n");
-  EXPECT_FALSE(std::filesystem::exists(project / ".digdag" / "tmp"));
+  EXPECT_TRUE(std::filesystem::is_empty(project / ".digdag" / "tmp"));
 }
 
 }  // namespace

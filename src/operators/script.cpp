@@ -27,23 +27,24 @@ Error cannot_make(const fs::path& path, int error) {
   return Error("io", "Cannot create directory " + path.string() + ": " + std::strerror(error));
 }
 
-/// Another run may remove the empty directory above between our two steps.
+fs::path io_parent(const fs::path& project) { return fs::absolute(project).lexically_normal() / ".digdag" / "tmp"; }
+
+/// Another process may remove the empty directory above between our two steps.
 fs::path make_unique_directory(const fs::path& parent, const std::string& prefix) {
   for (int tries_left = 100;; --tries_left) {
+    std::string path = (parent / (prefix + "-XXXXXX")).string();
+    if (mkdtemp(path.data()) != nullptr) return path;
+    if ((errno != ENOENT && errno != ENOTDIR) || tries_left == 0) throw cannot_make(path, errno);
     std::error_code error;
     fs::create_directories(parent, error);
     if (error) throw cannot_make(parent, error.value());
-    std::string path = (parent / (prefix + "-XXXXXX")).string();
-    if (mkdtemp(path.data()) != nullptr) return path;
-    if (errno != ENOENT || tries_left == 0) throw cannot_make(path, errno);
   }
 }
 
 }  // namespace
 
 IoDirectory::IoDirectory(const TaskContext& task, std::string_view type) : workspace_(fs::absolute(task.workspace).lexically_normal()) {
-  const fs::path parent = fs::absolute(task.project_directory).lexically_normal() / ".digdag" / "tmp";
-  path_ = make_unique_directory(parent, "digdag-" + std::string(type) + "-" + std::to_string(task.identity.task_id));
+  path_ = make_unique_directory(io_parent(task.project_directory), "digdag-" + std::string(type) + "-" + std::to_string(task.identity.task_id));
   keep_ = task.log != nullptr && task.log->enabled(LogLevel::debug);
 }
 
@@ -51,7 +52,10 @@ IoDirectory::~IoDirectory() {
   if (keep_) return;
   std::error_code ignored;
   fs::remove_all(path_, ignored);
-  rmdir(path_.parent_path().c_str());  // only where it is empty now
+}
+
+void IoDirectory::remove_parent(const fs::path& project_directory) {
+  rmdir(io_parent(project_directory).c_str());  // only where it is empty
 }
 
 std::string IoDirectory::relative(std::string_view name) const {
@@ -62,7 +66,7 @@ std::string IoDirectory::relative(std::string_view name) const {
   return path.string();
 }
 
-void IoDirectory::write(std::string_view name, std::string_view content) const { write_file_atomically(file(name), content, 0600); }
+void IoDirectory::write(std::string_view name, std::string_view content) const { write_new_file(file(name), content, 0600); }
 
 Value params_with_defaults(const TaskContext& task, std::string_view type) {
   const Value* defaults = task.config.find(type);

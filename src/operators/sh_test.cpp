@@ -136,9 +136,9 @@ TEST_F(Sh, SaysThatItsWorkspaceIsMissing) {
 TEST_F(Sh, KeepsItsFileFromOthersAndRemovesIt) {
   EXPECT_THAT(output_of(R"json({"sh>": "echo $0; stat -c %a $0 $(dirname $0)"})json"),
               MatchesRegex("\\.digdag/tmp/digdag-sh-42-[A-Za-z0-9]+/runner\\.sh\n600\n700\n"));
-  EXPECT_FALSE(fs::exists(project / ".digdag" / "tmp"));
+  EXPECT_TRUE(fs::is_empty(project / ".digdag" / "tmp"));
   run("sh", R"({"sh>": "exit 1"})");
-  EXPECT_FALSE(fs::exists(project / ".digdag" / "tmp"));
+  EXPECT_TRUE(fs::is_empty(project / ".digdag" / "tmp"));
 }
 
 TEST_F(Sh, KeepsItsFileForALookAtItWhereTheLogLevelIsDebug) {
