@@ -97,6 +97,7 @@ struct ThreadPool::Impl {
       Job job = std::move(jobs.front());
       jobs.pop_front();
       ++taken;
+      if (!options.grows_at_once && overloaded()) call_watcher();  // at the post this thread may have counted as idle
       lock.unlock();
       job(slot);
       job = nullptr;
@@ -127,6 +128,11 @@ struct ThreadPool::Impl {
     gone.notify_all();
   }
 
+  void call_watcher() {
+    if (!watched) watched = start_thread(0);
+    if (watcher_sleeps) unsettled.notify_one();
+  }
+
   void grow() {
     if (options.grows_at_once || slots.size() < options.steady) {
       if (jobs.size() > idle && !start_worker() && slots.empty()) {
@@ -134,8 +140,7 @@ struct ThreadPool::Impl {
         throw no_thread();
       }
     } else if (idle == 0) {
-      if (!watched) watched = start_thread(0);
-      if (watcher_sleeps) unsettled.notify_one();
+      call_watcher();
     }
   }
 };

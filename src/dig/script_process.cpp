@@ -83,6 +83,8 @@ std::string memory_error(std::int64_t bytes) { return "evaluation needs more tha
     write_frame(answer_fd, to_json(answer), Channel::pipe);
   } catch (const std::bad_alloc&) {
     std::_Exit(ScriptHeap::exit_out_of_memory);
+  } catch (const std::exception& error) {
+    write_frame(answer_fd, to_json(Value::object({{"error", error.what()}})), Channel::pipe);
   }
   std::_Exit(0);
 }

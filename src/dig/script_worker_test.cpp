@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <gmock/gmock.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -80,10 +81,8 @@ bool eventually(const std::function<bool()>& condition) {
 
 TEST(ScriptWorker, AnEndlessLoopEndsAtTheTimeLimit) {
   ScriptWorker worker;
-  const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(outcome(worker, "${(function(){ for (;;); })()}", options_of(300)),
             "Failed to evaluate a variable ${(function(){ for (;;); })()} (evaluation took longer than 300ms) (config)");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
   EXPECT_THAT(outcome(worker, "${(function(){ for (;;) try { for (;;); } catch (e) {} })()}", options_of(1000)),
               HasSubstr("took longer than 1s"));
   EXPECT_THAT(outcome(worker, "${'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'.matches('(a|aa)+')}", options_of(300)),
@@ -100,6 +99,13 @@ TEST(ScriptWorker, AGreedyExpressionEndsAtTheMemoryLimit) {
   }
   EXPECT_THAT(outcome(worker, "${'x'.repeat(3e6).length}", options_of(10'000, 2 << 20)), HasSubstr("needs more than 2 MiB"));
   EXPECT_EQ(outcome(worker, "${'x'.repeat(3e6).length}"), "3000000");
+}
+
+TEST(ScriptWorker, AnErrorOfAJavaMethodIsAnErrorOfTheExpression) {
+  ScriptWorker worker;
+  EXPECT_THAT(outcome(worker, "${'a'.replaceAll('(', 'x')}"), HasSubstr("Unclosed group near index 1"));
+  EXPECT_THAT(outcome(worker, "${java.lang.String.format('%d', 'x')}"),
+              HasSubstr("IllegalFormatConversionException: d != java.lang.String"));
 }
 
 TEST(ScriptWorker, DeepRecursionIsAnErrorOfTheExpression) {
@@ -237,7 +243,7 @@ std::string in_sandbox(const std::function<void(int)>& work) {
 TEST(ScriptSandbox, TheseSystemCallsArePossibleAndNoOthers) {
   const std::vector<int>& allowed = ScriptSandbox::allowed_system_calls();
   EXPECT_THAT(allowed, testing::UnorderedElementsAre(SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_clock_gettime,
-                                                     SYS_gettimeofday, SYS_write, SYS_exit, SYS_exit_group, SYS_rt_sigreturn));
+                                                     SYS_gettimeofday, SYS_write, SYS_futex, SYS_exit, SYS_exit_group, SYS_rt_sigreturn));
   // Every number of the kernel, with arguments that would fail otherwise. Those from 335 to 423 are none on amd64, but for the
   // kernel's own probes, which no filter sees.
   const std::string possible = in_sandbox([&](int output) {
@@ -252,6 +258,16 @@ TEST(ScriptSandbox, TheseSystemCallsArePossibleAndNoOthers) {
     }
   });
   EXPECT_EQ(possible, "");
+}
+
+TEST(ScriptSandbox, WakesButNeverWaits) {
+  EXPECT_EQ(in_sandbox([](int output) {
+              int word = 0;
+              const bool wakes = syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0) == 0;
+              const bool waits = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0) < 0 && errno == EPERM;
+              if (write(output, wakes && !waits ? "bad" : wakes ? "good" : "none", 4) < 0) _exit(8);
+            }),
+            "good");
 }
 
 TEST(ScriptSandbox, WritesToItsOutputOnlyAndMapsNothingThatRuns) {

@@ -132,6 +132,20 @@ TEST(Resume, WaitsForANewTaskInsideOfADoneGroup) {  // execution 32.55, decision
   EXPECT_EQ(second.wanted(), "run +z");
 }
 
+TEST(Resume, ANewTaskInsideOfADoneGroupIsSeenByThoseThatComeAfterIt) {  // decisions E-24
+  AttemptOf first("+g:\n  +a: {py>: x}\n+c: {sh>: x}\n+y: {sh>: x}\n+z: {sh>: x}");
+  first.finish("+g+a", stores(R"({"a":1})"));
+  first.finish("+c");
+  first.finish("+y", failure("no"));
+
+  AttemptOf second = resume(first, "+g:\n  +a: {py>: x}\n  +new: {py>: x}\n+c: {sh>: x}\n+y: {sh>: x}\n+z: {sh>: x}");
+  EXPECT_EQ(second.wanted(), "run +g+new, run +y");  // what +y stands behind, +c, has succeeded
+  EXPECT_EQ(second.params("+y"), R"({"a":1})");
+  second.finish("+g+new", stores(R"({"new":2})"));
+  second.finish("+y");
+  EXPECT_EQ(second.params("+z"), R"({"a":1,"new":2})");
+}
+
 TEST(Resume, KeepsChunksAndWindowsInOrder) {
   const auto text = R"(
     _parallel: {limit: 2}
