@@ -39,13 +39,16 @@ struct RunRequest {
   Position position;
 };
 
+// `retry`: the evaluated `_retry` of the task, where it was evaluated.
+
 struct RunSucceeded {
   engine::TaskResult result;
+  Value retry = {};
 };
 struct RunFailed {
-  Value error;              ///< the error object
-  bool retryable = false;   ///< `_retry` of the task applies
-  Value retry;              ///< its evaluated value
+  Value error;             ///< the error object
+  bool retryable = false;  ///< `_retry` of the task applies
+  Value retry;
   Error cause;              ///< the whole error, for the summary: place, last output, …
   std::string last_output;  ///< of a command
   std::int64_t millis = 0;  ///< how long a command ran
@@ -53,6 +56,7 @@ struct RunFailed {
 struct RunLater {
   std::int64_t delay_millis;
   Value state;
+  Value retry = {};
   std::optional<std::int64_t> wakes_after;  ///< the end of this attempt makes the next run due at once
 };
 using RunEnd = std::variant<RunSucceeded, RunFailed, RunLater>;

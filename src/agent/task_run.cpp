@@ -74,7 +74,10 @@ void TaskRun::set_identity_of_thread(unsigned slot) {
   if (!directory.empty()) task_log_ = std::make_unique<TaskLog>(directory, identity, agent_id(), services_.log);
 }
 
-void TaskRun::refuse() { end(RunFailed{.error = error_object(killed()), .retry = {}, .cause = killed(), .last_output = {}}); }
+void TaskRun::refuse() {
+  end(RunFailed{
+      .error = error_object(killed()), .retry = retry_, .cause = killed(), .last_output = last_output_, .millis = command_millis_});
+}
 
 void TaskRun::begin(unsigned slot) {
   set_identity_of_thread(slot);
@@ -200,10 +203,8 @@ void TaskRun::prepare_operator(const OperatorChoice& choice) {
   if (takes_env && request_.retry_count == 0 && context_.config.find("_env") != nullptr && request_.local.find("_env") == nullptr)
     log(LogLevel::warn, "_env in _export has no effect: write it on the task itself.");
   if (type_->warns_unused_keys) context_.key_was_read = [this](std::string_view key) { keys_read_.emplace(key); };
-  if (type_->honours_retry) {
-    if (const Value* retry = context_.config.find("_retry")) retry_ = *retry;
-    engine::RetryControl::parse(retry_);
-  }
+  if (const Value* retry = context_.config.find("_retry")) retry_ = *retry;
+  if (type_->honours_retry) engine::RetryControl::parse(retry_);
   operator_ = type_->make();
 }
 
@@ -224,7 +225,7 @@ void TaskRun::handle(operators::Outcome outcome) {
   if (auto* result = std::get_if<engine::TaskResult>(&outcome)) return succeed(std::move(*result));
   if (stopped_) return refuse();
   if (auto* later = std::get_if<operators::RetryLater>(&outcome))
-    return end(RunLater{later->delay_millis, std::move(later->state), later->wakes_after});
+    return end(RunLater{later->delay_millis, std::move(later->state), retry_, later->wakes_after});
   start_command(std::move(std::get<operators::RunCommand>(outcome).request));
 }
 
@@ -262,7 +263,7 @@ void TaskRun::succeed(engine::TaskResult result) {
   if (stopped_) return refuse();
   check_size(result);
   if (type_ != nullptr && type_->warns_unused_keys) warn_unused_keys();
-  end(RunSucceeded{std::move(result)});
+  end(RunSucceeded{std::move(result), retry_});
 }
 
 void TaskRun::fail(const Error& error) {
@@ -270,7 +271,7 @@ void TaskRun::fail(const Error& error) {
   Error shown = secrets_ ? with_texts(error, [this](std::string_view text) { return secrets_->mask(text); }) : error;
   if (!shown.position().known()) shown = std::move(shown).at(request_.position);
   RunFailed failed{.error = error_object(shown), .retry = {}, .cause = shown, .last_output = last_output_, .millis = command_millis_};
-  failed.retryable = stage_ == Stage::operation && !retry_.is_null();
+  failed.retryable = stage_ == Stage::operation && type_->honours_retry && !retry_.is_null();
   failed.retry = retry_;
   if (request_.cleanup)
     log(LogLevel::warn, "Task " + request_.identity.task_name + " is canceled.");

@@ -82,7 +82,7 @@ void Attempt::Impl::on(const Succeeded& event) {
   if (rows[event.task].cancel_is_requested()) {
     cancel(event.task);
   } else if (rows[event.task].extra && rows[event.task].extra->timed_out) {
-    fail_timed_out(event.task, Value());
+    fail_timed_out(event.task, event.retry);
   } else {
     succeed(event.task, event.result);
   }
@@ -117,7 +117,7 @@ void Attempt::Impl::on(const RetryLater& event) {
     return;
   }
   if (task.extra && task.extra->timed_out) {
-    fail_timed_out(event.task, Value());
+    fail_timed_out(event.task, event.retry);
     return;
   }
   if (auto problem = size_problem(TaskResult{}, event.state)) {
@@ -126,6 +126,7 @@ void Attempt::Impl::on(const RetryLater& event) {
   }
   TaskExtra& extra = rows.extra(event.task);
   extra.state = event.state;
+  if (extra.deadline) extra.evaluated_retry = event.retry;
   extra.retry_at = now.plus_millis(event.delay_millis);
   ++task.retry_count;
   timers.set(Timers::Kind::retry, event.task, *extra.retry_at);

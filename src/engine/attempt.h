@@ -19,11 +19,15 @@ namespace digdag::engine {
 
 // ---- Events: what happens to an attempt -------------------------------------------------------------------------------
 
+// `retry` of the ends of a run: the evaluated `_retry` of the task, where the run got as far as evaluating it. It also counts
+// where the time limit of the task has passed.
+
 /// A run of a task ended well.
 struct Succeeded {
   TaskIndex task;
   Lease lease;
   TaskResult result;
+  Value retry = {};
 };
 /// A run of a task failed. `error` is the error object (spec/execution.md 10.5: `message`, …). `retryable`: `_retry` of the
 /// operator itself applies (only operators that honour it say so, spec/operators.md 1.4); the engine decides by `retry`.
@@ -32,7 +36,6 @@ struct Failed {
   Lease lease;
   Value error;
   bool retryable = false;
-  /// The evaluated `_retry` of the task, where the run got as far as evaluating it.
   Value retry;
 };
 /// A run wants to be called again after `delay_millis` with this state (a poll).
@@ -41,6 +44,7 @@ struct RetryLater {
   Lease lease;
   std::int64_t delay_millis;
   Value state;
+  Value retry = {};
 };
 /// What the poll with this lease waits for has happened: its next run is due now.
 struct Wake {

@@ -121,7 +121,7 @@ void Attempt::Impl::time_out(TaskIndex task) {
     case TaskState::retry_waiting:
       timers.clear(Timers::Kind::retry, task, *extra.retry_at);
       extra.retry_at.reset();
-      fail_timed_out(task, Value());
+      fail_timed_out(task, std::exchange(extra.evaluated_retry, Value()));
       break;
     default:  // planned: its children are what takes too long
       extra.failed_itself = true;

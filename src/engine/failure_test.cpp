@@ -572,5 +572,20 @@ TEST(SessionMonitor, OfATimeThatIsOverIsDueTheNextDay) {  // execution 32.62
   EXPECT_EQ(soon.seconds_to_tick(), 55);
 }
 
+TEST(TimeLimit, RetriesAsTheTemplatesOfTheTaskSay) {  // decisions E-33
+  AttemptOf run("+a: {wait>: 1h, _timeout: 10s, _retry: '${n}'}");
+  const TaskIndex a = run.task("+a");
+  run.apply(RetryLater{a, run.attempt.lease(a), 60'000, Value::object(), Value(1)});
+  run.wait(10);  // while it waits for its next poll
+  EXPECT_EQ(run.wanted(), "run +a");
+  run.wait(10);  // while it runs
+  run.apply(Failed{a, run.attempt.lease(a), Value::object({{"message", "killed"}}), false, Value(2)});
+  run.wait(0);
+  EXPECT_EQ(run.wanted(), "run +a");
+  run.wait(10);
+  run.apply(Succeeded{a, run.attempt.lease(a), {}, Value(2)});  // too late
+  EXPECT_EQ(run.state("+a"), "error");
+}
+
 }  // namespace
 }  // namespace digdag::engine

@@ -268,9 +268,10 @@ void Executor::add(AttemptIdentity identity, engine::Attempt attempt) {
 
 void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
   if (auto* done = std::get_if<agent::RunSucceeded>(&end)) {
-    impl_->push(request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result)});
+    impl_->push(request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result), std::move(done->retry)});
   } else if (auto* later = std::get_if<agent::RunLater>(&end)) {
-    impl_->push(request.attempt, engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state)},
+    impl_->push(request.attempt,
+                engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state), std::move(later->retry)},
                 later->wakes_after);
   } else {
     auto& failed = std::get<agent::RunFailed>(end);

@@ -57,13 +57,13 @@ void Model::start(Instant now) {
   }
 }
 
-void Model::succeeded(int row, engine::Lease lease, const engine::TaskResult& result, Instant now) {
+void Model::succeeded(int row, engine::Lease lease, const engine::TaskResult& result, const Value& retry, Instant now) {
   now_ = now;
   if (rows_[row].state != TaskState::running || rows_[row].lease != lease) return;
   if (flagged(rows_[row], engine::cancel_requested)) {
     cancel(row);  // T11
   } else if (rows_[row].timed_out) {
-    fail_timed_out(row, Value());
+    fail_timed_out(row, retry);
   } else {
     const std::size_t before = rows_.size();
     try {
@@ -110,6 +110,7 @@ void Model::failed(int row, engine::Lease lease, const Value& error, bool retrya
     fail_timed_out(row, retry);
   } else if (control && control->on_failure && control->limit > count_of(own)) {
     const std::int64_t count = count_of(own);
+    own.poll_retry = Value();
     own.state = TaskState::retry_waiting;  // T16, 11.4
     own.state_params = with_member(own.state_params, "retry_count", count + 1);
     own.state_params.mutable_object().erase("commandStatus");
@@ -124,13 +125,14 @@ void Model::failed(int row, engine::Lease lease, const Value& error, bool retrya
   }
 }
 
-void Model::retry_later(int row, engine::Lease lease, std::int64_t delay_millis, const Value& state, Instant now) {
+void Model::retry_later(int row, engine::Lease lease, std::int64_t delay_millis, const Value& state, const Value& retry, Instant now) {
   now_ = now;
   Row& own = rows_[row];
   if (own.state != TaskState::running || own.lease != lease) return;
   if (own.timed_out && !flagged(own, engine::cancel_requested)) {
-    fail_timed_out(row, Value());
+    fail_timed_out(row, retry);
   } else {
+    own.poll_retry = retry;
     own.state = TaskState::retry_waiting;  // T16, whatever the cancel flag says
     own.state_params = or_empty(state);
     own.retry_at = now.plus_millis(delay_millis);
@@ -438,6 +440,7 @@ bool Model::timed_retry(int i, const Value& evaluated) {
   const auto retry = retry_of(evaluated.is_null() ? member(merged_config(i), "_retry") : evaluated);
   const std::int64_t count = count_of(row);
   if (!retry || !retry->on_timeout || retry->limit <= count) return false;
+  row.poll_retry = Value();
   row.state = TaskState::retry_waiting;
   row.state_params = with_member(row.state_params, "retry_count", count + 1);
   row.state_params.mutable_object().erase("commandStatus");
@@ -504,7 +507,7 @@ void Model::expire(int i) {
     stop(i, grace);  // its answer ends it
   } else if (row.state == TaskState::retry_waiting) {
     row.retry_at.reset();
-    fail_timed_out(i, Value());
+    fail_timed_out(i, row.poll_retry);
   } else {
     row.failed_itself = true;
     row.error = timeout_error(*row.local.find("_timeout"));

@@ -45,6 +45,7 @@ struct Row {
 
   // `_timeout` (E-33): since when this try is under way, and whether its time was up.
   std::optional<Instant> try_started_at;
+  Value poll_retry;  ///< the evaluated `_retry`, as the last poll had it
   bool timed_out = false;
   bool stopped = false;           ///< this run was told to stop
   bool failed_itself = false;     ///< failed by its own error, whatever its children did
@@ -82,9 +83,9 @@ class Model {
 
   // The events, as of engine/attempt.h. `now` never goes backwards.
   void start(Instant now);
-  void succeeded(int row, engine::Lease lease, const engine::TaskResult& result, Instant now);
+  void succeeded(int row, engine::Lease lease, const engine::TaskResult& result, const Value& retry, Instant now);
   void failed(int row, engine::Lease lease, const Value& error, bool retryable, const Value& retry, Instant now);
-  void retry_later(int row, engine::Lease lease, std::int64_t delay_millis, const Value& state, Instant now);
+  void retry_later(int row, engine::Lease lease, std::int64_t delay_millis, const Value& state, const Value& retry, Instant now);
   void wake(int row, engine::Lease lease, Instant now);
   void kill(Instant now);
   void tick(Instant now);

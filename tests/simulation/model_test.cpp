@@ -35,7 +35,9 @@ class ModelOf {
   }
   const Row& operator[](const std::string& name) const { return model_.rows()[static_cast<std::size_t>(row(name))]; }
 
-  void succeed(const std::string& name, engine::TaskResult result = {}) { model_.succeeded(row(name), (*this)[name].lease, result, now_); }
+  void succeed(const std::string& name, engine::TaskResult result = {}) {
+    model_.succeeded(row(name), (*this)[name].lease, result, Value(), now_);
+  }
   void store(const std::string& name, Value values) {
     engine::TaskResult result;
     result.store_params = std::move(values);
@@ -50,7 +52,7 @@ class ModelOf {
     model_.tick(now_);
   }
   void poll(const std::string& name, int seconds) {
-    model_.retry_later(row(name), (*this)[name].lease, seconds * 1000, Value::object({{"polling", 1}}), now_);
+    model_.retry_later(row(name), (*this)[name].lease, seconds * 1000, Value::object({{"polling", 1}}), Value(), now_);
   }
 
   /// `state name` of each row, in order of id.

@@ -143,11 +143,11 @@ void Simulation::answer(std::size_t which) {
   const bool enough = engine_.size() > 250;
   const bool fails = run.cleanup || type == "fail" || random_.chance(type == "notify" ? 10 : features_.fail_percent);
   const std::string name = engine_.full_name(run.task);
+  // Unlike a group, an operator also honours a `_retry` that it inherits through `_export` (E-09).
+  const Value inherited = engine_.params_of(run.task).find("_retry");
+  const Value retry = evaluated_retry(name, local.find("_retry") ? *local.find("_retry") : inherited);
   Event event;
   if (fails && !enough) {
-    // Unlike a group, an operator also honours a `_retry` that it inherits through `_export` (E-09).
-    const Value inherited = engine_.params_of(run.task).find("_retry");
-    const Value retry = evaluated_retry(name, local.find("_retry") ? *local.find("_retry") : inherited);
     engine::Failed failed{run.task, run.lease, random_error(), type == "sim" || type == "job", retry};
     apply(failed, [&] { model_.failed(run.row, run.row_lease, failed.error, failed.retryable, failed.retry, now_); });
     event = failed;
@@ -158,13 +158,13 @@ void Simulation::answer(std::size_t which) {
     state.mutable_object().set("job", Value::object({{"polls", ++counter_}}));
     if (random_.chance(30)) state.mutable_object().set("commandStatus", Value::object({{"id", counter_}}));
     const std::int64_t delay = random_.chance(20) ? 0 : random_.below(30'000);
-    engine::RetryLater later{run.task, run.lease, delay, state};
-    apply(later, [&] { model_.retry_later(run.row, run.row_lease, later.delay_millis, later.state, now_); });
+    engine::RetryLater later{run.task, run.lease, delay, state, retry};
+    apply(later, [&] { model_.retry_later(run.row, run.row_lease, later.delay_millis, later.state, later.retry, now_); });
     polls_.push_back(run);
     event = later;
   } else {
-    engine::Succeeded succeeded{run.task, run.lease, random_result(enough ? Value::object() : local)};
-    apply(succeeded, [&] { model_.succeeded(run.row, run.row_lease, succeeded.result, now_); });
+    engine::Succeeded succeeded{run.task, run.lease, random_result(enough ? Value::object() : local), retry};
+    apply(succeeded, [&] { model_.succeeded(run.row, run.row_lease, succeeded.result, succeeded.retry, now_); });
     event = succeeded;
   }
   settle();
