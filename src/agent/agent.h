@@ -87,21 +87,30 @@ struct AgentOptions {
   std::int64_t task_limit = 100'000;
 };
 
+/// Where the executor hands out runs. Each is answered once. Thread-safe.
+class TaskRunner {
+ public:
+  virtual ~TaskRunner() = default;
+  virtual void run(RunRequest request) = 0;
+  /// Stops the run with this lease, if it goes on: SIGTERM to its command, SIGKILL after the grace time (-1: leave it; nothing:
+  /// the default). It is still answered.
+  virtual void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) = 0;
+};
+
 /// Runs tasks in this process: evaluates their templates, finds their operator, runs it on a thread (or lets its process run
 /// without one) and reports the end, exactly once for each request (spec/operators.md 1.1).
 ///
 /// Threads are made when tasks wait and none is free, and go when idle. Thread-safe.
-class Agent {
+class Agent : public TaskRunner {
  public:
   using OnEnd = std::function<void(const RunRequest& request, RunEnd end)>;  ///< on any thread
   Agent(AgentOptions options, Log& log, const dig::TemplateEngine& templates, command::CommandRunner& commands,
         engine::AttemptStarter& attempts, OnEnd on_end);
   /// Waits for the threads; running commands are stopped first (`shutdown`).
-  ~Agent();
+  ~Agent() override;
 
-  void run(RunRequest request);
-  /// Stops the run with this lease, if it goes on: SIGTERM to its command, SIGKILL after the grace time.
-  void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds);
+  void run(RunRequest request) override;
+  void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
   /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after `grace_seconds`) and waits for it.
   void shutdown(std::int64_t grace_seconds);
 

@@ -137,11 +137,17 @@ LocalAttempts::Found LocalAttempts::found(const Session& session, std::int64_t a
 }
 
 std::string LocalAttempts::chain_back(std::int64_t attempt, std::int64_t waiting) const {
+  std::set<std::int64_t> visited;
+  return chain_back(attempt, waiting, visited);
+}
+
+std::string LocalAttempts::chain_back(std::int64_t attempt, std::int64_t waiting, std::set<std::int64_t>& visited) const {
   const std::string& name = workflow_of_.at(attempt);
   if (attempt == waiting) return name;
-  const auto [first, last] = waits_for_.equal_range(attempt);
-  for (auto edge = first; edge != last; ++edge) {
-    if (const std::string rest = chain_back(edge->second, waiting); !rest.empty()) return name + " -> " + rest;
+  const auto required = waits_for_.find(attempt);
+  if (required == waits_for_.end() || !visited.insert(attempt).second) return "";
+  for (const std::int64_t next : required->second) {
+    if (const std::string rest = chain_back(next, waiting, visited); !rest.empty()) return name + " -> " + rest;
   }
   return "";
 }
@@ -171,7 +177,7 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
           return Refused{"Workflows require each other for the same session: " + workflow_of_.at(request.requiring_attempt) + " -> " +
                          chain};
         }
-        waits_for_.emplace(request.requiring_attempt, *existing);
+        waits_for_[request.requiring_attempt].insert(*existing);
       }
       return answer;
     }
@@ -182,7 +188,7 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
       return Refused{"Workflow '" + request.workflow + "' runs already. _concurrency limit: " + std::to_string(allowed.limit)};
     }
     const std::int64_t id = add(*file->workflow, *file->tasks, request.session_time, request.retry_attempt_name, request.params);
-    waits_for_.emplace(request.requiring_attempt, id);
+    waits_for_[request.requiring_attempt].insert(id);
     Found answer = found(sessions_.at({request.workflow, request.session_time.seconds()}), id);
     answer.created = true;
     return answer;

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -49,6 +50,7 @@ class LocalAttempts : public engine::AttemptStarter {
   Found found(const Session& session, std::int64_t attempt) const;
   /// The chain of workflows through which `attempt` waits for `waiting`, `a -> b -> a`; "" where it does not.
   std::string chain_back(std::int64_t attempt, std::int64_t waiting) const;
+  std::string chain_back(std::int64_t attempt, std::int64_t waiting, std::set<std::int64_t>& visited) const;
 
   const dig::Project& project_;
   const Value& project_params_;
@@ -58,7 +60,7 @@ class LocalAttempts : public engine::AttemptStarter {
   std::mutex mutex_;
   std::map<std::pair<std::string, std::int64_t>, Session> sessions_;  ///< by workflow and session time (seconds)
   std::map<std::int64_t, std::string> workflow_of_;                   ///< by attempt
-  std::multimap<std::int64_t, std::int64_t> waits_for_;               ///< attempt → attempt that it requires
+  std::map<std::int64_t, std::set<std::int64_t>> waits_for_;          ///< attempt → attempts that it requires
   struct Waiting {
     std::int64_t limit;
     executor::AttemptIdentity identity;

@@ -10,8 +10,8 @@
 
 namespace digdag::engine {
 
-/// Starts attempts of other workflows and looks at them: what `require>` needs (spec/execution.md 31d). Implemented by the
-/// executor. Thread-safe.
+/// Starts attempts of other workflows and looks at them: what `require>` needs (spec/execution.md 31d). Implemented where
+/// sessions are kept: by `digdag run` in memory. Thread-safe.
 class AttemptStarter {
  public:
   virtual ~AttemptStarter() = default;

@@ -1,32 +1,24 @@
 #include "executor/executor.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <map>
 #include <mutex>
-#include <thread>
+#include <set>
 #include <unordered_map>
+#include <utility>
+
+#include "agent/thread_pool.h"
 
 namespace digdag::executor {
 namespace {
 
-/// The system clock, but never going back (spec/decisions.md E-50).
-class Clock {
- public:
-  Instant now() {
-    latest_ = std::max(latest_, digdag::now());
-    return latest_;
-  }
-
- private:
-  Instant latest_;
-};
-
-struct Owned {
-  AttemptIdentity identity;
-  engine::Attempt attempt;
-};
+/// `_retry: ${…}` of groups is rare and normally quick; a hostile expression holds up its thread for its whole time limit.
+constexpr agent::ThreadPool::Options evaluators{.steady = 1, .grows_at_once = false, .most = 8};
+constexpr std::int64_t longest_wait_millis = 24 * 3600 * 1000;
 
 struct QueuedEvent {
   std::int64_t attempt_id;
@@ -34,36 +26,77 @@ struct QueuedEvent {
   std::optional<std::int64_t> wakes_after;  ///< of a RetryLater: the attempt whose end it waits for
 };
 
-/// A poll that waits for the end of another attempt.
-struct Sleeper {
-  std::int64_t attempt_id;
-  engine::Wake wake;
+/// The polls that wait for the end of another attempt, each for one.
+class Sleepers {
+ public:
+  using Poll = std::pair<std::int64_t, engine::TaskIndex>;  ///< attempt and task
+
+  void add(Poll poll, engine::Lease lease, std::int64_t awaited) {
+    const auto [place, is_new] = awaited_by_.try_emplace(poll, awaited);
+    if (!is_new) polls_of_[std::exchange(place->second, awaited)].erase(poll);
+    polls_of_[awaited].insert_or_assign(poll, lease);
+  }
+  /// Those that wait for this attempt, taken out.
+  std::map<Poll, engine::Lease> take(std::int64_t awaited) {
+    auto polls = polls_of_.extract(awaited);
+    if (polls.empty()) return {};
+    for (const auto& [poll, lease] : polls.mapped()) awaited_by_.erase(poll);
+    return std::move(polls.mapped());
+  }
+
+ private:
+  std::map<Poll, std::int64_t> awaited_by_;
+  std::unordered_map<std::int64_t, std::map<Poll, engine::Lease>> polls_of_;
 };
 
 }  // namespace
 
+std::function<Instant()> steady_clock() {
+  const auto since_boot = [] {
+    timespec time{};
+    clock_gettime(CLOCK_BOOTTIME, &time);
+    return static_cast<std::int64_t>(time.tv_sec) * 1000 + time.tv_nsec / 1'000'000;
+  };
+  return [start = digdag::now(), boot = since_boot(), since_boot] { return start.plus_millis(since_boot() - boot); };
+}
+
 struct Executor::Impl {
-  Impl(store::Store& s, Log& l, const dig::TemplateEngine& t, Listener* li) : store(s), log(l), templates(t), listener(li) {}
+  Impl(store::Store& s, Log& l, const dig::TemplateEngine& t, Listener* li, std::function<Instant()> c)
+      : store(s), log(l), templates(t), listener(li), clock(std::move(c)) {}
 
   store::Store& store;
   Log& log;
   const dig::TemplateEngine& templates;
   Listener* listener;
-  agent::Agent* agent = nullptr;
-  Clock clock;
+  const std::function<Instant()> clock;
+  agent::TaskRunner* runner = nullptr;
+
+  struct Owned {
+    AttemptIdentity identity;
+    engine::Attempt attempt;
+    std::optional<Instant> due;  ///< as it stands in `timers`
+    std::size_t work = 0;        ///< its place in this round's work, counted from 1; 0 = none yet
+  };
+  struct Added {
+    AttemptIdentity identity;
+    engine::Attempt attempt;
+  };
 
   // What other threads hand in.
   mutable std::mutex mutex;
   std::condition_variable arrived;
   std::vector<QueuedEvent> inbox;
-  std::vector<Owned> added;
+  std::vector<Added> added;
   bool interrupted = false;
   std::unordered_map<std::int64_t, Status> statuses;
 
   // Only the loop's.
-  std::map<std::int64_t, Owned> attempts;
-  std::multimap<std::int64_t, Sleeper> sleepers;  ///< by the attempt that they wait for
-  std::vector<std::jthread> evaluations;
+  std::unordered_map<std::int64_t, Owned> attempts;  ///< those under way, and `kept`
+  std::set<std::pair<Instant, std::int64_t>> timers;
+  Sleepers sleepers;
+  std::optional<std::int64_t> kept;  ///< whose tasks will be looked at when it is done
+
+  std::unique_ptr<agent::ThreadPool> evaluations;  ///< made when first needed. Last: its threads end before what they use
 
   void push(std::int64_t attempt_id, engine::Event event, std::optional<std::int64_t> wakes_after = std::nullopt) {
     {
@@ -75,33 +108,68 @@ struct Executor::Impl {
 
   // ---- One round: what has arrived, one commit, the effects ----
 
+  /// What all events of this round did to one attempt.
   struct Work {
     Owned* owned;
     engine::Outcome outcome;
   };
 
-  void start_added(std::vector<Owned> fresh, std::vector<Work>& done) {
-    for (Owned& owned : fresh) {
-      const std::int64_t id = owned.identity.attempt_id;
-      const auto place = attempts.insert_or_assign(id, std::move(owned)).first;
-      done.push_back({&place->second, place->second.attempt.start(clock.now())});
+  void start_added(std::vector<Added> fresh, std::vector<Work>& round) {
+    for (Added& one : fresh) {
+      const std::int64_t id = one.identity.attempt_id;
+      const auto place = attempts.emplace(id, Owned{std::move(one.identity), std::move(one.attempt), {}, 0}).first;
+      note_outcome(place->second, place->second.attempt.start(clock()), round);
     }
   }
 
-  void apply(std::vector<QueuedEvent> events, std::vector<Work>& done) {
-    for (QueuedEvent& queued : events) {
+  void note_outcome(Owned& owned, engine::Outcome outcome, std::vector<Work>& round) {
+    set_timer(owned);
+    if (outcome.changed.empty() && outcome.effects.empty() && outcome.notes.empty()) return;
+    if (owned.work == 0) {
+      round.push_back({&owned, std::move(outcome)});
+      owned.work = round.size();
+      return;
+    }
+    const auto append = [](auto& all, auto& more) {
+      all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+    };
+    engine::Outcome& all = round[owned.work - 1].outcome;
+    append(all.changed, outcome.changed);
+    append(all.effects, outcome.effects);
+    append(all.notes, outcome.notes);
+    all.finished = all.finished || outcome.finished;
+  }
+
+  void set_timer(Owned& owned) {
+    const auto due = owned.attempt.next_tick();
+    if (due == owned.due) return;
+    const std::int64_t id = owned.identity.attempt_id;
+    if (owned.due) timers.erase({*owned.due, id});
+    if (due) timers.emplace(*due, id);
+    owned.due = due;
+  }
+
+  void apply(const std::vector<QueuedEvent>& events, std::vector<Work>& round) {
+    for (const QueuedEvent& queued : events) {
       const auto place = attempts.find(queued.attempt_id);
       if (place == attempts.end()) continue;
-      Owned& owned = place->second;
-      engine::Outcome outcome = owned.attempt.apply(queued.event, clock.now());
-      if (!outcome.changed.empty() || !outcome.effects.empty() || !outcome.notes.empty()) done.push_back({&owned, std::move(outcome)});
+      note_outcome(place->second, place->second.attempt.apply(queued.event, clock()), round);
       if (queued.wakes_after) sleep(queued, *queued.wakes_after);
+    }
+  }
+
+  void tick(std::vector<Work>& round) {
+    const Instant now = clock();
+    std::vector<std::int64_t> due;
+    for (auto timer = timers.begin(); timer != timers.end() && timer->first <= now; ++timer) due.push_back(timer->second);
+    for (const std::int64_t id : due) {
+      Owned& owned = attempts.at(id);
+      note_outcome(owned, owned.attempt.apply(engine::Tick{}, now), round);
     }
   }
 
   void sleep(const QueuedEvent& poll, std::int64_t awaited) {
     const auto& later = std::get<engine::RetryLater>(poll.event);
-    const Sleeper sleeper{poll.attempt_id, {later.task, later.lease}};
     bool ended = false;
     {
       const std::lock_guard lock(mutex);
@@ -109,47 +177,33 @@ struct Executor::Impl {
       ended = status != statuses.end() && status->second.done;
     }
     if (ended) {
-      push(sleeper.attempt_id, sleeper.wake);
+      push(poll.attempt_id, engine::Wake{later.task, later.lease});
     } else {
-      sleepers.emplace(awaited, sleeper);
+      sleepers.add({poll.attempt_id, later.task}, later.lease, awaited);
     }
   }
 
-  void wake_sleepers(const std::vector<Work>& done) {
-    for (const Work& work : done) {
-      if (!work.outcome.finished) continue;
-      const auto [first, last] = sleepers.equal_range(work.owned->identity.attempt_id);
-      for (auto place = first; place != last; ++place) push(place->second.attempt_id, place->second.wake);
-      sleepers.erase(first, last);
-    }
-  }
-
-  void tick(std::vector<Work>& done) {
-    const Instant now = clock.now();
-    for (auto& [id, owned] : attempts) {
-      const auto due = owned.attempt.next_tick();
-      if (due && *due <= now) done.push_back({&owned, owned.attempt.apply(engine::Tick{}, now)});
-    }
-  }
-
-  void commit(const std::vector<Work>& done) {
+  void commit(std::vector<Work>& round) {
     std::vector<store::AttemptChange> changes;
-    changes.reserve(done.size());
-    for (const Work& work : done) {
-      changes.push_back({work.owned->identity.attempt_id, &work.owned->attempt, work.outcome.changed, work.outcome.finished});
+    changes.reserve(round.size());
+    for (Work& work : round) {
+      std::vector<engine::TaskIndex>& changed = work.outcome.changed;
+      std::sort(changed.begin(), changed.end());
+      changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
+      changes.push_back({work.owned->identity.attempt_id, &work.owned->attempt, changed, work.outcome.finished});
     }
     store.commit(changes);
     if (listener) {
-      for (const Work& work : done) listener->committed(work.owned->identity, work.owned->attempt, work.outcome.changed);
+      for (const Work& work : round) listener->committed(work.owned->identity, work.owned->attempt, work.outcome.changed);
     }
     const std::lock_guard lock(mutex);
-    for (const Work& work : done) {
+    for (const Work& work : round) {
       statuses[work.owned->identity.attempt_id] = {true, work.owned->attempt.done(), work.owned->attempt.success()};
     }
   }
 
-  void perform(const std::vector<Work>& done) {
-    for (const Work& work : done) {
+  void perform(const std::vector<Work>& round) {
+    for (const Work& work : round) {
       for (const engine::Note& note : work.outcome.notes) {
         const LogLevel level = note.level == engine::Note::Level::error ? LogLevel::error : LogLevel::warn;
         log.write(level, "main", "executor", "task " + work.owned->attempt.full_name(note.task) + ": " + note.message);
@@ -160,9 +214,9 @@ struct Executor::Impl {
 
   void perform(const Owned& owned, const engine::Effect& effect) {
     if (const auto* run = std::get_if<engine::Run>(&effect)) {
-      agent->run(request_of(owned, *run));
+      runner->run(request_of(owned, *run));
     } else if (const auto* stop = std::get_if<engine::Stop>(&effect)) {
-      agent->stop(owned.identity.attempt_id, stop->task, stop->lease, stop->grace_seconds);
+      runner->stop(owned.identity.attempt_id, stop->task, stop->lease, stop->grace_seconds);
     } else if (const auto* evaluate = std::get_if<engine::EvaluateRetry>(&effect)) {
       evaluate_retry(owned, *evaluate);
     }
@@ -206,32 +260,40 @@ struct Executor::Impl {
     return request;
   }
 
-  /// `_retry: ${…}` of a group: rare, and a hostile expression may take its whole time limit, so it has a thread of its own.
   void evaluate_retry(const Owned& owned, const engine::EvaluateRetry& effect) {
-    engine::Params params = owned.attempt.params_of(effect.task);
-    evaluations.emplace_back(
-        [this, attempt_id = owned.identity.attempt_id, identity = identity_of(owned, effect.task), effect, params = std::move(params)] {
-          Value retry;
-          try {
-            Value visible = params.to_value();
-            merge(visible, agent::runtime_params(identity, visible));
-            const Value local = Value::object({{"_retry", effect.retry}});
-            const Value all = templates.evaluate(visible, local, params.origins(), identity.timezone).all;
-            if (const Value* evaluated = all.find("_retry")) retry = *evaluated;
-          } catch (const std::exception&) {
-            // Answered as null: the engine notes that the retry is ignored, as the original does (L-16).
-          }
-          push(attempt_id, engine::RetryEvaluated{effect.task, retry});
-        });
+    if (!evaluations) evaluations = std::make_unique<agent::ThreadPool>(evaluators);
+    evaluations->post([this, attempt_id = owned.identity.attempt_id, identity = identity_of(owned, effect.task), effect,
+                       params = owned.attempt.params_of(effect.task)](unsigned) {
+      Value retry;
+      try {
+        Value visible = params.to_value();
+        merge(visible, agent::runtime_params(identity, visible));
+        const Value local = Value::object({{"_retry", effect.retry}});
+        const Value all = templates.evaluate(visible, local, params.origins(), identity.timezone).all;
+        if (const Value* evaluated = all.find("_retry")) retry = *evaluated;
+      } catch (const std::exception&) {
+        // Answered as null: the engine notes that the retry is ignored, as the original does (L-16).
+      }
+      push(attempt_id, engine::RetryEvaluated{effect.task, retry});
+    });
   }
 
-  /// What has arrived since the last round; waits for it until the next timer is due.
-  bool wait_for_work(std::vector<Owned>& fresh, std::vector<QueuedEvent>& events) {
-    std::optional<Instant> due;
-    for (const auto& [id, owned] : attempts) {
-      const auto next = owned.attempt.next_tick();
-      if (next && (!due || *next < *due)) due = next;
+  /// Forgets the attempts that are done, after waking those that waited for their end.
+  void leave(const std::vector<Work>& round) {
+    for (const Work& work : round) {
+      work.owned->work = 0;
+      if (!work.outcome.finished) continue;
+      const std::int64_t id = work.owned->identity.attempt_id;
+      for (const auto& [poll, lease] : sleepers.take(id)) push(poll.first, engine::Wake{poll.second, lease});
+      if (kept != id) attempts.erase(id);
     }
+  }
+
+  std::optional<Instant> next_due() const { return timers.empty() ? std::nullopt : std::optional(timers.begin()->first); }
+
+  /// Waits until something arrives or is due; false where `interrupt` came.
+  bool wait_for_work() {
+    const auto due = next_due();
     std::unique_lock lock(mutex);
     const auto something = [&] { return interrupted || !inbox.empty() || !added.empty(); };
     if (!something()) {
@@ -242,20 +304,36 @@ struct Executor::Impl {
     if (!due) {
       arrived.wait(lock, something);
     } else {
-      const std::int64_t millis = std::max<std::int64_t>(0, due->millis - clock.now().millis);
+      const std::int64_t millis = std::clamp<std::int64_t>(due->millis - clock().millis, 0, longest_wait_millis);
       arrived.wait_for(lock, std::chrono::milliseconds(millis), something);
     }
-    fresh.swap(added);
-    events.swap(inbox);
     return !interrupted;
+  }
+
+  void step() {
+    std::vector<Added> fresh;
+    std::vector<QueuedEvent> events;
+    {
+      const std::lock_guard lock(mutex);
+      fresh.swap(added);
+      events.swap(inbox);
+    }
+    std::vector<Work> round;
+    start_added(std::move(fresh), round);
+    apply(events, round);
+    tick(round);
+    if (round.empty()) return;
+    commit(round);
+    perform(round);
+    leave(round);
   }
 };
 
-Executor::Executor(store::Store& store, Log& log, const dig::TemplateEngine& templates, Listener* listener)
-    : impl_(std::make_unique<Impl>(store, log, templates, listener)) {}
+Executor::Executor(store::Store& store, Log& log, const dig::TemplateEngine& templates, Listener* listener, std::function<Instant()> clock)
+    : impl_(std::make_unique<Impl>(store, log, templates, listener, std::move(clock))) {}
 Executor::~Executor() = default;
 
-void Executor::use(agent::Agent& agent) { impl_->agent = &agent; }
+void Executor::use(agent::TaskRunner& runner) { impl_->runner = &runner; }
 
 void Executor::add(AttemptIdentity identity, engine::Attempt attempt) {
   {
@@ -297,22 +375,16 @@ Executor::Status Executor::status(std::int64_t attempt_id) const {
 }
 
 bool Executor::run_until_done(std::int64_t attempt_id) {
-  for (;;) {
-    std::vector<Owned> fresh;
-    std::vector<QueuedEvent> events;
-    if (!impl_->wait_for_work(fresh, events)) return false;
-    std::vector<Impl::Work> done;
-    impl_->start_added(std::move(fresh), done);
-    impl_->apply(std::move(events), done);
-    impl_->tick(done);
-    if (!done.empty()) {
-      impl_->commit(done);
-      impl_->perform(done);
-      impl_->wake_sleepers(done);
-    }
-    if (status(attempt_id).done) return true;
+  impl_->kept = attempt_id;
+  while (!status(attempt_id).done) {
+    if (!impl_->wait_for_work()) return false;
+    impl_->step();
   }
+  return true;
 }
+
+void Executor::step() { impl_->step(); }
+std::optional<Instant> Executor::next_due() const { return impl_->next_due(); }
 
 const engine::Attempt* Executor::tasks(std::int64_t attempt_id) const {
   const auto place = impl_->attempts.find(attempt_id);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,16 +38,22 @@ class Listener {
   virtual void run_failed(const agent::RunRequest& request, const agent::RunFailed& failure) = 0;
 };
 
+/// The time of retries, time limits and polls: the clock of the machine as it was at the start, and from then on what has
+/// passed since, sleep included. Setting the clock neither delays nor hastens anything (spec/decisions.md E-50).
+std::function<Instant()> steady_clock();
+
 /// Owns running attempts: events in, engine, one commit, effects out (design "The executor"). `run_until_done` is the loop,
 /// on the thread that calls it; what else may be called from where stands beside it.
 class Executor {
  public:
-  /// All must outlive the executor. `listener` may be nullptr.
-  Executor(store::Store& store, Log& log, const dig::TemplateEngine& templates, Listener* listener);
+  /// All must outlive the executor. `listener` may be nullptr. `clock` is asked on the loop's thread; what it says must never
+  /// go back.
+  Executor(store::Store& store, Log& log, const dig::TemplateEngine& templates, Listener* listener,
+           std::function<Instant()> clock = steady_clock());
   ~Executor();
 
-  /// The agent that runs the tasks; it must report to `ended`. Call before the loop.
-  void use(agent::Agent& agent);
+  /// What runs the tasks; it must report to `ended`. Call before the loop.
+  void use(agent::TaskRunner& runner);
 
   // From any thread:
 
@@ -64,7 +71,12 @@ class Executor {
 
   /// Runs until the attempt is done; false where `interrupt` came first.
   bool run_until_done(std::int64_t attempt_id);
-  /// The tasks of an attempt, also of a finished one; nullptr where it is unknown. On the loop's thread, or while it does not run.
+  /// One round of the loop: all that has arrived and is due, without waiting. For the loop's thread.
+  void step();
+  /// When the next round is due if nothing arrives. For the loop's thread.
+  std::optional<Instant> next_due() const;
+  /// The tasks of an attempt that is under way, or of the one that `run_until_done` waited for; nullptr else. On the loop's
+  /// thread, or while it does not run.
   const engine::Attempt* tasks(std::int64_t attempt_id) const;
 
  private:

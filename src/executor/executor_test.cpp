@@ -1,0 +1,221 @@
+#include "executor/executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "dig/compiler.h"
+#include "dig/loader.h"
+#include "dig/script_worker.h"
+
+namespace digdag::executor {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+/// Remembers what it shall run and stop; the test answers.
+class Runner : public agent::TaskRunner {
+ public:
+  void run(agent::RunRequest request) override {
+    names.push_back(request.identity.task_name);
+    requests.push_back(std::move(request));
+  }
+  void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease, std::optional<std::int64_t>) override {
+    stopped.emplace_back(attempt, task);
+  }
+  std::vector<std::string> taken() { return std::exchange(names, {}); }
+  agent::RunRequest next() {
+    agent::RunRequest request = std::move(requests.front());
+    requests.pop_front();
+    return request;
+  }
+
+  std::deque<agent::RunRequest> requests;
+  std::vector<std::string> names;
+  std::vector<std::pair<std::int64_t, engine::TaskIndex>> stopped;
+};
+
+/// What was committed, a line for each attempt and commit: `1: +w running, +w+a running`.
+class Commits : public store::Store {
+ public:
+  void commit(const std::vector<store::AttemptChange>& changes) override {
+    if (fails) throw Error("io", "the disk is full");
+    for (const store::AttemptChange& change : changes) {
+      std::string line = std::to_string(change.attempt_id) + ":";
+      for (const engine::TaskIndex task : change.changed_tasks) {
+        line += " " + change.attempt->full_name(task) + " " + std::string(engine::to_string(change.attempt->state(task)));
+      }
+      lines.push_back(line + (change.finished ? " (finished)" : ""));
+    }
+  }
+  std::vector<std::string> taken() { return std::exchange(lines, {}); }
+
+  std::vector<std::string> lines;
+  bool fails = false;
+};
+
+class ExecutorTest : public testing::Test {
+ protected:
+  ExecutorTest() { executor_.use(runner_); }
+
+  void add(std::int64_t id, const std::string& dig) {
+    const std::string name(1, static_cast<char>('a' + id - 1));
+    const dig::Workflow workflow = dig::workflow_of(name, dig::load_yaml(dig, dig::Source{".", ".", name + ".dig"}), name + ".dig");
+    AttemptIdentity identity;
+    identity.attempt_id = identity.session_id = id;
+    identity.workflow_name = name;
+    executor_.add(std::move(identity), engine::Attempt(dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()));
+  }
+  void pass(std::int64_t seconds) { now_ = now_.plus_seconds(seconds); }
+  void succeed(const agent::RunRequest& request) { executor_.ended(request, agent::RunSucceeded{}); }
+  void poll(const agent::RunRequest& request, std::int64_t seconds, std::optional<std::int64_t> wakes_after) {
+    executor_.ended(request, agent::RunLater{.delay_millis = seconds * 1000, .state = Value::object(), .wakes_after = wakes_after});
+  }
+
+  Instant now_ = Instant::of_seconds(1'767'323'045);
+  Commits store_;
+  Log log_{Log::Options{.quiet = true}};
+  dig::ScriptWorker worker_;
+  dig::TemplateEngine templates_{worker_, {}};
+  Runner runner_;
+  Executor executor_{store_, log_, templates_, nullptr, [this] { return now_; }};
+};
+
+TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
+  add(1, "+x: {echo>: 1}\n+y: {echo>: 2}\n");
+  executor_.step();
+  EXPECT_THAT(store_.taken(), ElementsAre("1: +a planned +a+x running +a+y blocked"));
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  succeed(runner_.next());
+  executor_.step();
+  EXPECT_THAT(store_.taken(), ElementsAre("1: +a+x success +a+y running"));
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+y"));
+  succeed(runner_.next());
+  executor_.step();
+  EXPECT_THAT(store_.taken(), ElementsAre("1: +a success +a+y success (finished)"));
+  EXPECT_TRUE(executor_.status(1).done);
+  EXPECT_TRUE(executor_.status(1).success);
+}
+
+TEST_F(ExecutorTest, OneRoundIsOneCommitOfEachAttempt) {
+  add(1, "_parallel: true\n+x: {echo>: 1}\n+y: {echo>: 2}\n");
+  add(2, "+x: {echo>: 1}\n");
+  executor_.step();
+  EXPECT_EQ(store_.taken().size(), 2u);
+  for (int i = 0; i < 3; ++i) succeed(runner_.next());
+  executor_.step();
+  EXPECT_THAT(store_.taken(), ElementsAre("1: +a success +a+x success +a+y success (finished)", "2: +b success +b+x success (finished)"));
+}
+
+TEST_F(ExecutorTest, WithoutItsCommitNothingIsHandedOut) {
+  add(1, "+x: {echo>: 1}\n");
+  store_.fails = true;
+  EXPECT_THROW(executor_.step(), Error);
+  EXPECT_THAT(runner_.taken(), IsEmpty());
+}
+
+TEST_F(ExecutorTest, APollIsDueAtItsTime) {
+  add(1, "+x: {wait>: 1h}\n");
+  executor_.step();
+  EXPECT_EQ(executor_.next_due(), std::nullopt);
+  runner_.taken();
+  poll(runner_.next(), 10, std::nullopt);
+  executor_.step();
+  EXPECT_EQ(executor_.next_due(), now_.plus_seconds(10));
+  pass(9);
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), IsEmpty());
+  pass(1);
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  EXPECT_EQ(executor_.next_due(), std::nullopt);
+}
+
+TEST_F(ExecutorTest, APollThatWaitsForAnotherAttemptIsCalledAtItsEnd) {  // decisions O-15
+  add(1, "+x: {require>: b}\n");
+  add(2, "+x: {echo>: 1}\n");
+  executor_.step();
+  poll(runner_.next(), 10, 2);
+  executor_.step();
+  runner_.taken();
+  succeed(runner_.next());
+  executor_.step();  // the end of the other one
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  poll(runner_.next(), 10, 2);  // it ended long ago
+  executor_.step();
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+}
+
+TEST_F(ExecutorTest, ForgetsAttemptsThatAreDone) {
+  add(1, "+x: {echo>: 1}\n");
+  executor_.step();
+  ASSERT_NE(executor_.tasks(1), nullptr);
+  succeed(runner_.next());
+  executor_.step();
+  EXPECT_EQ(executor_.tasks(1), nullptr);
+  executor_.kill(1);  // too late
+  executor_.step();
+  EXPECT_TRUE(executor_.status(1).success);
+  EXPECT_FALSE(executor_.status(9).known);
+}
+
+TEST_F(ExecutorTest, AKillStopsWhatRuns) {
+  add(1, "+x: {sh>: sleep 100}\n+y: {sh>: x}\n");
+  executor_.step();
+  executor_.kill(1);
+  executor_.step();
+  EXPECT_THAT(runner_.stopped, ElementsAre(std::pair<std::int64_t, engine::TaskIndex>(1, 1)));
+  executor_.ended(runner_.next(),
+                  agent::RunFailed{.error = Value::object(), .retry = {}, .cause = task_error("killed"), .last_output = {}});
+  executor_.step();
+  EXPECT_TRUE(executor_.status(1).done);
+  EXPECT_FALSE(executor_.status(1).success);
+}
+
+TEST_F(ExecutorTest, ManyGroupsMayHaveTheirRetryEvaluated) {
+  std::string dig = "_export: {n: 1}\n_parallel: true\n";
+  for (int i = 0; i < 500; ++i) dig += "+g" + std::to_string(i) + ": {_retry: '${n - 1}', +x: {fail>: no}}\n";
+  add(1, dig);
+  executor_.step();
+  while (!runner_.requests.empty()) {
+    executor_.ended(
+        runner_.next(),
+        agent::RunFailed{.error = Value::object({{"message", "no"}}), .retry = {}, .cause = task_error("no"), .last_output = {}});
+  }
+  while (!executor_.status(1).done) {
+    executor_.step();
+    while (!runner_.requests.empty()) succeed(runner_.next());  // the alert
+  }
+  EXPECT_FALSE(executor_.status(1).success);
+}
+
+TEST_F(ExecutorTest, AnInterruptEndsTheLoop) {
+  add(1, "+x: {echo>: 1}\n");
+  const std::jthread other([&] { executor_.interrupt(); });
+  EXPECT_FALSE(executor_.run_until_done(1));
+}
+
+TEST_F(ExecutorTest, TheTasksOfTheAwaitedAttemptStay) {
+  add(1, "+x: {_disable: true}\n");
+  EXPECT_TRUE(executor_.run_until_done(1));
+  ASSERT_NE(executor_.tasks(1), nullptr);
+  EXPECT_EQ(executor_.tasks(1)->state(1), engine::TaskState::success);
+}
+
+TEST(SteadyClock, NeverGoesBack) {
+  const auto clock = steady_clock();
+  const Instant first = clock();
+  EXPECT_LE(first, clock());
+}
+
+}  // namespace
+}  // namespace digdag::executor
