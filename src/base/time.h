@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -9,15 +10,19 @@
 
 namespace digdag {
 
-/// A point in time, milliseconds since the Unix epoch. Engine and executor get it from outside, never from a clock.
+/// A point in time, milliseconds since the Unix epoch. The engine gets it from outside, never from a clock. Sums stay within
+/// 8.64e15 ms of the epoch, as the dates of JavaScript do.
 struct Instant {
+  static constexpr std::int64_t most_millis = 8'640'000'000'000'000;
   std::int64_t millis = 0;
 
-  static Instant of_seconds(std::int64_t seconds) { return {seconds * 1000}; }
+  static Instant of_seconds(std::int64_t seconds) { return Instant{}.plus_seconds(seconds); }
   /// Whole seconds since the epoch, rounded down.
   std::int64_t seconds() const { return millis >= 0 ? millis / 1000 : -((-millis + 999) / 1000); }
-  Instant plus_seconds(std::int64_t n) const { return {millis + n * 1000}; }
-  Instant plus_millis(std::int64_t n) const { return {millis + n}; }
+  Instant plus_seconds(std::int64_t n) const { return plus_millis(std::clamp(n, -2 * most_millis / 1000, 2 * most_millis / 1000) * 1000); }
+  Instant plus_millis(std::int64_t n) const {
+    return {std::clamp(millis + std::clamp(n, -2 * most_millis, 2 * most_millis), -most_millis, most_millis)};
+  }
   friend auto operator<=>(const Instant&, const Instant&) = default;
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <limits>
 #include <string>
 
 namespace digdag {
@@ -289,6 +290,15 @@ TEST(ParseStateDirectory, IsTheReverseOfItsFormat) {
                            "20261302T030405+0000", "aaaaaaaaTaaaaaa+0000"}) {
     EXPECT_FALSE(parse_state_directory(text)) << text;
   }
+}
+
+TEST(Instant, SumsStayWhereDatesCanBeWritten) {
+  constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
+  EXPECT_EQ(Instant::of_seconds(huge).millis, Instant::most_millis);
+  EXPECT_EQ(Instant{}.plus_millis(-huge).millis, -Instant::most_millis);
+  EXPECT_EQ(Instant::of_seconds(huge).plus_seconds(-huge).millis, -Instant::most_millis);
+  EXPECT_EQ(format_instant(Instant::of_seconds(huge)), "+275760-09-13T00:00:00Z");
+  EXPECT_EQ(Instant::of_seconds(10).plus_seconds(-20).millis, -10'000);
 }
 
 }  // namespace

@@ -246,6 +246,13 @@ TEST(Wait, EndsWhenItsDurationHasPassedSinceTheFirstRun) {
 // operators 14.94
 TEST(Wait, NoDurationEndsAtOnce) { EXPECT_TRUE(TaskOf("wait>: 0s").run().succeeded()); }
 
+TEST(Wait, ForEverIsNotOver) {
+  for (const char* duration : {"200000d", "106751991168d", "9223372036854775s"})
+    EXPECT_THAT(TaskOf("wait>: " + std::string(duration)).run().subtasks(), testing::StartsWith("later: ")) << duration;
+}
+
+TEST(Wait, PollsAtMostOnceASecond) { EXPECT_EQ(TaskOf("{wait>: 1h, poll_interval: 0s}").run().subtasks(), "later: 1000 ms"); }
+
 TEST(Wait, PollsAsOftenAsItIsTold) { EXPECT_EQ(TaskOf("{wait>: 1h, poll_interval: 10s}").run().subtasks(), "later: 10000 ms"); }
 
 // operators 14.93

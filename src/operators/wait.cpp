@@ -6,6 +6,8 @@ namespace digdag::operators {
 namespace {
 
 constexpr std::string_view start_key = "wait_start_time_millis";
+constexpr std::int64_t longest_seconds = Instant::most_millis / 1000;
+constexpr std::int64_t shortest_poll_millis = 1000;
 
 std::int64_t duration_millis(const Config& params) {
   const auto seconds = parse_duration(params.string("_command"));
@@ -13,7 +15,7 @@ std::int64_t duration_millis(const Config& params) {
     throw config_error("Invalid configuration")
         .because(Error("date time parse", "Invalid duration"))
         .hint("write a duration such as 90s or 1h 30m");
-  return *seconds * 1000;
+  return std::min(*seconds, longest_seconds) * 1000;
 }
 
 /// wait>: ends when its duration has passed since its first run; holds no thread meanwhile (spec/operators.md 3.10).
@@ -35,7 +37,8 @@ class Wait : public Operator {
     }
     Value state = task.state;
     state.mutable_object().set(start_key, start);
-    return RetryLater{interval ? *interval * 1000 : remaining, std::move(state)};
+    if (!interval) return RetryLater{remaining, std::move(state)};
+    return RetryLater{std::max(std::min(*interval, longest_seconds) * 1000, shortest_poll_millis), std::move(state)};
   }
 };
 

@@ -144,7 +144,7 @@ class RuleMaker {
 
   std::int64_t delay_option() const {
     const std::int64_t delay = config_.long_integer_or("delay", 0);
-    if (std::abs(delay) > most_delay) fail("Invalid delay: " + std::to_string(delay), "a delay is given in seconds");
+    if (delay < -most_delay || delay > most_delay) fail("Invalid delay: " + std::to_string(delay), "a delay is given in seconds");
     return delay;
   }
 
