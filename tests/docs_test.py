@@ -43,6 +43,15 @@ def masked(text):
     return text
 
 
+def example_files(folder):
+    """The files that belong to an example, without what somebody who tried it has left there."""
+    tracked = subprocess.run(['git', '-C', ROOT, 'ls-files', '-z', '--', folder], stdout=subprocess.PIPE, check=False)
+    if tracked.returncode == 0 and tracked.stdout:
+        return tracked.stdout.decode().rstrip('\0').split('\0')
+    return [os.path.relpath(os.path.join(where, name), ROOT)
+            for where, _, names in os.walk(os.path.join(ROOT, folder)) for name in names if '/.digdag' not in where]
+
+
 class Copies:
     """Fresh copies of the example folders, one for each folder and page."""
 
@@ -54,7 +63,10 @@ class Copies:
     def folder(self, name):
         copy = os.path.join(self.top, 'home', os.path.basename(name))
         if not os.path.isdir(copy):
-            shutil.copytree(os.path.join(ROOT, name), copy)
+            for file in example_files(name):
+                target = os.path.join(copy, os.path.relpath(file, name))
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copy(os.path.join(ROOT, file), target)
         return copy
 
     def run(self, command, name):
