@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
@@ -90,6 +92,13 @@ int dispatch(const std::vector<std::string>& words) {
   }
 }
 
+/// Where a caller has closed a standard stream, its number must not become that of a file of ours.
+void fill_closed_streams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", O_RDWR);
+  }
+}
+
 }  // namespace
 }  // namespace digdag::cli
 
@@ -97,6 +106,7 @@ int main(int argc, char** argv) {
   using namespace digdag;
   if (argc > 1 && std::strcmp(argv[1], "--guard") == 0) return command::guard_main();
   if (argc > 1 && std::strcmp(argv[1], "--js-worker") == 0) return dig::script_worker_main();
+  cli::fill_closed_streams();
   signal(SIGPIPE, SIG_IGN);
   int code = 1;
   try {

@@ -71,7 +71,8 @@ SystemConfig load_system_config(const Arguments& arguments, const std::optional<
   if (!file) file = config_before;
   if (!file) {
     const std::filesystem::path standard = configuration_home() / "config";
-    if (std::filesystem::exists(standard)) add_properties(config, read_file(standard), true);
+    std::error_code unreachable;  // as good as not there
+    if (std::filesystem::exists(standard, unreachable)) add_properties(config, read_file(standard), true);
   }
   add_properties(config, environment_or("DIGDAG_CONFIG", ""), false);
   for (const auto& [key, value] : arguments.dynamic()) config.set(key, value);

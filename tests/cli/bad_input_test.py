@@ -169,6 +169,26 @@ class BadInput(ProgramTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn('error: cannot write to standard output: No space left on device', done.stderr.decode())
 
+    def test_streams_that_the_caller_closed_are_nobody_elses(self):
+        self.file('w.dig', '+a:\n  echo>: hello\n')
+        run = f'{BINARY} run w.dig --session 2026-01-02'
+        for closed in ('2>&-', '>&-', '<&-', '<&- >&- 2>&-'):
+            done = subprocess.run(['sh', '-c', f'{run} -a {closed}'], cwd=self.project, env=self.environment, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, timeout=60, check=False)
+            self.assertEqual(done.returncode, 0, closed)
+        with open(os.path.join(self.project, '.digdag/status/20260102T000000+0000/.lock+w'), encoding='utf-8') as lock:
+            self.assertRegex(lock.read(), r'^\d*\n?$')
+
+    def test_a_configuration_out_of_reach_is_as_good_as_none(self):
+        self.file('w.dig', '+a:\n  echo>: hello\n')
+        os.makedirs(os.path.join(self.home, 'digdag/config'))  # what is no file cannot be read
+        self.assert_error(self.digdag('check'), 'digdag/config')
+        os.rmdir(os.path.join(self.home, 'digdag/config'))
+        os.rmdir(os.path.join(self.home, 'digdag'))
+        with open(os.path.join(self.home, 'digdag'), 'w', encoding='utf-8'):
+            pass
+        self.assertEqual(self.digdag('check').code, 0)
+
     def test_a_trigger_is_said_to_work_only_on_a_server(self):
         done = self.run_workflow('trigger:\n  attempt>:\n  dependent_workflow_name: x\n+a:\n  echo>: 1\n')
         self.assertEqual(done.code, 0, done.err)
