@@ -1,5 +1,6 @@
 #include "agent/failure.h"
 
+#include <algorithm>
 #include <exception>
 #include <new>
 
@@ -42,8 +43,17 @@ Value error_object(const Error& error) {
   return object;
 }
 
+std::string shown_task_name(std::string_view full_name) {
+  constexpr std::size_t longest = 200, kept = 60;
+  const std::size_t begin_ends = full_name.substr(0, kept).rfind('^'),
+                    end_begins = full_name.find('^', full_name.size() - std::min(kept, full_name.size()));
+  if (full_name.size() <= longest || begin_ends == std::string_view::npos || end_begins == std::string_view::npos)
+    return std::string(full_name);
+  return std::string(full_name.substr(0, begin_ends)) + "^…" + std::string(full_name.substr(end_begins));
+}
+
 std::string failure_message(const Error& error, std::string_view task_name) {
-  const std::string name(task_name);
+  const std::string name = shown_task_name(task_name);
   if (error.kind().empty()) return "Task " + name + " failed.\n" + error.chain();
   if (error.kind() == "config") return "Configuration error at task " + name + ": " + error.chain();
   return "Task failed with unexpected error: " + error.chain();

@@ -11,6 +11,9 @@ namespace digdag::agent {
 /// The line(s) that the log shows for a failed task (spec/cli.md 6.2 item 7), by the kind of its error.
 std::string failure_message(const Error& error, std::string_view task_name);
 
+/// A task's name as people see it: of a very long one, generated below generated tasks, its beginning and its end.
+std::string shown_task_name(std::string_view full_name);
+
 /// The same error with every text of its chain passed through `change` (secrets replaced).
 Error with_texts(const Error& error, const std::function<std::string(std::string_view)>& change);
 

@@ -46,6 +46,11 @@ std::filesystem::path workspace_of(const Value& config, const std::filesystem::p
 
 Error killed() { return task_error("killed"); }
 
+Error unknown_type(const std::string& type) {
+  const auto names = operators::operator_names();
+  return config_error("Unknown task type: " + type).hint(operators::did_you_mean(type, {names.begin(), names.end()}));
+}
+
 }  // namespace
 
 TaskRun::TaskRun(RunRequest request, RunServices& services) : request_(std::move(request)), services_(services) {}
@@ -69,7 +74,7 @@ void TaskRun::set_identity_of_thread(unsigned slot) {
   std::snprintf(number, sizeof number, "%04u", slot);
   const auto& identity = request_.identity;
   log_thread_ = std::string(number) + "@[" + std::to_string(identity.site_id) + ':' + identity.project_name + ':' +
-                std::to_string(identity.session_id) + ':' + std::to_string(identity.attempt_id) + ']' + identity.task_name;
+                std::to_string(identity.session_id) + ':' + std::to_string(identity.attempt_id) + ']' + shown_task_name(identity.task_name);
   const auto& directory = services_.options.task_log_directory;
   if (!directory.empty()) task_log_ = std::make_unique<TaskLog>(directory, identity, agent_id(), services_.log);
 }
@@ -196,7 +201,7 @@ void TaskRun::announce(const OperatorChoice& choice) {
 
 void TaskRun::prepare_operator(const OperatorChoice& choice) {
   type_ = operators::find_operator(choice.type);
-  if (type_ == nullptr) throw config_error("Unknown task type: " + choice.type).at(request_.position);
+  if (type_ == nullptr) throw unknown_type(choice.type).at(request_.position);
   context_.project_directory = services_.options.project_directory;
   context_.workspace = workspace_of(context_.config, services_.options.project_directory);
   const bool takes_env = std::find(type_->keys.begin(), type_->keys.end(), "_env") != type_->keys.end();
@@ -270,6 +275,7 @@ void TaskRun::fail(const Error& error) {
   if (stopped_) return refuse();
   Error shown = secrets_ ? with_texts(error, [this](std::string_view text) { return secrets_->mask(text); }) : error;
   if (!shown.position().known()) shown = std::move(shown).at(request_.position);
+  shown = operators::with_command_explained(std::move(shown), context_);
   RunFailed failed{.error = error_object(shown), .retry = {}, .cause = shown, .last_output = last_output_, .millis = command_millis_};
   failed.retryable = stage_ == Stage::operation && type_->honours_retry && !retry_.is_null();
   failed.retry = retry_;

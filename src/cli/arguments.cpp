@@ -13,6 +13,15 @@ std::string trim_word(std::string_view word) {
   return std::string(word);
 }
 
+bool asks_for_help(const std::vector<std::string>& words) {
+  for (const std::string& given : words) {
+    const std::string word = trim_word(given);
+    if (word == "--") return false;
+    if (word == "--help" || word == "-help") return true;
+  }
+  return false;
+}
+
 Arguments::Arguments(const std::vector<Option>& options, const std::vector<std::string>& words) : options_(&options) {
   bool only_positional = false;
   for (std::size_t i = 0; i < words.size(); ++i) {

@@ -58,6 +58,9 @@ class Arguments {
   std::vector<std::string> positional_;
 };
 
+/// Whether the words ask for the usage: then nothing else is looked at (spec/cli.md 1.3).
+bool asks_for_help(const std::vector<std::string>& words);
+
 /// A word without the blanks around it and without one pair of double quotes.
 std::string trim_word(std::string_view word);
 

@@ -187,9 +187,9 @@ int check_text(const Arguments& arguments, const SystemConfig& system, const fs:
 }  // namespace
 
 int check_command(const Invocation& invocation) {
-  const Arguments arguments(check_options(), invocation.words);
   const std::string usage = command_usage(*find_command("check"), describe_options(check_options()));
-  if (arguments.has("--help")) return print_usage(usage);
+  if (asks_for_help(invocation.words)) return print_usage(usage);
+  const Arguments arguments(check_options(), invocation.words);
   if (arguments.positional().size() > 1) return wrong_words(usage, "check takes at most one workflow");
   log_options(arguments);  // refuses wrong values as every command does
   const SystemConfig system = load_system_config(arguments, invocation.config);

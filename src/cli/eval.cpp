@@ -30,7 +30,6 @@ struct Request {
   std::vector<std::string> params;
   std::string timezone = "UTC";
   std::vector<std::string> texts;
-  bool help = false;
 };
 
 /// The words as they are: a TEXT keeps its blanks and quotes.
@@ -53,8 +52,6 @@ Request parse(const std::vector<std::string>& words) {
       request.params.push_back(value(word));
     } else if (word == "--timezone") {
       request.timezone = value(word);
-    } else if (word == "--help" || word == "-help") {
-      request.help = true;
     } else if (word.size() > 1 && word.starts_with('-')) {
       throw task_error("Unknown option: " + word + " (a TEXT that starts with - needs -- before it)");
     } else {
@@ -79,8 +76,8 @@ Value params_of(const Request& request, const TimeZone& zone) {
 }  // namespace
 
 int eval_command(const std::vector<std::string>& words) {
+  if (asks_for_help(words)) return print_usage(usage);
   const Request request = parse(words);
-  if (request.help) return print_usage(usage);
   if (request.texts.empty()) return wrong_words(usage, "eval needs at least one TEXT");
   const auto zone = TimeZone::of(request.timezone);
   if (!zone) throw config_error("Unknown time zone: " + request.timezone);

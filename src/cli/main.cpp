@@ -27,7 +27,7 @@ namespace {
 struct Head {
   std::optional<std::string> config;
   bool help = false;
-  bool unknown_option = false;
+  std::string unknown_option;
   std::string command;
   std::vector<std::string> rest;
 };
@@ -43,7 +43,7 @@ Head take_head(const std::vector<std::string>& words) {
     } else if (word == "--help" || word == "-help") {
       head.help = true;
     } else if (word.starts_with('-')) {
-      head.unknown_option = true;
+      head.unknown_option = word;
       return head;
     } else {
       head.command = word;
@@ -79,6 +79,7 @@ int dispatch(const std::vector<std::string>& words) {
                      std::find(head.rest.begin(), head.rest.end(), "--quiet") != head.rest.end() ||
                      (head.command == "check" && std::find(head.rest.begin(), head.rest.end(), "--json") != head.rest.end());
   if (!quiet && (!command || command->banner)) print_banner();
+  if (!head.unknown_option.empty()) return wrong_words(global_usage(), "Unknown option before the command: " + head.unknown_option);
   if (head.command.empty()) return print_usage(global_usage());
   if (!command) {
     std::cerr << global_usage();
@@ -108,6 +109,7 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--js-worker") == 0) return dig::script_worker_main();
   cli::fill_closed_streams();
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error to be told
   int code = 1;
   try {
     code = cli::dispatch({argv + 1, argv + argc});

@@ -60,9 +60,11 @@ const std::vector<Option>& run_options() {
   return options;
 }
 
-void refuse_conflicts(const Arguments& arguments) {
+void refuse_conflicts(const Arguments& arguments, const std::string& usage) {
   const auto both = [&](const char* a, const char* b, const char* text) {
-    if (arguments.has(a) && arguments.has(b)) throw UsageError{text, true};
+    if (!arguments.has(a) || !arguments.has(b)) return;
+    print_usage(usage);
+    throw UsageError{text};
   };
   both("-s", "-g", "-s, --start and -g, --goal don't work together");
   both("-g", "-e", "-g, --goal and -e, --end don't work together");
@@ -335,12 +337,12 @@ class RunProgram {
 }  // namespace
 
 int run_command(const Invocation& invocation) {
-  const Arguments arguments(run_options(), invocation.words);
   const std::string usage = command_usage(*find_command("run"), describe_options(run_options()));
-  if (arguments.has("--help")) return print_usage(usage);
+  if (asks_for_help(invocation.words)) return print_usage(usage);
+  const Arguments arguments(run_options(), invocation.words);
   if (arguments.positional().empty()) return wrong_words(usage, "run needs the name of a workflow");
   if (arguments.positional().size() > 2) return wrong_words(usage, "run takes one workflow and one task");
-  refuse_conflicts(arguments);
+  refuse_conflicts(arguments, usage);
   Log log(log_options(arguments));
   return RunProgram(arguments, load_system_config(arguments, invocation.config), log).run();
 }

@@ -3,6 +3,7 @@
 #include <cctype>
 #include <cstdio>
 
+#include "agent/failure.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "base/time.h"
@@ -97,7 +98,8 @@ std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, cons
     if (!own_error && !group_with_error) continue;
     const std::string name = tasks.full_name(task);
     if (first_failed.empty()) first_failed = name;
-    text += "  * " + name + ":\n    " + shown_message(tasks.error(task)) + "\n" + details_of(tasks, task, run.failure_of(task));
+    text += "  * " + agent::shown_task_name(name) + ":\n    " + shown_message(tasks.error(task)) + "\n" +
+            details_of(tasks, task, run.failure_of(task));
   }
   if (!first_failed.empty() && first_failed.find("^failure-alert") == std::string::npos) {
     text += "hint: " + resume_command(first_failed, texts) + "    runs again from here\n";

@@ -19,12 +19,29 @@ std::string bytes_of(const std::string& text) {
   return {};
 }
 
+/// IPv4 where it was mapped into IPv6.
+std::string unmapped(std::string bytes) {
+  const std::string prefix = std::string(10, '\0') + "\xff\xff";
+  return bytes.size() == 16 && bytes.starts_with(prefix) ? bytes.substr(12) : bytes;
+}
+
 std::string bytes_of(const sockaddr& address) {
   if (address.sa_family == AF_INET) return {reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in&>(address).sin_addr), 4};
   if (address.sa_family != AF_INET6) return {};
-  const std::string bytes(reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr), 16);
-  const std::string mapped = std::string(10, '\0') + "\xff\xff";
-  return bytes.starts_with(mapped) ? bytes.substr(12) : bytes;
+  return unmapped({reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr), 16});
+}
+
+std::string bytes_of_host(const std::string& host) {
+  in_addr loose{};
+  if (const std::string bytes = bytes_of(host.substr(0, host.find('%'))); !bytes.empty()) return unmapped(bytes);
+  return inet_aton(host.c_str(), &loose) != 0 ? std::string(reinterpret_cast<const char*>(&loose), 4) : std::string();
+}
+
+/// The loopback address of the unspecified one; empty for others.
+std::string loopback_of(const std::string& bytes) {
+  if (bytes.size() == 4 && bytes[0] == '\0') return {'\x7f', '\0', '\0', '\x01'};  // all of 0.0.0.0/8 is "this host"
+  if (bytes == std::string(16, '\0')) return std::string(15, '\0') + '\x01';
+  return {};
 }
 
 }  // namespace
@@ -55,6 +72,15 @@ AddressRanges::AddressRanges(const std::vector<std::string>& cidrs) {
 
 bool AddressRanges::contains(const sockaddr& address) const {
   const std::string bytes = bytes_of(address);
+  return contains_bytes(bytes) || contains_bytes(loopback_of(bytes));
+}
+
+bool AddressRanges::contains(const std::string& host) const {
+  const std::string bytes = bytes_of_host(host);
+  return contains_bytes(bytes) || contains_bytes(loopback_of(bytes));
+}
+
+bool AddressRanges::contains_bytes(const std::string& bytes) const {
   for (const Range& range : ranges_) {
     if (range.bytes.size() != bytes.size()) continue;
     const unsigned whole = range.bits / 8, rest = range.bits % 8;

@@ -16,8 +16,12 @@ class AddressRanges {
  public:
   /// Error(config) where one is no range.
   explicit AddressRanges(const std::vector<std::string>& cidrs);
-  /// IPv4 addresses that are mapped into IPv6 count as IPv4.
+  /// IPv4 addresses that are mapped into IPv6 count as IPv4. The unspecified address, `0.0.0.0` or `::`, leads to this
+  /// machine: it counts as the loopback address, too.
   bool contains(const sockaddr& address) const;
+  /// Whether a host is written as an address, in any form that network functions take (`127.1`, `0x7f000001`), and is one of
+  /// these; a name never is.
+  bool contains(const std::string& host) const;
   bool empty() const { return ranges_.empty(); }
 
  private:
@@ -25,6 +29,8 @@ class AddressRanges {
     std::string bytes;  ///< 4 or 16
     unsigned bits;
   };
+  bool contains_bytes(const std::string& bytes) const;
+
   std::vector<Range> ranges_;
 };
 

@@ -7,7 +7,9 @@
 #include "client/http.h"
 
 namespace digdag::client {
+namespace {
 
+/// The `charset` of a content type; nothing where it has none.
 std::optional<std::string> charset_of(std::string_view content_type) {
   const std::string text(content_type);
   const std::size_t at = lower(text).find("charset=");
@@ -17,6 +19,8 @@ std::optional<std::string> charset_of(std::string_view content_type) {
   if (charset.size() >= 2 && charset.front() == '"' && charset.back() == '"') charset = charset.substr(1, charset.size() - 2);
   return charset.empty() ? std::nullopt : std::optional(std::string(charset));
 }
+
+}  // namespace
 
 std::string decode_text(std::string_view bytes, std::string_view charset) {
   const std::string name = lower(charset);

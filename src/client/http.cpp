@@ -37,15 +37,25 @@ void check_header(const std::string& name, const std::string& value) {
 
 bool is_redirect(int status) { return status == 301 || status == 302 || status == 303 || status == 307 || status == 308; }
 
+Url parsed(const HttpRequest& request, const std::string& url) {
+  try {
+    return parse_url(url);
+  } catch (const Error&) {
+    if (!request.hidden_url) throw;
+    throw Error("illegal argument", "The request leads to what is no http URL");
+  }
+}
+
 /// One request and its answer, without redirects.
 class Exchange {
  public:
   /// `url`: of this step; the rest comes from `request`, as far as redirects have not changed it.
   Exchange(const HttpRequest& request, const AddressRanges& denied, const std::string& url)
-      : request_(request), denied_(denied), url_(parse_url(url)), library_(curl("http>")), handle_(library_) {
+      : request_(request), denied_(denied), url_(parsed(request, url)), library_(curl(request.user)), handle_(library_) {
+    if (request.proxy_for) proxy_ = request.proxy_for(url);
     if (!is_allowed_host(url_.host, request.allowed_hosts))
-      throw Error("illegal argument", "Host is not allowed: " + url_.host).hint("the server's configuration names the allowed ones");
-    response_.effective_url = url;
+      throw Error("illegal argument", "Host is not allowed: " + shown_host()).hint("the server's configuration names the allowed ones");
+    if (proxy_ && denied.contains(url_.host)) throw denied_address();
     handle_.set(CURLOPT_URL, ascii_url(url));
     set_message();
     set_connection();
@@ -106,12 +116,12 @@ class Exchange {
       handle_.set(CURLOPT_SSL_VERIFYPEER, 0L);
       handle_.set(CURLOPT_SSL_VERIFYHOST, 0L);
     }
-    handle_.set(CURLOPT_NOPROXY, "");  // the variable no_proxy is not read
-    if (!request_.proxy) {
+    handle_.set(CURLOPT_NOPROXY, "");  // who gives the proxy has looked at the variable no_proxy
+    if (!proxy_) {
       handle_.set(CURLOPT_PROXY, "");
       return;
     }
-    const HttpProxy& proxy = *request_.proxy;
+    const HttpProxy& proxy = *proxy_;
     const Url place{.scheme = {}, .user_info = {}, .host = proxy.host, .port = proxy.port, .rest = {}};
     handle_.set(CURLOPT_PROXY, (proxy.tls ? "https://" : "http://") + host_and_port(place));
     if (!proxy.user.empty()) {
@@ -130,7 +140,7 @@ class Exchange {
       handle_.set(CURLOPT_XFERINFOFUNCTION, on_progress);
       handle_.set(CURLOPT_XFERINFODATA, this);
     }
-    if (!denied_.empty() && !request_.proxy) {
+    if (!denied_.empty() && !proxy_) {
       handle_.set(CURLOPT_OPENSOCKETFUNCTION, on_socket);
       handle_.set(CURLOPT_OPENSOCKETDATA, this);
     }
@@ -168,8 +178,8 @@ class Exchange {
   }
 
   Error failure(CURLcode code) const {
-    const std::string place = host_and_port(url_);
-    if (met_denied_) return Error("illegal argument", "The address of " + url_.host + " is not allowed");
+    const std::string place = request_.hidden_url ? shown_host() : host_and_port(url_);
+    if (met_denied_) return denied_address();
     if (code == CURLE_ABORTED_BY_CALLBACK) return Error("io", "Request to " + place + " was stopped");
     if (code == CURLE_OPERATION_TIMEDOUT)
       return Error("io", "No complete response from " + place + " within " + std::to_string(request_.timeout_seconds) + " s");
@@ -177,13 +187,17 @@ class Exchange {
     library_.easy_getinfo(handle_.get(), CURLINFO_OS_ERRNO, &system_error);
     if (code == CURLE_COULDNT_CONNECT && system_error != 0)
       return Error("io", std::string(std::strerror(static_cast<int>(system_error))) + ": " + place);
-    const std::string why = error_[0] != '\0' ? std::string(error_) : library_.easy_strerror(code);
-    return Error("io", why + " (" + place + ')');
+    const bool tells_more = error_[0] != '\0' && !request_.hidden_url;  // libcurl's own words name the host
+    return Error("io", (tells_more ? std::string(error_) : library_.easy_strerror(code)) + " (" + place + ')');
   }
+
+  std::string shown_host() const { return request_.hidden_url ? "***" : url_.host; }
+  Error denied_address() const { return Error("illegal argument", "The address of " + shown_host() + " is not allowed"); }
 
   const HttpRequest& request_;
   const AddressRanges& denied_;
   const Url url_;
+  std::optional<HttpProxy> proxy_;
   const Curl& library_;
   CurlHandle handle_;
   HttpResponse response_;
@@ -200,11 +214,13 @@ void redirect(HttpRequest& request, const std::string& from, const std::string& 
     request.body.clear();
     std::erase_if(request.headers, [](const auto& header) { return lower(header.first) == "content-type"; });
   }
-  const Url before = parse_url(from), after = parse_url(to);
+  const Url before = parse_url(from), after = parsed(request, to);
   if (before.scheme == after.scheme && before.host == after.host && before.port == after.port) return;
-  std::erase_if(request.headers, [](const auto& header) {
+  std::erase_if(request.headers, [&](const auto& header) {
     const std::string name = lower(header.first);
-    return name == "authorization" || name == "cookie";
+    const auto is_name = [&](const std::string& other) { return lower(other) == name; };
+    return name == "authorization" || name == "proxy-authorization" || name == "cookie" ||
+           std::any_of(request.private_headers.begin(), request.private_headers.end(), is_name);
   });
 }
 

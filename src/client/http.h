@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,11 +30,16 @@ struct HttpRequest {
   std::int64_t timeout_seconds = 30;  ///< for the whole request
   bool follow_redirects = true;
   int max_redirects = 8;
-  bool insecure = false;                       ///< accept any TLS certificate
-  std::optional<HttpProxy> proxy;              ///< else none (the caller reads the environment)
+  bool insecure = false;  ///< accept any TLS certificate
+  /// The proxy on the way to a URL; asked again at each redirect. Unset, or where it gives none: no proxy.
+  std::function<std::optional<HttpProxy>(const std::string& url)> proxy_for;
   std::size_t most_response_bytes = 1 << 20;   ///< of the body are kept, the rest is read and dropped; `truncated` says so
   std::vector<std::string> allowed_hosts;      ///< names, or `*.example.org`; empty: all. Redirects are held to it as well
-  std::vector<std::string> denied_cidrs;       ///< addresses that are not connected to: `10.0.0.0/8`, `::1/128` (not with a proxy)
+  std::vector<std::string> denied_cidrs;       ///< not connected to: `10.0.0.0/8`, `::1/128`. With a proxy, which looks names
+                                               ///< up itself, only hosts that are written as addresses are held to it
+  std::vector<std::string> private_headers;    ///< names that never go to another origin, besides those that hold credentials
+  bool hidden_url = false;                     ///< errors show neither its host nor where redirects lead
+  const char* user = "http>";                  ///< who needs libcurl, where it is missing
   const std::atomic<bool>* stopped = nullptr;  ///< becomes true where the request shall be given up
 };
 
@@ -43,13 +49,13 @@ struct HttpResponse {
   std::string body;  ///< content encodings undone
   bool truncated = false;
   std::uint64_t body_bytes = 0;  ///< of the whole body, also where it was truncated
-  std::string effective_url;
   bool redirect_failed = false;  ///< too many redirects, or one without Location; `status` is the redirect's
   std::optional<std::string> header(std::string_view lower_case_name) const;
 };
 
 /// One HTTP request; blocks. libcurl is loaded at the first call (so that start-up does not pay for it). Redirects: 303, and
-/// 301 and 302 of a POST, go on as GET without the body; to another host without `Authorization` and `Cookie`.
+/// 301 and 302 of a POST, go on as GET without the body; to another origin without `Authorization`, `Proxy-Authorization`,
+/// `Cookie` and `private_headers`.
 /// Throws Error(kind "io") where no response came: what, which host, why; Error(kind "illegal argument") for a URL or host
 /// that is not allowed. Thread-safe.
 HttpResponse http_request(const HttpRequest& request);
@@ -58,10 +64,9 @@ HttpResponse http_request(const HttpRequest& request);
 std::string body_text(const HttpResponse& response);
 /// Bytes of that charset as UTF-8; malformed ones become U+FFFD.
 std::string decode_text(std::string_view bytes, std::string_view charset);
-/// The `charset` of a content type; nothing where it has none.
-std::optional<std::string> charset_of(std::string_view content_type);
 
 /// The proxy that the environment names for a URL (spec/operators.md 1.12); a broken one is ignored with a warning text.
+/// None for the hosts of `no_proxy`: names with all below them, addresses and ranges of them, `*` for all.
 std::optional<HttpProxy> proxy_from_environment(std::string_view url, std::string* warning = nullptr);
 
 }  // namespace digdag::client

@@ -13,8 +13,11 @@
 namespace digdag::client {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 std::string ok(const std::string& body, const std::string& type = "text/plain") {
   return TestServer::answer("200 OK", {"Content-Type: " + type}, body);
@@ -78,13 +81,13 @@ TEST(Http, HeadHasNoBody) {
   EXPECT_EQ(response.header("content-length"), "100");
 }
 
-TEST(Http, FollowsRedirectsAndRemembersWhereItEnded) {
+TEST(Http, FollowsRedirects) {
   TestServer server([](const auto& request) {
     return request.target == "/a" ? TestServer::answer("302 Found", {"Location: /b?x=1"}, "moved") : ok("here");
   });
   const HttpResponse response = http_request({.url = server.url("/a")});
   EXPECT_EQ(response.body, "here");
-  EXPECT_EQ(response.effective_url, server.url("/b?x=1"));
+  EXPECT_THAT(server.request_lines(), ElementsAre("GET /a", "GET /b?x=1"));
 }
 
 TEST(Http, ARedirectedPostGoesOnAsGetUnlessTheStatusForbidsIt) {
@@ -111,11 +114,16 @@ TEST(Http, CredentialsAreNotSentToAnotherHost) {
   TestServer server([&](const auto& request) {
     return TestServer::answer("302 Found", {"Location: " + (request.target == "/away" ? other.url("/x") : std::string("/away"))}, "");
   });
-  http_request({.url = server.url("/here"), .headers = {{"Authorization", "Basic x"}, {"Cookie", "c"}, {"X-Kept", "k"}}});
+  http_request({.url = server.url("/here"),
+                .headers = {{"Authorization", "Basic x"}, {"Cookie", "c"}, {"Proxy-Authorization", "p"}, {"X-Key", "s"}, {"X-Kept", "k"}},
+                .private_headers = {"x-Key"}});
   EXPECT_EQ(server.requests().at(1).headers.at("authorization"), "Basic x");
+  EXPECT_EQ(server.requests().at(1).headers.at("x-key"), "s");
   const auto request = other.requests().at(0);
   EXPECT_EQ(request.headers.count("authorization"), 0u);
   EXPECT_EQ(request.headers.count("cookie"), 0u);
+  EXPECT_EQ(request.headers.count("proxy-authorization"), 0u);
+  EXPECT_EQ(request.headers.count("x-key"), 0u);
   EXPECT_EQ(request.headers.at("x-kept"), "k");
 }
 
@@ -229,13 +237,82 @@ TEST(Http, BodiesAreDecodedByTheirCharset) {
   EXPECT_THROW(decoded("text/plain; charset=nonsense", "x"), Error);
 }
 
+TEST(Http, TheUnspecifiedAddressIsThisMachine) {
+  TestServer server([](const auto&) { return ok(""); });
+  const std::string port = ':' + std::to_string(server.port());
+  EXPECT_THAT(failure_of({.url = "http://0.0.0.0" + port, .denied_cidrs = {"127.0.0.0/8"}}), HasSubstr("is not allowed"));
+  EXPECT_THAT(failure_of({.url = "http://[::ffff:0.0.0.0]" + port, .denied_cidrs = {"127.0.0.0/8"}}), HasSubstr("is not allowed"));
+  EXPECT_THAT(failure_of({.url = "http://[::]" + port, .denied_cidrs = {"::1"}}), HasSubstr("is not allowed"));
+  EXPECT_THAT(server.requests(), IsEmpty());
+}
+
+TEST(Http, AddressesAreDeniedBehindAProxyToo) {
+  TestServer proxy([](const auto&) { return ok("proxied"); });
+  const auto through_proxy = [&](const std::string& url) {
+    return failure_of(
+        {.url = url,
+         .proxy_for = [&](const auto&) { return HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = {}, .password = {}}; },
+         .denied_cidrs = {"127.0.0.0/8", "::1"}});
+  };
+  for (const char* host : {"127.0.0.1", "127.1", "0x7f000001", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"})
+    EXPECT_THAT(through_proxy("http://" + std::string(host) + "/"), HasSubstr("is not allowed")) << host;
+  EXPECT_EQ(through_proxy("http://10.0.0.1/"), "no failure");
+  EXPECT_EQ(through_proxy("http://localhost/"), "no failure") << "the proxy looks it up";
+}
+
+TEST(Http, AHiddenUrlIsNotInErrors) {
+  const auto hidden = [](const std::string& url) { return failure_of({.url = url, .hidden_url = true}); };
+  EXPECT_EQ(hidden("http://127.0.0.1:9/none"), "io: Connection refused: ***");
+  EXPECT_THAT(hidden("http://nowhere.invalid/"), AllOf(HasSubstr("(***)"), Not(HasSubstr("nowhere"))));
+  TestServer server([](const auto&) { return TestServer::answer("302 Found", {"Location: ftp://inner.example/y"}, ""); });
+  EXPECT_EQ(hidden(server.url("/")), "illegal argument: The request leads to what is no http URL");
+  EXPECT_EQ(failure_of({.url = "http://inner.example/", .allowed_hosts = {"x"}, .hidden_url = true}),
+            "illegal argument: Host is not allowed: ***");
+}
+
 TEST(Http, GoesThroughAProxyWithCredentials) {
   TestServer proxy([](const auto&) { return ok("proxied"); });
-  const HttpResponse response = http_request(
-      {.url = "http://example.invalid/x", .proxy = HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = "u", .password = "p:w"}});
+  const HttpResponse response = http_request({.url = "http://example.invalid/x", .proxy_for = [&](const auto&) {
+                                                return HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = "u", .password = "p:w"};
+                                              }});
   EXPECT_EQ(response.body, "proxied");
   EXPECT_EQ(proxy.requests().at(0).line(), "GET http://example.invalid/x");
   EXPECT_EQ(proxy.requests().at(0).headers.at("proxy-authorization"), "Basic dTpwOnc=");
+}
+
+TEST(Http, ARedirectIsAskedForItsOwnProxy) {
+  TestServer server([](const auto&) { return ok("direct"); });
+  TestServer proxy([&](const auto&) { return TestServer::answer("302 Found", {"Location: " + server.url("/")}, ""); });
+  const HttpResponse response =
+      http_request({.url = "http://example.invalid/", .proxy_for = [&](const std::string& url) -> std::optional<HttpProxy> {
+                      if (url != "http://example.invalid/") return std::nullopt;
+                      return HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = {}, .password = {}};
+                    }});
+  EXPECT_EQ(response.body, "direct");
+  EXPECT_EQ(proxy.requests().size(), 1u);
+}
+
+TEST(Http, NoProxyNamesHostsThatAreReachedDirectly) {
+  setenv("http_proxy", "http://proxy:3128", 1);
+  const auto is_direct = [](const char* no_proxy, const std::string& host) {
+    setenv("no_proxy", no_proxy, 1);
+    return !proxy_from_environment("http://" + host + "/x");
+  };
+  EXPECT_TRUE(is_direct("other, example.org", "example.org"));
+  EXPECT_TRUE(is_direct("example.org", "a.Example.ORG:8080"));
+  EXPECT_TRUE(is_direct(".example.org localhost", "a.example.org"));
+  EXPECT_TRUE(is_direct(".example.org", "example.org"));
+  EXPECT_FALSE(is_direct("example.org", "badexample.org"));
+  EXPECT_FALSE(is_direct("example.org", "example.org.evil"));
+  EXPECT_TRUE(is_direct("*", "anything"));
+  EXPECT_TRUE(is_direct("10.1.2.3", "10.1.2.3"));
+  EXPECT_TRUE(is_direct("10.0.0.0/8", "10.1.2.3"));
+  EXPECT_TRUE(is_direct("[::1]", "[::1]"));
+  EXPECT_FALSE(is_direct("10.0.0.0/8,nonsense/x", "11.1.2.3"));
+  EXPECT_FALSE(is_direct(" ", "example.org"));
+  setenv("NO_PROXY", "big", 1);
+  EXPECT_TRUE(is_direct("", "big"));
+  for (const char* name : {"http_proxy", "no_proxy", "NO_PROXY"}) unsetenv(name);
 }
 
 TEST(Http, TheEnvironmentNamesTheProxyOfAScheme) {

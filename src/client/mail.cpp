@@ -89,6 +89,10 @@ struct Upload {
   }
 };
 
+int on_progress(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return *static_cast<const std::atomic<bool>*>(stopped) ? 1 : 0;
+}
+
 }  // namespace
 
 std::string mail_text(const MailMessage& message, const std::string& date) {
@@ -104,7 +108,7 @@ std::string mail_text(const MailMessage& message, const std::string& date) {
   return text + encoded_body(message.body);
 }
 
-void send_mail(const SmtpServer& server, const MailMessage& message) {
+void send_mail(const SmtpServer& server, const MailMessage& message, const std::atomic<bool>* stopped) {
   const std::string text = mail_text(message, current_date());
   std::vector<std::string> recipients;
   for (const auto* list : {&message.to, &message.cc, &message.bcc})
@@ -132,7 +136,13 @@ void send_mail(const SmtpServer& server, const MailMessage& message) {
   handle.set(CURLOPT_UPLOAD, 1L);
   handle.set(CURLOPT_READFUNCTION, Upload::read);
   handle.set(CURLOPT_READDATA, &upload);
+  if (stopped != nullptr) {
+    handle.set(CURLOPT_NOPROGRESS, 0L);
+    handle.set(CURLOPT_XFERINFOFUNCTION, on_progress);
+    handle.set(CURLOPT_XFERINFODATA, stopped);
+  }
   const CURLcode code = library.easy_perform(handle.get());
+  if (code == CURLE_ABORTED_BY_CALLBACK) throw Error("io", "Sending mail through " + place + " was stopped");
   if (code != CURLE_OK)
     throw Error("io", std::string("Cannot send mail through ") + place + ": " + (error[0] != '\0' ? error : library.easy_strerror(code)));
 }

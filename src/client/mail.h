@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ struct MailMessage {
 std::string mail_text(const MailMessage& message, const std::string& date);
 
 /// Sends it; blocks (at most 10 s to connect, 60 s for each answer). Error(config) `Invalid address: …`; Error(kind "io") with
-/// host and cause else. Thread-safe.
-void send_mail(const SmtpServer& server, const MailMessage& message);
+/// host and cause else, also where `stopped` became true. Thread-safe.
+void send_mail(const SmtpServer& server, const MailMessage& message, const std::atomic<bool>* stopped = nullptr);
 
 }  // namespace digdag::client

@@ -131,5 +131,16 @@ TEST(Mail, LongTextsAreFolded) {
   }
 }
 
+TEST(Mail, CanBeStopped) {
+  SmtpDouble server;
+  const std::atomic<bool> stopped = true;
+  try {
+    send_mail({.host = "127.0.0.1", .port = server.port}, {.from = "a@b.c", .to = {"d@e.f"}}, &stopped);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "Sending mail through 127.0.0.1:" + std::to_string(server.port) + " was stopped");
+  }
+}
+
 }  // namespace
 }  // namespace digdag::client

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/time.h"
 #include "base/value.h"
@@ -24,15 +25,17 @@ class AttemptStarter {
     std::optional<std::string> retry_attempt_name;
     Value params;
     std::int64_t requiring_attempt = 0;  ///< to recognise chains that come back to themselves (O-12)
-    std::string requiring_task;
-    std::int64_t requiring_project = 0;
   };
   struct Found {
     std::int64_t session_id = 0, attempt_id = 0;
     bool created = false;  ///< by this call
     bool done = false, success = false;
+    std::string failure;  ///< of its first failed task, `+w+task: message`; empty where it is not known
   };
-  struct Missing {};  ///< no such project or workflow
+  /// No such project or workflow.
+  struct Missing {
+    std::vector<std::string> workflows;  ///< those that there are, where the project is known
+  };
   struct Refused {
     std::string message;
   };  ///< limit exceeded, a cycle, a broken file: the message says which

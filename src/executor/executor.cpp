@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "agent/thread_pool.h"
+#include "base/text.h"
 
 namespace digdag::executor {
 namespace {
@@ -25,6 +26,9 @@ struct QueuedEvent {
   engine::Event event;
   std::optional<std::int64_t> wakes_after;  ///< of a RetryLater: the attempt whose end it waits for
 };
+
+/// A message without the lines that are indented below it, such as the frames of a program.
+std::string one_line(const std::string& message) { return replace_all(message.substr(0, message.find("\n\t")), "\n", " "); }
 
 /// The polls that wait for the end of another attempt, each for one.
 class Sleepers {
@@ -89,6 +93,7 @@ struct Executor::Impl {
   std::vector<Added> added;
   bool interrupted = false;
   std::unordered_map<std::int64_t, Status> statuses;
+  std::map<std::pair<std::int64_t, engine::TaskIndex>, std::string> hints;  ///< of failed tasks, until their attempt is done
 
   // Only the loop's.
   std::unordered_map<std::int64_t, Owned> attempts;  ///< those under way, and `kept`
@@ -198,8 +203,32 @@ struct Executor::Impl {
     }
     const std::lock_guard lock(mutex);
     for (const Work& work : round) {
-      statuses[work.owned->identity.attempt_id] = {true, work.owned->attempt.done(), work.owned->attempt.success()};
+      const engine::Attempt& attempt = work.owned->attempt;
+      const std::int64_t id = work.owned->identity.attempt_id;
+      statuses[id] = {true, attempt.done(), attempt.success(), attempt.done() ? failure_of(id, attempt) : ""};
+      if (attempt.done()) hints.erase(hints.lower_bound({id, 0}), hints.lower_bound({id + 1, 0}));
     }
+  }
+
+  void note_hint(std::pair<std::int64_t, engine::TaskIndex> task, const std::string& hint) {
+    const std::lock_guard lock(mutex);
+    if (hint.empty())
+      hints.erase(task);  // that of an earlier try
+    else
+      hints.insert_or_assign(task, hint);
+  }
+
+  /// The first failed task and why; "" where none failed. Under the lock.
+  std::string failure_of(std::int64_t id, const engine::Attempt& attempt) const {
+    if (attempt.success()) return "";
+    for (const engine::TaskIndex task : attempt.newest_rows()) {
+      const Value error = attempt.error(task);
+      const Value* message = error.find("message");
+      if (attempt.state(task) != engine::TaskState::error || message == nullptr || !message->is_string()) continue;
+      const auto hint = hints.find({id, task});
+      return attempt.full_name(task) + ": " + one_line(message->as_string()) + (hint == hints.end() ? "" : "; " + hint->second);
+    }
+    return "";
   }
 
   void perform(const std::vector<Work>& round) {
@@ -338,7 +367,7 @@ void Executor::use(agent::TaskRunner& runner) { impl_->runner = &runner; }
 void Executor::add(AttemptIdentity identity, engine::Attempt attempt) {
   {
     const std::lock_guard lock(impl_->mutex);
-    impl_->statuses[identity.attempt_id] = {true, false, false};
+    impl_->statuses[identity.attempt_id] = {true, false, false, ""};
     impl_->added.push_back({std::move(identity), std::move(attempt)});
   }
   impl_->arrived.notify_one();
@@ -354,6 +383,7 @@ void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
   } else {
     auto& failed = std::get<agent::RunFailed>(end);
     if (impl_->listener) impl_->listener->run_failed(request, failed);
+    impl_->note_hint({request.attempt, request.task}, failed.cause.hint_text());
     impl_->push(request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry});
   }
 }

@@ -66,6 +66,7 @@ class Executor {
 
   struct Status {
     bool known = false, done = false, success = false;
+    std::string failure;  ///< once it is done: its first failed task and why, in one line: `+w+task: message; hint`
   };
   Status status(std::int64_t attempt_id) const;
 

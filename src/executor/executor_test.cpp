@@ -181,6 +181,21 @@ TEST_F(ExecutorTest, AKillStopsWhatRuns) {
   EXPECT_FALSE(executor_.status(1).success);
 }
 
+TEST_F(ExecutorTest, TheStatusOfAFailedAttemptSaysWhichTaskFailedAndWhy) {
+  add(1, "+x: {require>: b}\n+y: {echo>: 1}\n");
+  executor_.step();
+  const Error cause = task_error("no such table").hint("create it");
+  executor_.ended(
+      runner_.next(),
+      agent::RunFailed{.error = Value::object({{"message", "no such\ntable\n\tfrom x"}}), .retry = {}, .cause = cause, .last_output = {}});
+  executor_.step();
+  EXPECT_EQ(executor_.status(1).failure, "") << "the failure alert is under way";
+  succeed(runner_.next());
+  executor_.step();
+  ASSERT_TRUE(executor_.status(1).done);
+  EXPECT_EQ(executor_.status(1).failure, "+a+x: no such table; create it");
+}
+
 TEST_F(ExecutorTest, ManyGroupsMayHaveTheirRetryEvaluated) {
   std::string dig = "_export: {n: 1}\n_parallel: true\n";
   for (int i = 0; i < 500; ++i) dig += "+g" + std::to_string(i) + ": {_retry: '${n - 1}', +x: {fail>: no}}\n";

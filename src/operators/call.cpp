@@ -18,10 +18,20 @@ class Call : public Operator {
     if (generation_depth(task.identity.task_name) >= most_generations)
       throw config_error("call> recursion: " + call_cycle(task.project_directory, file))
           .hint("a workflow that calls itself needs an if> that ends it before " + std::to_string(most_generations) + " levels");
-    if (!std::filesystem::is_regular_file(path)) throw config_error("File not found: " + path.string());
+    if (!std::filesystem::is_regular_file(path))
+      throw config_error("File not found: " + path.string()).hint(did_you_mean(path.stem().string(), workflows_in(path.parent_path())));
     const Value document = dig::load_yaml_file(path, task.project_directory, file);
     const std::string workflow = file.substr(0, file.size() - extension.size());
     return engine::TaskResult{.subtask_config = dig::called_workflow(workflow, document, file)};
+  }
+
+ private:
+  static std::vector<std::string> workflows_in(const std::filesystem::path& directory) {
+    std::vector<std::string> names;
+    std::error_code unreadable;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, unreadable))
+      if (entry.path().extension() == extension) names.push_back(entry.path().stem().string());
+    return names;
   }
 };
 

@@ -34,6 +34,12 @@ TEST(Call, IsRelativeToTheWorkspace) {
   EXPECT_EQ(task.run().subtasks(), R"({"_export":{"_workdir":"x"},"+x":{"echo>":"y"}})");
 }
 
+TEST(Call, SuggestsFilesBesideAMissingOne) {
+  TaskOf task("call>: common/notfy");
+  task.file("common/notify.dig", "+x: {echo>: y}");
+  EXPECT_EQ(task.run().hint, "did you mean notify?");
+}
+
 // operators 14.25
 TEST(Call, StaysInsideOfTheProject) {
   for (const char* file : {"../x.sql", "w/../../x.sql", "/etc/x.sql"}) {

@@ -278,5 +278,17 @@ TEST(Wait, NeedsADuration) {
   EXPECT_EQ(TaskOf("wait>:").run().failure, "Parameter '_command' is required but not set (config)");
 }
 
+TEST(Operators, AnErrorAboutTheCommandSaysWhoseValueItIs) {
+  TaskOf task("loop>: three");
+  task.context.config.mutable_object().set("_type", "loop");
+  const auto hint = [&](const std::string& message) { return with_command_explained(config_error(message), task.context).hint_text(); };
+  EXPECT_EQ(hint("Expected integer type for key '_command' but got three"), "'_command' is the value of loop>:");
+  EXPECT_EQ(hint("Parameter 'x' is required but not set"), "");
+  EXPECT_EQ(with_command_explained(config_error("'_command'").hint("or else"), task.context).hint_text(),
+            "or else; '_command' is the value of loop>:");
+  task.context.local = parse_json(R"({"_type": "loop", "_command": "three"})");
+  EXPECT_EQ(hint("Expected integer type for key '_command' but got three"), "") << "somebody wrote it";
+}
+
 }  // namespace
 }  // namespace digdag::operators

@@ -20,7 +20,8 @@ class HttpCall : public Operator {
     const SystemConfig empty;
     const SystemConfig& system = task.system != nullptr ? *task.system : empty;
     const std::int64_t most = system.integer_or("config.http_call.max_response_content_size", default_most_content);
-    HttpExchange exchange(task, {.secret_uri = false,
+    HttpExchange exchange(task, {.user = "http_call>",
+                                 .secret_uri = false,
                                  .allowed_hosts_key = system.get("config.http_call.allowed_hosts") ? "config.http_call.allowed_hosts"
                                                                                                    : "config.http.allowed_hosts",
                                  .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});

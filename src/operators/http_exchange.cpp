@@ -20,15 +20,6 @@ const SystemConfig& system_of(const TaskContext& task) {
   return task.system != nullptr ? *task.system : empty;
 }
 
-/// `config` with the members of its nested object `http` as defaults.
-Value with_nested_defaults(const Value& config) {
-  const Value* defaults = config.find("http");
-  if (defaults == nullptr || !defaults->is_object()) return config;
-  Value merged = config;
-  merge_default(merged, *defaults);
-  return merged;
-}
-
 std::vector<std::string> list_of(const SystemConfig& system, std::string_view key) {
   std::vector<std::string> entries;
   for (const std::string& entry : split(system.get_or(key, ""), ','))
@@ -83,7 +74,7 @@ dig::SecretSpans spans_of(const std::string& text) {
 }  // namespace
 
 HttpExchange::HttpExchange(TaskContext& task, Rules rules)
-    : task_(task), rules_(std::move(rules)), system_(system_of(task)), merged_(with_nested_defaults(task.config)), options_(merged_) {
+    : task_(task), rules_(std::move(rules)), system_(system_of(task)), merged_(params_with_defaults(task, "http")), options_(merged_) {
   request_.method = upper(options_.string_or("method", "GET"));
   request_.timeout_seconds = options_.long_integer_or("timeout", 30);
   request_.follow_redirects = options_.boolean_or("follow_redirects", true);
@@ -94,6 +85,7 @@ HttpExchange::HttpExchange(TaskContext& task, Rules rules)
   request_.allowed_hosts = list_of(system_, rules_.allowed_hosts_key);
   request_.denied_cidrs = list_of(system_, "config.http.denied_cidrs");
   request_.stopped = task.stopped;
+  request_.user = rules_.user;
   retry_ = options_.boolean_or("retry", is_idempotent(request_.method));
   read_uri();
   read_headers();
@@ -120,6 +112,7 @@ Value HttpExchange::option_with_secrets(std::string_view key) const {
 
 void HttpExchange::read_uri() {
   const auto hidden = rules_.secret_uri ? secret("http.uri") : std::nullopt;
+  request_.hidden_url = hidden.has_value();
   const std::string uri = hidden ? *hidden : task_.with_secrets("/_command");
   const Value query = option_with_secrets("query");
   request_.url = query.is_null() ? uri : with_query(uri, http_query(query));
@@ -140,11 +133,14 @@ void HttpExchange::read_headers() {
   const Value headers = option_with_secrets("headers");
   if (headers.is_null()) return;
   if (!headers.is_array()) throw unexpected_type("array type", "headers", headers);
-  for (const Value& header : headers.as_array()) {
+  const Array& written = options_.find("headers")->as_array();
+  for (std::size_t i = 0; i < headers.as_array().size(); ++i) {
+    const Value& header = headers.as_array()[i];
     const bool good = header.is_object() && header.as_object().size() == 1 && header.as_object()[0].value.is_scalar();
     if (!good) throw config_error("Invalid header: " + to_json(header)).hint("write each header as its own list item: - Name: value");
     const auto& member = header.as_object()[0];
     request_.headers.emplace_back(member.key, member.value.is_null() ? "" : convert_to_string(member.value, member.key));
+    if (!(header == written[i])) request_.private_headers.push_back(member.key);  // it holds a secret
   }
 }
 
@@ -169,18 +165,21 @@ void HttpExchange::read_proxy() {
   };
   const Value own = options_.nested_or_empty("proxy");
   if (system_.boolean_or("config.http.allow_user_proxy", false) && Config(own).boolean_or("enabled", false)) {
-    request_.proxy = proxy_of(Config(own));
+    request_.proxy_for = [proxy = proxy_of(Config(own))](const std::string&) { return proxy; };
     return;
   }
   if (system_.boolean_or("config.http.proxy.enabled", false)) {
     Value of_system = Value::object();
     for (const auto& [key, value] : system_.below("config.http.proxy.")) of_system.mutable_object().set(key, value);
-    request_.proxy = proxy_of(Config(of_system));
+    request_.proxy_for = [proxy = proxy_of(Config(of_system))](const std::string&) { return proxy; };
     return;
   }
-  std::string warning;
-  request_.proxy = client::proxy_from_environment(request_.url, &warning);
-  if (!warning.empty()) task_.warn(warning);
+  request_.proxy_for = [this](const std::string& url) {
+    std::string warning;
+    auto proxy = client::proxy_from_environment(url, &warning);
+    if (!warning.empty()) task_.warn(warning);
+    return proxy;
+  };
 }
 
 std::variant<client::HttpResponse, RetryLater> HttpExchange::perform() {

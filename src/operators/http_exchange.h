@@ -15,6 +15,7 @@ namespace digdag::operators {
 class HttpExchange {
  public:
   struct Rules {
+    const char* user = "http>";     ///< the operator
     bool secret_uri = false;        ///< the secret `http.uri` goes before the command
     std::string allowed_hosts_key;  ///< of the system configuration (O-34, O-11)
     std::size_t most_content = 0;   ///< characters of the answer that are of use

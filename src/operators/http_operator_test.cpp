@@ -124,8 +124,21 @@ TEST(HttpOperator, ASecretUriIsNeverShown) {
   EXPECT_EQ(http.server.requests().at(0).line(), "GET /hidden");
   EXPECT_THAT(http.task.log_text(), HasSubstr("GET http://***"));
   EXPECT_THAT(http.task.log_text(), Not(HasSubstr("hidden")));
+  http.task.secrets["http.uri"] = "http://hidden-host.invalid:1/";
+  http.run();
+  EXPECT_THAT(http.task.subtasks() + http.task.log_text(), Not(HasSubstr("hidden-host")));
   http.task.secrets["http.uri"] = "no uri";
   EXPECT_EQ(http.run().failure, "The secret http.uri is not a URI (illegal argument)");
+}
+
+TEST(HttpOperator, HeadersWithSecretsDoNotFollowARedirectToAnotherOrigin) {
+  TestServer other([](const auto&) { return ok("other"); });
+  HttpTask http("headers: [{X-Key: '${secret:k}'}, {X-Plain: p}]",
+                [&](const auto&) { return TestServer::answer("302 Found", {"Location: " + other.url("/")}, ""); });
+  http.task.secrets["k"] = "hunter2";
+  EXPECT_EQ(http.sent().headers.at("x-key"), "hunter2");
+  EXPECT_EQ(other.requests().at(0).headers.count("x-key"), 0u);
+  EXPECT_EQ(other.requests().at(0).headers.at("x-plain"), "p");
 }
 
 // operators 14.133

@@ -73,6 +73,7 @@ void notify_over_http(const SystemConfig& system, const Value& notification, con
   request.body = to_json(notification);
   request.has_body = true;
   request.timeout_seconds = http_timeout_seconds;
+  request.user = "notify>";
   request.most_response_bytes = 0;
   request.stopped = stopped;
   const client::HttpResponse response = client::http_request(request);
@@ -90,13 +91,15 @@ void notify_by_mail(const SystemConfig& system, const Value& notification, const
                                   .password = system.get_or(prefix + "password", "")};
   const auto file = system.get(prefix + "body_template_file");
   const std::string body = file && !is_blank(*file) ? read_file(*file) : std::string(default_mail_body);
-  client::send_mail(server, {.from = required(system, prefix + "from"),
-                             .to = addresses(system, prefix + "to"),
-                             .cc = addresses(system, prefix + "cc"),
-                             .bcc = addresses(system, prefix + "bcc"),
-                             .subject = system.get_or(prefix + "subject", "Digdag Notification"),
-                             .body = task.templates->render(body, notification, task.identity.timezone),
-                             .html = system.boolean_or(prefix + "html", false)});
+  client::send_mail(server,
+                    {.from = required(system, prefix + "from"),
+                     .to = addresses(system, prefix + "to"),
+                     .cc = addresses(system, prefix + "cc"),
+                     .bcc = addresses(system, prefix + "bcc"),
+                     .subject = system.get_or(prefix + "subject", "Digdag Notification"),
+                     .body = task.templates->render(body, notification, task.identity.timezone),
+                     .html = system.boolean_or(prefix + "html", false)},
+                    task.stopped);
 }
 
 command::CommandRequest notification_command(const SystemConfig& system, const Value& notification, const TaskContext& task) {

@@ -52,6 +52,29 @@ std::string pointer_to(std::string_view parent, std::string_view key) {
   return std::string(parent) + '/' + replace_all(replace_all(std::string(key), "~", "~0"), "/", "~1");
 }
 
+Value params_with_defaults(const TaskContext& task, std::string_view type) {
+  const Value* defaults = task.config.find(type);
+  if (defaults == nullptr) return task.config;
+  Value params = task.config;
+  merge_default(params, Config(task.config).nested_or_empty(type));
+  return params;
+}
+
+Error with_command_explained(Error error, const TaskContext& task) {
+  const Value* type = task.config.find("_type");
+  if (error.message().find("'_command'") == std::string::npos || type == nullptr || !type->is_string()) return error;
+  const std::string key = type->as_string() + '>';
+  if (task.local.find(key) == nullptr) return error;
+  const std::string said = error.hint_text().empty() ? "" : error.hint_text() + "; ";
+  return std::move(error).hint(said + "'_command' is the value of " + key + ':');
+}
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& known) {
+  std::vector<std::string> similar = similar_words(word, known);
+  if (similar.size() > 3) similar.resize(3);
+  return similar.empty() ? "" : "did you mean " + join(similar, ", ") + '?';
+}
+
 Config TaskContext::params() const {
   Config config_view(config);
   if (key_was_read) config_view.record_reads(key_was_read);

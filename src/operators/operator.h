@@ -87,6 +87,15 @@ struct TaskContext {
   void log_line(LogLevel level, std::string_view message) const;
 };
 
+/// All parameters of the task; below them, as defaults, those of the nested object `type` (`_export: {sh: {shell: …}}`).
+Value params_with_defaults(const TaskContext& task, std::string_view type);
+
+/// An error that names `_command`, a key that nobody writes, with a hint that says what it is the value of.
+Error with_command_explained(Error error, const TaskContext& task);
+
+/// `did you mean x, y?` with the three nearest words, or nothing where no known word is like this one.
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& known);
+
 /// One more step of a JSON pointer, `~` and `/` escaped: `/headers` + `a/b` is `/headers/a~1b`.
 std::string pointer_to(std::string_view parent, std::string_view key);
 

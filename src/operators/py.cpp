@@ -27,6 +27,12 @@ std::vector<std::string> interpreter(const Value& params, const Variables& envir
   throw config_error("Invalid python: " + to_json(*python));
 }
 
+/// Without the line end that Python gives each entry of a traceback.
+std::string_view without_line_end(std::string_view text) {
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  return text;
+}
+
 /// What the runner wrote about the exception that ended it: `: message (class)` and the frames.
 std::string describe(const Value& output) {
   const Value* error = output.find("error");
@@ -35,7 +41,7 @@ std::string describe(const Value& output) {
   std::string text;
   if (const auto message = details.optional_string("message")) text += ": " + *message;
   if (const auto type = details.optional_string("class")) text += " (" + *type + ")";
-  for (const std::string& line : details.strings_or_empty("backtrace")) text += "\n\tfrom " + line;
+  for (const std::string& line : details.strings_or_empty("backtrace")) text += "\n\tfrom " + std::string(without_line_end(line));
   return text;
 }
 
@@ -52,6 +58,7 @@ class Py : public Operator {
     request.arguments = interpreter(params, request.environment, task.workspace);
     const auto function = Config(params).optional_string("_command");
     const std::string script = function ? std::string(runner_py) : Config(params).string("script");
+    called_ = function ? "py>: " + *function : "the script of py>";
 
     io_.emplace(task, "py");
     io_->write("runner.py", script);
@@ -70,7 +77,7 @@ class Py : public Operator {
       throw Error("runtime", "output.json does not exist. Something unexpected error happened. Please check logs.")
           .hint("the program ended without a result: a script must write it, and a function must not end the process");
     }
-    const Value output = parse_json(read_file(io_->file("output.json")));
+    const Value output = read_output();
     const Config results(output);
     engine::TaskResult result;
     result.subtask_config = results.nested_or_empty("subtask_config");
@@ -81,6 +88,15 @@ class Py : public Operator {
   }
 
  private:
+  Value read_output() const {
+    try {
+      return parse_json(read_file(io_->file("output.json")));
+    } catch (const Error& error) {
+      throw Error("runtime", "The result of " + called_ + " (output.json) cannot be read: " + error.message())
+          .hint("store texts, finite numbers, true, false, None, and lists and dicts of them");
+    }
+  }
+
   Error failure(int exit_code) const {
     std::string message = "Python command failed with code " + std::to_string(exit_code);
     if (exists(io_->file("output.json"))) {
@@ -95,6 +111,7 @@ class Py : public Operator {
   }
 
   std::optional<IoDirectory> io_;
+  std::string called_;  ///< for errors: `py>: tasks.f`
 };
 
 }  // namespace

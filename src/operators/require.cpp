@@ -74,7 +74,7 @@ class Require : public Operator {
     const bool ignore_failure = task.params().boolean_or("ignore_failure", false);
 
     const AttemptStarter::Answer answer = task.attempts->start(request);
-    if (std::holds_alternative<AttemptStarter::Missing>(answer)) throw missing(task, request);
+    if (const auto* missing = std::get_if<AttemptStarter::Missing>(&answer)) throw not_there(task, request, *missing);
     if (const auto* refused = std::get_if<AttemptStarter::Refused>(&answer)) throw task_error(refused->message);
     const auto& found = std::get<AttemptStarter::Found>(answer);
     if (found.attempt_id == task.identity.attempt_id)
@@ -89,7 +89,9 @@ class Require : public Operator {
     if (found.created) state.set("require_kicked", true);
     if (!found.done) return std::move(state).poll(found.attempt_id);
     if (found.success || ignore_failure) return engine::TaskResult{};
-    throw failed(found.session_id, found.attempt_id);
+    Error error = failed(found.session_id, found.attempt_id);
+    if (found.failure.empty()) throw error;
+    throw std::move(error).hint("workflow " + request.workflow + " failed at " + found.failure);
   }
 
   /// `propagate_kill: true` (O-13): what this task started ends with it; what it only found goes on.
@@ -114,16 +116,15 @@ class Require : public Operator {
     if (!request.retry_attempt_name) request.retry_attempt_name = local.optional_string("retry_attempt_name");
     request.params = params.nested_or_empty("params");
     request.requiring_attempt = task.identity.attempt_id;
-    request.requiring_task = task.identity.task_name;
-    request.requiring_project = task.identity.project_id;
     return request;
   }
 
-  static Error missing(const TaskContext& task, const AttemptStarter::Request& request) {
+  static Error not_there(const TaskContext& task, const AttemptStarter::Request& request, const AttemptStarter::Missing& missing) {
     const std::string project = request.project_name
                                     ? "projectName: " + *request.project_name
                                     : "projectId: " + std::to_string(request.project_id.value_or(task.identity.project_id));
-    return task_error("Dependent workflow does not exist. " + project + ", workflowName:" + request.workflow);
+    return task_error("Dependent workflow does not exist. " + project + ", workflowName:" + request.workflow)
+        .hint(did_you_mean(request.workflow, missing.workflows));
   }
 
   static Error failed(std::int64_t session_id, std::int64_t attempt_id) {

@@ -53,7 +53,6 @@ TEST(Require, StartsTheOtherWorkflowAndWaitsForIt) {
   EXPECT_EQ(format_instant(request.session_time), "2026-01-02T00:00:00Z");
   EXPECT_EQ(to_json(request.params), R"({"a":1})");
   EXPECT_EQ(request.requiring_attempt, 1);
-  EXPECT_EQ(request.requiring_task, "+main+task");
   EXPECT_FALSE(request.project_id || request.project_name || request.retry_attempt_name);
   EXPECT_EQ(to_json(require.task.context.state), R"({"target_session_id":7,"target_attempt_id":9,"require_kicked":true,"retry":1})");
   EXPECT_EQ(require.run(running(9)).subtasks(), "later: 2000 ms");
@@ -132,12 +131,25 @@ TEST(Require, ProjectAndRetryNameAreReadFromTheTaskOnly) {
 
 // operators 14.53
 TEST(Require, MissingAndRefusedWorkflowsAreNamed) {
-  EXPECT_EQ(RequireTask("require>: nope").run(AttemptStarter::Missing{}).failure,
+  EXPECT_EQ(RequireTask("require>: nope").run(AttemptStarter::Missing{{}}).failure,
             "Dependent workflow does not exist. projectId: 1, workflowName:nope");
-  EXPECT_EQ(RequireTask("{require>: nope, project_name: p}").run(AttemptStarter::Missing{}).failure,
+  EXPECT_EQ(RequireTask("{require>: nope, project_name: p}").run(AttemptStarter::Missing{{}}).failure,
             "Dependent workflow does not exist. projectName: p, workflowName:nope");
   EXPECT_EQ(RequireTask("require>: w").run(AttemptStarter::Refused{"Too many attempts running. Limit: 1, Current: 1"}).failure,
             "Too many attempts running. Limit: 1, Current: 1");
+}
+
+TEST(Require, SaysWhichTaskOfTheOtherFailedAndWhy) {
+  RequireTask require("require>: child");
+  require.run(Found{.session_id = 7, .attempt_id = 9, .created = false, .done = true, .success = false, .failure = "+child+load: no file"});
+  EXPECT_EQ(require.task.failure, "Dependent workflow failed. Session id: 7, attempt id: 9");
+  EXPECT_EQ(require.task.hint, "workflow child failed at +child+load: no file");
+}
+
+TEST(Require, SuggestsTheNamesOfOtherWorkflows) {
+  RequireTask require("require>: lod");
+  EXPECT_EQ(require.run(AttemptStarter::Missing{{"load", "unlike"}}).hint, "did you mean load?");
+  EXPECT_EQ(require.run(AttemptStarter::Missing{{"unlike"}}).hint, "");
 }
 
 TEST(Require, ItselfIsNotWaitedFor) {

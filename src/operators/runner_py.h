@@ -102,9 +102,12 @@ def find_owner(path):
         if not module_path or not is_missing(path, error):
             raise
         missing = error
+    module = None
     try:
         module = importlib.import_module(module_path)
     except ImportError:
+        pass  # what is said is that `path` is missing
+    if module is None:
         raise missing
     return find_attribute(module, class_name)
 
@@ -199,13 +202,14 @@ def results_of(env):
     try:
         return json.dumps({'subtask_config': env.subtask_config, 'export_params': env.export_params, 'store_params': env.store_params},
                           allow_nan=False)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
-        for method, params in (('store', env.store_params), ('export', env.export_params), ('add_subtask', env.subtask_config)):
-            for key, value in params.items():
-                found = describe_unserializable('%s' % (key,), value)
-                if found:
-                    raise TypeError('digdag.env.%s: %s' % (method, found))
-        raise
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        reason = '%s' % (error,)
+    for method, params in (('store', env.store_params), ('export', env.export_params), ('add_subtask', env.subtask_config)):
+        for key, value in params.items():
+            found = describe_unserializable('%s' % (key,), value)
+            if found:
+                raise TypeError('digdag.env.%s: %s' % (method, found))
+    raise TypeError(reason)
 
 
 def write_whole(path, text):
@@ -216,11 +220,18 @@ def write_whole(path, text):
     os.rename(temporary, path)
 
 
-def own_frames_removed(trace):
-    """A traceback without the frames of this file at its top."""
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == call.__code__.co_filename:
+def is_own(file_name):
+    return (file_name == call.__code__.co_filename or file_name.startswith('<frozen importlib') or
+            file_name.endswith(os.path.join('importlib', '__init__.py')))
+
+
+def backtrace_of(kind, error, trace):
+    """The traceback without the frames of this file at its top; nothing where no other code took part."""
+    while trace is not None and is_own(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
-    return trace
+    if trace is not None:
+        return traceback.format_exception(kind, error, trace)
+    return traceback.format_exception_only(kind, error) if issubclass(kind, SyntaxError) else []
 
 
 def error_of(kind, error, trace):
@@ -231,8 +242,7 @@ def error_of(kind, error, trace):
     if isinstance(error, SystemExit):
         message = ('Failed to call python command with code:%s (the code called sys.exit; return from the function instead. '
                    'Another cause: a module with the name of one of the standard library)' % (error.code,))
-    lines = traceback.format_exception(kind, error, own_frames_removed(trace))
-    return {'class': kind.__name__, 'message': message, 'backtrace': [as_text(line) for line in lines]}
+    return {'class': kind.__name__, 'message': message, 'backtrace': [as_text(line) for line in backtrace_of(kind, error, trace)]}
 
 
 def as_text(line):
@@ -253,11 +263,7 @@ def main():
         write_whole(output_path, results_of(env))
     except BaseException:
         kind, error, trace = sys.exc_info()
-        described = error_of(kind, error, trace)
-        write_whole(output_path, json.dumps({'error': described}))
-        sys.stdout.flush()
-        for line in described['backtrace']:
-            sys.stderr.write(line if not PYTHON2 else line.encode('utf-8'))
+        write_whole(output_path, json.dumps({'error': error_of(kind, error, trace)}))  # the task's error message shows it
         sys.exit(1)
 
 

@@ -68,14 +68,6 @@ std::string IoDirectory::relative(std::string_view name) const {
 
 void IoDirectory::write(std::string_view name, std::string_view content) const { write_new_file(file(name), content, 0600); }
 
-Value params_with_defaults(const TaskContext& task, std::string_view type) {
-  const Value* defaults = task.config.find(type);
-  if (defaults == nullptr) return task.config;
-  Value params = task.config;
-  merge_default(params, Config(task.config).nested_or_empty(type));
-  return params;
-}
-
 Environment::Environment(const TaskContext& task) {
   if (task.environment == nullptr) return;
   for (const auto& [name, value] : *task.environment) set(name, value);

@@ -39,9 +39,6 @@ class IoDirectory {
   bool keep_ = false;
 };
 
-/// All parameters of the task; below them, as defaults, those of the nested object `type` (`_export: {sh: {shell: …}}`).
-Value params_with_defaults(const TaskContext& task, std::string_view type);
-
 /// The environment of a program, built up from that of this process.
 class Environment {
  public:

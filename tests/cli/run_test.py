@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""`digdag run`: which workflow, which session, what is printed and what is kept (spec/cli.md 6.2)."""
+import datetime
+import os
+import re
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from program import ProgramTest, SESSION  # noqa: E402
+
+THREE = '+a:\n  echo>: A\n+b:\n  sh>: echo B\n+c:\n  echo>: C\n'
+HINTS = ('  * Use --session <daily | hourly | "yyyy-MM-dd[ HH:mm:ss]"> to not reuse the last session time.\n'
+         '  * Use --rerun, --start +NAME, or --goal +NAME argument to rerun skipped tasks.\n')
+LOG_LINE = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} \[(INFO|WARN|ERROR)\] \([^)]*\) \S+: ')
+
+
+class Run(ProgramTest):
+    def saved_at(self, session='20260102T000000+0000', folder='.digdag/status'):
+        return f'Task state is saved at {os.path.realpath(self.project)}/{folder}/{session} directory.\n{HINTS}'
+
+    def printed(self, done):
+        """What tasks printed: the lines that are no log lines."""
+        return [line for line in done.out.split('\n') if line and not LOG_LINE.match(line)]
+
+    def ran(self, done):
+        """The tasks whose operator was announced."""
+        return re.findall(r'(?m)^\S+ \S+ \S+ \[INFO\] \([^)]*\](\+[^)]*)\) \S+: \w+>: ', done.out)
+
+    def skipped(self, done):
+        return re.findall(r'(?m)^\S+ \S+ \S+ \[WARN\] \([^)]*\](\+[^)]*)\) \S+: Skipped$', done.out)
+
+    # cli 11.32
+    def test_success_ends_with_where_its_state_is(self):
+        done = self.run_workflow(THREE)
+        self.assertEqual((done.code, self.printed(done)), (0, ['A', 'B', 'C']))
+        self.assertTrue(done.err.endswith('\nSuccess. ' + self.saved_at()), done.err)
+
+    # cli 11.33
+    def test_a_workflow_is_named_with_or_without_its_ending(self):
+        self.file('w.dig', THREE)
+        for name in ('w', 'w.dig'):
+            done = self.digdag('run', name, '--no-save', *SESSION)
+            self.assertEqual((done.code, self.ran(done)), (0, ['+w+a', '+w+b', '+w+c']))
+
+    # cli 11.34
+    def test_failure_names_each_failed_task_with_its_cause(self):
+        done = self.run_workflow('+a:\n  echo>: A\n+b:\n  sh>: exit 3\n+c:\n  echo>: C\n')
+        self.assertEqual((done.code, self.printed(done)), (1, ['A']))
+        self.assertIn('\nerror: \n  * +w+b:\n    Command failed with code 3 (runtime)\n', done.err)
+        self.assertTrue(done.err.endswith('\n\n' + self.saved_at()), done.err)
+
+    # cli 11.35, 11.36
+    def test_log_lines_stand_on_standard_output_with_time_level_thread_and_component(self):
+        done = self.run_workflow('+one:\n  echo>: hi\n  colour: red\n')
+        lines = done.out.rstrip('\n').split('\n')
+        self.assertEqual({LOG_LINE.match(line).group(1) for line in lines if line != 'hi'}, {'INFO', 'ERROR'})
+        thread = re.search(r'\(([^)]*)\) \S+: echo>: hi$', done.log('echo>')[0]).group(1)
+        self.assertRegex(thread, r'^\d{4}@\[0:default:1:1\]\+w\+one$')
+        self.assertIsNone(re.search(r'(?m)' + LOG_LINE.pattern, done.err))
+
+    # cli 11.37
+    def test_what_a_shell_writes_to_standard_error_stands_on_standard_output(self):
+        done = self.run_workflow('+a:\n  sh>: echo out; echo err >&2\n')
+        self.assertEqual(self.printed(done), ['out', 'err'])
+        self.assertNotIn('err\n', done.err.replace('error', ''))
+
+    # cli 11.38
+    def test_a_second_run_reuses_the_session_and_skips_every_finished_task(self):
+        self.run_workflow('+g:\n  +a:\n    echo>: A\n  +b:\n    sh>: echo B\n')
+        done = self.digdag('run', 'w.dig')
+        self.assertEqual((done.code, self.ran(done), self.printed(done)), (0, [], []))
+        self.assertTrue(done.log('[WARN] (main) cli: Reusing the last session time 2026-01-02T00:00:00+00:00.'), done.out)
+        self.assertEqual(self.skipped(done), ['+w+g+a', '+w+g+b'])
+
+    # cli 11.39
+    def test_after_a_repair_the_failed_task_and_those_after_it_run(self):
+        self.assertEqual(self.run_workflow('+a:\n  echo>: A\n+b:\n  sh>: test -e ok\n+c:\n  echo>: C\n').code, 1)
+        self.file('ok', '')
+        done = self.digdag('run', 'w.dig')
+        self.assertEqual((done.code, self.skipped(done), self.ran(done)), (0, ['+w+a'], ['+w+b', '+w+c']))
+
+    # cli 11.40, 11.41
+    def test_rerun_start_goal_and_end_choose_what_runs(self):
+        cases = (
+            (['--rerun'], ['a', 'b', 'c'], []), (['-a'], ['a', 'b', 'c'], []), (['--all'], ['a', 'b', 'c'], []),
+            (['--start', '+b'], ['b', 'c'], ['a']), (['-s', '+b'], ['b', 'c'], ['a']),
+            (['--goal', '+b'], ['b'], ['a', 'c']), (['-g', '+b'], ['b'], ['a', 'c']),
+            (['--rerun', '--end', '+c'], ['a', 'b'], ['c']), (['-a', '-e', '+b'], ['a'], ['b', 'c']),
+            (['--start', '+b', '--end', '+c'], ['b'], ['a', 'c']),
+        )
+        self.run_workflow(THREE)
+        for words, ran, skipped in cases:
+            done = self.digdag('run', 'w.dig', *SESSION, *words)
+            self.assertEqual(done.code, 0, done.err)
+            self.assertEqual(self.ran(done), ['+w+' + task for task in ran], words)
+            self.assertEqual(self.skipped(done), ['+w+' + task for task in skipped], words)
+
+    # cli 11.42
+    def test_a_state_file_is_called_as_its_task_and_holds_its_result(self):
+        self.file('t.py', 'import digdag\ndef f():\n    digdag.env.store({"n": [1, {"on": "yes"}]})\n    digdag.env.export({"e": 2})\n')
+        self.file('w.dig', 'timezone: Asia/Tokyo\n+one:\n  py>: t.f\n')
+        self.assertEqual(self.digdag('run', 'w.dig', '--session', '2026-01-02 03:04:05').code, 0)
+        self.assertEqual(self.state_files('20260102T030405+0900'), ['+w', '+w+one'])
+        with open(os.path.join(self.project, '.digdag/status/20260102T030405+0900/+w+one.yml'), encoding='utf-8') as state:
+            self.assertEqual(state.read(), 'fullName: "+w+one"\nstate: "success"\nresult:\n  subtaskConfig: {}\n  exportParams:\n    e: 2\n'
+                             '  resetStoreParams: []\n  storeParams:\n    "n":\n    - 1\n    - "on": "yes"\n  report:\n    inputs: []\n    outputs: []\n')
+
+    # cli 11.43: the reverse is the exact form of the test above
+    def test_a_state_file_of_the_original_is_honoured(self):
+        self.file('.digdag/status/20260102T000000+0000/+w+a.yml',
+                  'fullName: "+w+a"\nstate: "success"\nresult:\n  subtaskConfig: {}\n  exportParams:\n    half: 0.5\n  resetStoreParams: []\n'
+                  '  storeParams:\n    "y": "010"\n    list:\n    - 1\n    - "two"\n  report:\n    inputs: []\n    outputs: []\n')
+        done = self.run_workflow('+a:\n  fail>: must not run\n+b:\n  echo>: ${y} ${half === undefined} ${JSON.stringify(list)}\n', '-p', 'half=')
+        self.assertEqual((done.code, self.skipped(done)), (0, ['+w+a']), done.err)
+        self.assertEqual(self.printed(done), ['010 false [1,"two"]'])
+
+    # cli 11.44
+    def test_state_goes_where_it_is_told_to_or_nowhere(self):
+        done = self.run_workflow(THREE, '-o', 'st')
+        self.assertIn(self.saved_at(folder='st'), done.err)
+        self.assertTrue(self.exists('st/20260102T000000+0000/+w+a.yml'))
+        done = self.run_workflow(THREE, '--no-save')
+        self.assertTrue(done.err.endswith('\nSuccess.\n' + HINTS), done.err)
+        self.assertFalse(self.exists('.digdag/status'))
+        self.file('sub/s.dig', THREE)
+        self.assertEqual(self.digdag('run', 's.dig', '--project', 'sub', '-o', 'st', *SESSION).code, 0)
+        self.assertTrue(self.exists('sub/st/20260102T000000+0000/+s+a.yml'))
+
+    def session_of(self, *words):
+        done = self.digdag('run', 'w.dig', *words)
+        self.assertEqual(done.code, 0, done.err)
+        return self.printed(done)[0], done
+
+    # cli 11.45, 11.49
+    def test_the_session_time_is_told_in_the_zone_of_the_workflow(self):
+        self.file('w.dig', 'timezone: Asia/Tokyo\nschedule:\n  hourly>: 30:00\n+a:\n  echo>: ${session_time}\n')
+        for option in ('--session', '-t', '--session-time'):
+            self.assertEqual(self.session_of('--no-save', option, '2026-01-02')[0], '2026-01-02T00:00:00+09:00')
+            self.assertEqual(self.session_of('--no-save', option, '2026-01-02 03:04:05')[0], '2026-01-02T03:04:05+09:00')
+        zone = datetime.timezone(datetime.timedelta(hours=9))
+        for word, form in (('hourly', '%Y-%m-%dT%H:00:00+09:00'), ('daily', '%Y-%m-%dT00:00:00+09:00')):
+            before = datetime.datetime.now(zone).strftime(form)
+            session = self.session_of('--no-save', '--session', word)[0]
+            self.assertIn(session, (before, datetime.datetime.now(zone).strftime(form)))
+        # The last run time at minute 30: its session is the begin of that hour.
+        due = [datetime.datetime.now(zone) - datetime.timedelta(minutes=30)]
+        session = self.session_of('--no-save', '--session', 'schedule')[0]
+        due.append(datetime.datetime.now(zone) - datetime.timedelta(minutes=30))
+        self.assertIn(session, [time.strftime('%Y-%m-%dT%H:00:00+09:00') for time in due])
+        session, done = self.session_of('--session', 'last')
+        self.assertTrue(done.log(f'[WARN] (main) cli: Using a new session time {session} based on schedule.'), done.out)
+
+    # cli 11.45
+    def test_without_state_and_schedule_the_last_session_is_today(self):
+        self.file('w.dig', '+a:\n  echo>: ${session_time}\n')
+        days = [datetime.datetime.now(datetime.timezone.utc)]
+        session, done = self.session_of()
+        days.append(datetime.datetime.now(datetime.timezone.utc))
+        self.assertIn(session, [day.strftime('%Y-%m-%dT00:00:00+00:00') for day in days])
+        self.assertTrue(done.log(f'Using a new session time {session}.'), done.out)
+
+    # cli 11.46
+    def test_a_session_time_in_another_form_is_refused(self):
+        self.file('w.dig', THREE)
+        for text in ('yesterday', 'now', '2026/01/02', '2026-1-2', '2026-01-02T03:04:05', ''):
+            done = self.digdag('run', 'w.dig', '--session', text)
+            self.assertEqual((done.code, done.out), (1, ''))
+            self.assertIn('\nerror: --session must be hourly, daily, last, "yyyy-MM-dd", or "yyyy-MM-dd HH:mm:SS" format: ' + text + ' (config)\n', done.err)
+        self.assertFalse(self.exists('.digdag'))
+        self.assertTrue(self.digdag('run', 'w.dig', '--session', '2026-02-30').log('session_time=2026-02-28T00:00:00+00:00'))
+
+    # cli 11.47
+    def test_a_session_by_schedule_needs_a_schedule(self):
+        self.file('w.dig', THREE)
+        done = self.digdag('run', 'w.dig', '--session', 'schedule')
+        self.assert_error(done, '\nerror: --session schedule is set but schedule is not set to this workflow.\n')
+
+    # cli 11.48
+    def test_the_last_session_is_the_greatest_one_that_has_state_of_this_workflow(self):
+        self.file('w.dig', '+a:\n  echo>: ${session_time}\n')
+        for day in ('2026-01-03', '2026-01-02'):
+            self.digdag('run', 'w.dig', '--session', day)
+        for path in ('20260104T000000+0000/+other+a.yml', '20260105T000000+0000/+w.yml', '20260106T000000+0000/+wide+a.yml', 'nonsense/+w+a.yml'):
+            self.file('.digdag/status/' + path, 'x: 1\n')
+        self.assertTrue(self.digdag('run', 'w.dig').log('Reusing the last session time 2026-01-03T00:00:00+00:00.'))
+
+    # cli 11.50
+    def test_a_workflow_that_is_not_there_is_looked_for_in_words_of_the_place(self):
+        os.mkdir(os.path.join(self.project, 'dir'))
+        nowhere = "Workflow '{}' does not exist in "
+        for words, text in (
+                (['sub/w'], nowhere.format('sub/w') + 'current directory. You may need to type "cd sub" first, or set "--project sub" option.'),
+                (['nope.dig'], nowhere.format('nope') + 'current directory. You may need to change directory first, or set --project option.'),
+                (['nope', '--project', 'dir'], nowhere.format('nope') + "project directory 'dir'.")):
+            self.assert_error(self.digdag('run', *words), f'\nerror: {text} (resource not found)\n')
+
+    # cli 11.51
+    def test_a_workflow_outside_of_the_project_is_refused(self):
+        self.file('w.dig', THREE)
+        os.mkdir(os.path.join(self.project, 'sub'))
+        here = os.path.realpath(self.project)
+        done = self.digdag('run', '../w.dig', '--project', 'sub')
+        self.assert_error(done, f"\nerror: Given path '{here}/w.dig' is outside of project directory '{here}/sub' (illegal argument)\n")
+
+
+if __name__ == '__main__':
+    unittest.main()
