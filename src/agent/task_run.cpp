@@ -163,6 +163,7 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
   context_.secrets = [this](std::string_view key) { return secrets_->find(key); };
   context_.unmounted_secrets = [this](std::string_view key) { return secrets_->find_unmounted(key); };
   context_.mask = [this](std::string_view text) { return secrets_->mask(text); };
+  context_.hide = [this](std::string_view text) { secrets_->hide(text); };
   context_.stopped = &stopped_;
   context_.templates = &services_.templates;
   context_.system = services_.options.system;

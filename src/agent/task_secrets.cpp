@@ -46,6 +46,11 @@ std::string TaskSecrets::mounted(std::string_view key) const {
   return std::string(key);
 }
 
+void TaskSecrets::hide(std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  mask_.add("made from secrets", std::string(text));
+}
+
 std::optional<std::string> TaskSecrets::find(std::string_view key) {
   check_key(key);
   return find_unmounted(mounted(key));

@@ -25,6 +25,9 @@ class TaskSecrets {
   /// Whether a mount says `true`, a grant of older releases that means nothing any more.
   bool has_grants() const;
 
+  /// Treats a text that was made from secrets as one.
+  void hide(std::string_view text);
+
   /// A complete text with the secrets replaced.
   std::string mask(std::string_view text) const;
   /// A piece of a stream: what can be shown of it now.

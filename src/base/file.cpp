@@ -66,8 +66,10 @@ std::pair<int, std::string> make_temporary(const std::filesystem::path& target, 
 
 }  // namespace
 
-std::string read_file(const std::filesystem::path& path, std::size_t most_bytes) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+namespace {
+
+std::string read_opened(const std::filesystem::path& path, int flags, bool only_regular, std::size_t most_bytes) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
   if (file.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) throw Error("no such file", path.string());
     throw io_error(path, errno);
@@ -75,6 +77,7 @@ std::string read_file(const std::filesystem::path& path, std::size_t most_bytes)
   const auto too_big = [&] { return Error("io", fmt::format("{}: larger than {} bytes", path.string(), most_bytes)); };
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw io_error(path, errno);
+  if (only_regular && !S_ISREG(status.st_mode)) throw Error("io", path.string() + ": is no regular file");
   if (status.st_size > 0 && static_cast<std::size_t>(status.st_size) > most_bytes) throw too_big();
 
   // One byte more than the size shows the end of the file in the first read; pipes and /proc files have no size.
@@ -91,6 +94,14 @@ std::string read_file(const std::filesystem::path& path, std::size_t most_bytes)
   }
   content.resize(filled);
   return content;
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path, std::size_t most_bytes) { return read_opened(path, 0, false, most_bytes); }
+
+std::string read_regular_file(const std::filesystem::path& path, std::size_t most_bytes) {
+  return read_opened(path, O_NONBLOCK, true, most_bytes);  // a pipe without a writer must not hold us up
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode) {

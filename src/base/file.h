@@ -9,6 +9,8 @@ namespace digdag {
 /// The whole file. Error(kind "no such file") `<path>` where it is missing; another error names the path and the cause.
 /// Files of more than `most_bytes` are refused.
 std::string read_file(const std::filesystem::path& path, std::size_t most_bytes = std::size_t{1} << 30);
+/// The same for a file that somebody else has left: a pipe or a device, which might never end, is an error.
+std::string read_regular_file(const std::filesystem::path& path, std::size_t most_bytes = std::size_t{1} << 30);
 
 /// Writes to a temporary name beside it and renames (no fsync): readers see the old content or the new one, never a part.
 /// Error(kind "io") with the path and the cause (`No space left on device`); the temporary file is removed then.

@@ -55,6 +55,19 @@ TEST_F(FileTest, ReadsBackWhatWasWritten) {
   EXPECT_THAT(names(), ElementsAre("a"));
 }
 
+TEST_F(FileTest, WhatSomebodyElseLeftMustBeAFile) {
+  const std::string pipe = "/tmp/digdag-file-test-" + std::to_string(::getpid());
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  try {
+    read_regular_file(pipe);
+    ADD_FAILURE() << "a pipe is no file";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), pipe + ": is no regular file");
+  }
+  ::unlink(pipe.c_str());
+  EXPECT_THROW(read_regular_file("/dev/zero"), Error);
+}
+
 TEST_F(FileTest, ReadsFilesThatHaveNoSize) { EXPECT_THAT(read_file("/proc/self/status"), HasSubstr("Name:")); }
 
 TEST_F(FileTest, WritesANameOfTheLongestLength) {

@@ -56,7 +56,7 @@ Value value_of(const dig::YamlNode& node) {
 /// Throws Error where it is no YAML; aliases, which nobody writes into state files, are refused.
 Value load_state(const std::filesystem::path& file) {
   constexpr std::size_t most_nodes = 10'000'000, most_depth = 200;
-  const dig::YamlDocument document = dig::read_yaml(read_file(file), file_id("state file"), most_nodes, most_depth);
+  const dig::YamlDocument document = dig::read_yaml(read_regular_file(file), file_id("state file"), most_nodes, most_depth);
   for (const dig::YamlNode& node : document.nodes) {
     if (!node.anchor.empty()) throw config_error(file.string() + " has anchors, which state files never have");
   }
@@ -90,7 +90,7 @@ StateFiles::StateFiles(std::filesystem::path directory) : directory_(std::move(d
   }
   if (!std::filesystem::exists(directory_ / digest_file, ignored)) return;
   try {
-    const Value digests = parse_json(read_file(directory_ / digest_file));
+    const Value digests = parse_json(read_regular_file(directory_ / digest_file));
     if (const Value* tasks = digests.find("tasks"); tasks && tasks->is_object()) {
       for (const auto& member : tasks->as_object()) {
         if (member.value.is_string()) digests_[member.key] = member.value.as_string();

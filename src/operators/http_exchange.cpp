@@ -126,10 +126,13 @@ void HttpExchange::read_uri() {
 }
 
 void HttpExchange::read_headers() {
-  if (const auto authorization = secret("http.authorization"))
+  if (const auto authorization = secret("http.authorization")) {
     request_.headers.emplace_back("Authorization", *authorization);
-  else if (const auto user = secret("http.user"))
-    request_.headers.emplace_back("Authorization", "Basic " + client::base64(*user + ':' + secret("http.password").value_or("")));
+  } else if (const auto user = secret("http.user")) {
+    const std::string token = client::base64(*user + ':' + secret("http.password").value_or(""));
+    if (task_.hide) task_.hide(token);
+    request_.headers.emplace_back("Authorization", "Basic " + token);
+  }
   const Value headers = option_with_secrets("headers");
   if (headers.is_null()) return;
   if (!headers.is_array()) throw unexpected_type("array type", "headers", headers);

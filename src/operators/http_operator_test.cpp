@@ -145,7 +145,10 @@ TEST(HttpOperator, HeadersWithSecretsDoNotFollowARedirectToAnotherOrigin) {
 TEST(HttpOperator, CredentialsComeFromSecrets) {
   HttpTask basic("");
   basic.task.secrets = {{"http.user", "u"}, {"http.password", "p"}};
+  std::string hidden;
+  basic.task.context.hide = [&](std::string_view text) { hidden += text; };
   EXPECT_EQ(basic.sent().headers.at("authorization"), "Basic dTpw");
+  EXPECT_EQ(hidden, "dTpw");  // servers like to repeat it in an error
   HttpTask verbatim("headers: [{Authorization: more}]");
   verbatim.task.secrets = {{"http.user", "u"}, {"http.authorization", "Bearer x"}};
   EXPECT_EQ(verbatim.sent().headers.at("authorization"), "Bearer x, more");

@@ -62,6 +62,7 @@ struct TaskContext {
   SecretLookup secrets;
   SecretLookup unmounted_secrets;  ///< without `_secrets`, which do not apply to `_env` (spec/language.md 10); unset: `secrets`
   std::function<std::string(std::string_view)> mask;  ///< a text with the secrets read so far replaced; unset: as it is
+  std::function<void(std::string_view)> hide;         ///< masks a text that was made from secrets; may be unset
   const std::atomic<bool>* stopped = nullptr;         ///< set while the run shall end: blocking operators look at it
   const dig::TemplateEngine* templates = nullptr;
   const SystemConfig* system = nullptr;

@@ -90,7 +90,9 @@ class Py : public Operator {
  private:
   Value read_output() const {
     try {
-      return parse_json(read_file(io_->file("output.json")));
+      Value output = parse_json(read_regular_file(io_->file("output.json")));
+      if (!output.is_object()) throw Error("runtime", "it must be an object");
+      return output;
     } catch (const Error& error) {
       throw Error("runtime", "The result of " + called_ + " (output.json) cannot be read: " + error.message())
           .hint("store texts, finite numbers, true, false, None, and lists and dicts of them");
@@ -102,7 +104,7 @@ class Py : public Operator {
     if (exists(io_->file("output.json"))) {
       message += "\nError messages from python";
       try {
-        message += describe(parse_json(read_file(io_->file("output.json"))));
+        message += describe(parse_json(read_regular_file(io_->file("output.json"))));
       } catch (const Error&) {
         message += "\n\tCan't parse output.json. The command failed unexpectedly. Please check logs.";
       }

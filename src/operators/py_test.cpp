@@ -237,6 +237,15 @@ TEST_F(Py, SeesTheDefaultsOfItsNestedObjectInItsParameters) {
   EXPECT_EQ(output_of("def f(x, y):\n  print(x, y)", R"({"x": "own", "py": {"x": "default", "y": "default"}})"), "own default\n");
 }
 
+TEST_F(Py, ItsResultMustBeAnObjectInAFile) {
+  for (const int code : {0, 5}) {
+    const std::string script = "import os, sys\nos.mkfifo(sys.argv[2])\nos._exit(" + std::to_string(code) + ")";
+    EXPECT_THAT(run("py", to_json(Value::object({{"script", Value(script)}}))).error,
+                HasSubstr(code == 0 ? "(output.json) cannot be read" : "Can't parse output.json"));
+  }
+  EXPECT_THAT(run("py", R"json({"script": "import sys; open(sys.argv[2], 'w').write('[1]')"})json").error, HasSubstr("it must be an object"));
+}
+
 // operators 14.119
 TEST_F(Py, RunsAScriptInPlaceOfAFunction) {
   const std::string script = R"(

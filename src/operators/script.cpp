@@ -44,7 +44,8 @@ fs::path make_unique_directory(const fs::path& parent, const std::string& prefix
 }  // namespace
 
 IoDirectory::IoDirectory(const TaskContext& task, std::string_view type) : workspace_(fs::absolute(task.workspace).lexically_normal()) {
-  path_ = make_unique_directory(io_parent(task.project_directory), "digdag-" + std::string(type) + "-" + std::to_string(task.identity.task_id));
+  path_ =
+      make_unique_directory(io_parent(task.project_directory), "digdag-" + std::string(type) + "-" + std::to_string(task.identity.task_id));
   keep_ = task.log != nullptr && task.log->enabled(LogLevel::debug);
 }
 
