@@ -30,8 +30,9 @@ struct CommandEnd {
   std::int64_t millis = 0;  ///< how long it ran
 };
 
-/// Runs commands through the guard: a small process of this binary that owns all of them and ends their process groups when
-/// we die (spec/decisions.md E-37). A running command holds no thread: one thread of this object serves all of them.
+/// Runs commands through the guard: a small process of this binary that owns all of them and ends them, with all that they
+/// started in whatever group or session, when we die (spec/decisions.md E-37). Each command has a session of its own. A running command
+/// holds no thread: one thread of this object serves all of them.
 ///
 /// Standard input is /dev/null; standard output and error are one pipe, read as it comes (10 GiB pass in flat memory).
 /// When the program has ended, its output is awaited for one second more; what it left running then stays
@@ -51,7 +52,10 @@ class CommandRunner {
 
   /// Starts it; the guard is started with the first one. Errors come through `on_end`.
   Id start(CommandRequest request, OnOutput on_output, OnEnd on_end);
-  /// SIGTERM to its process group, SIGKILL after `grace_seconds` (0 = at once). Does nothing where it has ended.
+  /// Keeps a duplicate of this descriptor open in the guard until all that it ran and has to end is gone: a lock on the file
+  /// outlives us as long as our commands do. Call before `start`.
+  void hold(int fd);
+  /// SIGTERM to it and all that it started, SIGKILL after `grace_seconds` (0 = at once). Does nothing where it has ended.
   void stop(Id command, std::int64_t grace_seconds);
   /// Stops all of them and waits until they are gone (Ctrl-C).
   void stop_all(std::int64_t grace_seconds);

@@ -16,7 +16,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -35,15 +34,14 @@ constexpr int socket_fd = 3;
 constexpr milliseconds grace_of_the_lost{10'000};
 /// How often a group that is being stopped is looked at: its members need not be our children, so no signal tells of all.
 constexpr milliseconds look_interval{20};
-/// How often the groups that ended commands left behind are looked at. Far too short for their numbers to come round again.
-constexpr milliseconds leftover_interval{1'000};
 /// A process that cannot be killed (it hangs in the kernel) is not waited for longer than this.
 constexpr milliseconds patience_after_kill{2'000};
 
-/// The process group of a command; its number is the process id of its leader.
+/// The process group of a command; its number is the process id of its leader, which also leads a session.
 struct Group {
   CommandId id = 0;                          ///< 0: left behind by a command that has ended
   std::optional<int> status;                 ///< of the leader, once that has ended
+  std::vector<pid_t> others;                 ///< being stopped: further groups that belong to it, as last seen
   std::optional<Clock::time_point> kill_at;  ///< being stopped: when SIGKILL is due
   std::optional<Clock::time_point> killed_at;
 
@@ -60,7 +58,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   return pointers;
 }
 
-/// The attributes of all commands: own process group, all signals as at login.
+/// The attributes of all commands: own session, so that none has a terminal, and all signals as at login.
 class SpawnAttributes {
  public:
   SpawnAttributes() {
@@ -68,10 +66,9 @@ class SpawnAttributes {
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attributes_);
-    posix_spawnattr_setpgroup(&attributes_, 0);
     posix_spawnattr_setsigmask(&attributes_, &none);
     posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   }
   ~SpawnAttributes() { posix_spawnattr_destroy(&attributes_); }
   SpawnAttributes(const SpawnAttributes&) = delete;
@@ -128,10 +125,7 @@ class Guard {
     if ((sources[1].revents & POLLOUT) != 0) channel_.flush();
   }
 
-  int timeout() const {
-    if (stopping_ > 0) return static_cast<int>(look_interval.count());
-    return leftovers_.empty() ? -1 : static_cast<int>(leftover_interval.count());
-  }
+  int timeout() const { return stopping_ > 0 ? static_cast<int>(look_interval.count()) : -1; }
 
   /// All children that have ended: leaders of groups, and what became ours when its own parent ended.
   void reap() {
@@ -146,7 +140,6 @@ class Guard {
 
   void leader_ended(pid_t pid, const Group& group) {
     tell(Ended{group.id, *group.status});
-    if (has_members(pid)) leftovers_.insert(pid);
     forget(pid);
   }
 
@@ -177,6 +170,10 @@ class Guard {
     setrlimit(RLIMIT_NOFILE, &limit);
   }
 
+  void handle(const Hold&) {
+    if (Fd fd = channel_.take_fd(); fd) held_.push_back(std::move(fd));
+  }
+
   void handle(Start& run) {
     const Fd output = channel_.take_fd();
     pid_t pid = 0;
@@ -185,14 +182,15 @@ class Guard {
       tell(NotStarted{run.id, error});
       return;
     }
-    leftovers_.erase(pid);
     groups_[pid].id = run.id;
     pid_of_[run.id] = pid;
     tell(Started{run.id, pid, start_time_of(pid)});
   }
 
   void handle(const Stop& request) {
-    if (auto found = pid_of_.find(request.id); found != pid_of_.end()) stop(found->second, milliseconds(request.grace_millis));
+    if (auto found = pid_of_.find(request.id); found != pid_of_.end()) {
+      stop(found->second, milliseconds(request.grace_millis), Processes::look());
+    }
   }
 
   void handle(const StopAll& request) {
@@ -202,19 +200,27 @@ class Guard {
 
   void handle(const Goodbye&) {
     connected_ = false;
-    leftovers_.clear();
-    stop_all(grace_of_the_lost);
+    if (groups_.empty()) return;
+    const Processes seen = Processes::look();
+    stop_known(grace_of_the_lost, seen);
   }
 
   void stop_all(milliseconds grace) {
-    for (const pid_t pid : leftovers_) groups_[pid].status = 0;
-    leftovers_.clear();
-    std::vector<pid_t> pids;
-    for (const auto& [pid, group] : groups_) pids.push_back(pid);
-    for (const pid_t pid : pids) stop(pid, grace);
+    const Processes seen = Processes::look();
+    for (const pid_t pid : seen.groups_below(getpid())) {
+      if (const auto [place, is_new] = groups_.try_emplace(pid); is_new) place->second.status = 0;
+    }
+    stop_known(grace, seen);
   }
 
-  void stop(pid_t pid, milliseconds grace) {
+  void stop_known(milliseconds grace, const Processes& seen) {
+    std::vector<pid_t> pids;
+    pids.reserve(groups_.size());
+    for (const auto& [pid, group] : groups_) pids.push_back(pid);
+    for (const pid_t pid : pids) stop(pid, grace, seen);
+  }
+
+  void stop(pid_t pid, milliseconds grace, const Processes& seen) {
     Group& group = groups_.at(pid);
     const auto due = Clock::now() + grace;
     if (group.stopping()) {
@@ -222,36 +228,55 @@ class Guard {
     } else {
       group.kill_at = due;
       ++stopping_;
+      group.others = seen.groups_below(pid);
       if (grace > milliseconds::zero()) {
-        kill(-pid, SIGTERM);
-        kill(-pid, SIGCONT);  // one that is suspended has to wake up to notice
+        signal_all(pid, group, SIGTERM);
+        signal_all(pid, group, SIGCONT);  // one that is suspended has to wake up to notice
       }
     }
-    if (Clock::now() >= *group.kill_at) end_by_force(pid, group);
+    if (Clock::now() >= *group.kill_at) end_by_force(pid, group, seen);
   }
 
-  void end_by_force(pid_t pid, Group& group) {
+  static void signal_all(pid_t pid, const Group& group, int signal) {
+    kill(-pid, signal);
+    for (const pid_t other : group.others) kill(-other, signal);
+  }
+
+  void end_by_force(pid_t pid, Group& group, const Processes& seen) {
     if (group.killed_at) return;
-    kill(-pid, SIGKILL);
+    group.others = seen.groups_below(pid);
+    signal_all(pid, group, SIGKILL);
     group.killed_at = Clock::now();
+  }
+
+  /// Whether all of a group is gone. What left it since it was last looked at is told or forced to end, too.
+  static bool is_gone(pid_t pid, Group& group, std::optional<Processes>& seen) {
+    if (has_members(pid) || std::any_of(group.others.begin(), group.others.end(), has_members)) return false;
+    if (!seen) seen = Processes::look();
+    group.others = seen->groups_below(pid);
+    signal_all(pid, group, group.killed_at ? SIGKILL : SIGTERM);
+    return group.others.empty();
   }
 
   /// Ends what is due, and reports the groups that are gone.
   void look_at_groups() {
     if (stopping_ > 0) {
       std::vector<pid_t> gone;
+      std::optional<Processes> seen;  // at most one look for all of them
       for (auto& [pid, group] : groups_) {
         if (!group.stopping()) continue;
-        if (Clock::now() >= *group.kill_at) end_by_force(pid, group);
+        if (Clock::now() >= *group.kill_at && !group.killed_at) {
+          if (!seen) seen = Processes::look();
+          end_by_force(pid, group, *seen);
+        }
         const bool given_up = group.killed_at && Clock::now() > *group.killed_at + patience_after_kill;
-        if (group.status && (given_up || !has_members(pid))) gone.push_back(pid);
+        if (group.status && (given_up || is_gone(pid, group, seen))) gone.push_back(pid);
       }
       for (const pid_t pid : gone) {
         if (const Group& group = groups_.at(pid); group.id != 0) tell(Ended{group.id, *group.status});
         forget(pid);
       }
     }
-    std::erase_if(leftovers_, [](pid_t pid) { return !has_members(pid); });
     if (answers_due_ > 0 && stopping_ == 0) {
       for (; answers_due_ > 0; --answers_due_) tell(AllStopped{});
     }
@@ -266,9 +291,9 @@ class Guard {
   SpawnAttributes attributes_;
   std::unordered_map<pid_t, Group> groups_;  ///< of commands that run or are being stopped
   std::unordered_map<CommandId, pid_t> pid_of_;
-  std::unordered_set<pid_t> leftovers_;  ///< groups that outlived their command
-  std::size_t stopping_ = 0;             ///< how many of `groups_`
-  std::size_t answers_due_ = 0;          ///< of StopAll
+  std::vector<Fd> held_;
+  std::size_t stopping_ = 0;     ///< how many of `groups_`
+  std::size_t answers_due_ = 0;  ///< of StopAll
   bool connected_ = true;
 };
 

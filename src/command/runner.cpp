@@ -111,6 +111,7 @@ struct CommandRunner::Impl {
   Id start(CommandRequest request, OnOutput on_output, OnEnd on_end);
   void stop(Id command, std::int64_t grace_seconds);
   void stop_all(std::int64_t grace_seconds);
+  void hold(int fd);
 
  private:
   // With the lock held:
@@ -147,6 +148,7 @@ struct CommandRunner::Impl {
   std::unordered_map<Id, std::shared_ptr<Running>> running_;
   std::size_t unreported_ = 0;  ///< of `running_`
   std::vector<std::pair<OnEnd, CommandEnd>> refused_;
+  std::vector<Fd> held_;
   std::optional<Channel> guard_;  ///< its receiving side belongs to the runner's thread
   bool guard_watched_for_sending_ = false;
   pid_t guard_pid_ = 0;
@@ -234,6 +236,14 @@ void CommandRunner::Impl::stop_all(std::int64_t grace_seconds) {
   all_gone_.wait_for(guard, patience, [this] { return unreported_ == 0 && stops_due_ == 0; });
 }
 
+void CommandRunner::Impl::hold(int fd) {
+  const std::lock_guard guard(lock_);
+  Fd ours(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!ours) return;  // without it the lock ends with us
+  if (guard_) send(Hold{}, Fd(fcntl(fd, F_DUPFD_CLOEXEC, 0)));
+  held_.push_back(std::move(ours));
+}
+
 void CommandRunner::Impl::ensure_thread() {
   if (thread_.joinable()) return;
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
@@ -258,6 +268,7 @@ std::string CommandRunner::Impl::ensure_guard() {
   Fd ours(pair[0]), first_theirs(pair[1]);
   // Out of the way of the descriptors that the guard gets as 0 to 3.
   const Fd theirs(fcntl(first_theirs.get(), F_DUPFD_CLOEXEC, 4));
+  if (!theirs) return open_files_error("a socket to the guard process", errno);
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -276,6 +287,9 @@ std::string CommandRunner::Impl::ensure_guard() {
   guard_watched_for_sending_ = false;
   watch(epoll_, EPOLL_CTL_ADD, guard_->fd(), guard_socket, EPOLLIN);
   send(Hello{raise_open_files_limit()});
+  for (const Fd& held : held_) {
+    if (Fd copy(fcntl(held.get(), F_DUPFD_CLOEXEC, 0)); copy) send(Hold{}, std::move(copy));
+  }
   return "";
 }
 
@@ -389,10 +403,13 @@ void CommandRunner::Impl::handle(const AllStopped&) {
 /// and could not tell us of, by the pipe that it writes to.
 void CommandRunner::Impl::kill_groups_of(const std::vector<std::shared_ptr<Running>>& lost) {
   std::unordered_set<ino_t> pipes;
+  std::optional<Processes> seen;
   for (const auto& running : lost) {
     struct stat status {};
     if (running->pid != 0) {
       if (start_time_of(running->pid) == running->start_time) kill(-running->pid, SIGKILL);
+      if (!seen) seen = Processes::look();
+      for (const pid_t group : seen->groups_below(running->pid)) kill(-group, SIGKILL);
     } else if (running->output && fstat(running->output.get(), &status) == 0) {
       pipes.insert(status.st_ino);
     }
@@ -407,8 +424,9 @@ void CommandRunner::Impl::guard_lost() {
   int status = 0;
   {
     const std::lock_guard guard(lock_);
-    waitpid(guard_pid_, &status, 0);
     guard_.reset();
+    kill(guard_pid_, SIGKILL);  // one that lives without its socket serves nobody
+    waitpid(guard_pid_, &status, 0);
     stops_due_ = 0;
     for (const auto& [id, running] : running_) {
       if (!running->end) lost.push_back(running);
@@ -509,5 +527,6 @@ CommandRunner::Id CommandRunner::start(CommandRequest request, OnOutput on_outpu
 }
 void CommandRunner::stop(Id command, std::int64_t grace_seconds) { impl_->stop(command, grace_seconds); }
 void CommandRunner::stop_all(std::int64_t grace_seconds) { impl_->stop_all(grace_seconds); }
+void CommandRunner::hold(int fd) { impl_->hold(fd); }
 
 }  // namespace digdag::command

@@ -45,6 +45,11 @@ struct Hello {
   std::uint64_t open_files = 0;
   static void fields(auto& m, auto& f) { f(m.open_files); }
 };
+/// Hands over a file descriptor that the guard keeps open until all that it ran and has to end is gone: a lock on the file
+/// outlives us as long as our commands do.
+struct Hold {
+  static void fields(auto&, auto&) {}
+};
 /// Starts a program; the writing end of its output pipe comes along.
 struct Start {
   CommandId id = 0;
@@ -54,13 +59,13 @@ struct Start {
   std::string working_directory;
   static void fields(auto& m, auto& f) { f(m.id, m.program, m.arguments, m.environment, m.working_directory); }
 };
-/// Ends the group of a command: SIGTERM, SIGKILL `grace_millis` later (0 = SIGKILL at once).
+/// Ends a command and all below it: SIGTERM, SIGKILL `grace_millis` later (0 = SIGKILL at once).
 struct Stop {
   CommandId id = 0;
   std::int64_t grace_millis = 0;
   static void fields(auto& m, auto& f) { f(m.id, m.grace_millis); }
 };
-/// Ends all groups, also what ended commands left behind; answered with AllStopped.
+/// Ends all that descends from the guard, also what ended commands left behind; answered with AllStopped.
 struct StopAll {
   std::int64_t grace_millis = 0;
   static void fields(auto& m, auto& f) { f(m.grace_millis); }
@@ -92,7 +97,7 @@ struct AllStopped {
   static void fields(auto&, auto&) {}
 };
 
-using ToGuard = std::variant<Hello, Start, Stop, StopAll, Goodbye>;
+using ToGuard = std::variant<Hello, Hold, Start, Stop, StopAll, Goodbye>;
 using FromGuard = std::variant<Started, NotStarted, Ended, AllStopped>;
 
 /// A message larger than this is refused by the receiver; the sender must not build one.

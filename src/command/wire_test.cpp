@@ -53,6 +53,14 @@ TEST(Channel, CarriesMessagesInOrder) {
   EXPECT_EQ(std::get<Ended>(*ends.owner->take<FromGuard>()).status, 9);
 }
 
+TEST(Channel, CarriesAFileToHold) {
+  Ends ends;
+  ends.owner->send(Hold{}, file_with("lock"));
+  ASSERT_TRUE(ends.guard->receive());
+  ASSERT_TRUE(std::holds_alternative<Hold>(*ends.guard->take<ToGuard>()));
+  EXPECT_EQ(content_of(ends.guard->take_fd()), "lock");
+}
+
 TEST(Channel, CarriesFilesBesideMessagesThatAreLargerThanTheSocketTakes) {
   Ends ends;
   for (int i = 0; i < 3; ++i) {

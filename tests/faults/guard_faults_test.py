@@ -92,12 +92,15 @@ class Run:
         return self.process.wait(timeout=60)
 
 
-# A task with children and grandchildren, of which one has lost its parent and one does not listen to SIGTERM.
+# A task with children and grandchildren, of which one has lost its parent, one does not listen to SIGTERM, one has made a
+# process group and one a session of its own.
 FAMILY = """
 +family:
   sh>: |
     (sleep 300 & echo child >> ready) &
     (trap '' TERM; echo deaf >> ready; sleep 300; sleep 300) &
+    timeout 300 sleep 300 &
+    (setsid sh -c 'echo session >> ready; sleep 300; true') &
     echo self >> ready
     sleep 300
 """
@@ -119,7 +122,7 @@ class GuardFaults(unittest.TestCase):
 
     def test_a_killed_run_leaves_no_process(self):
         with Run(FAMILY) as run:
-            run.wait_for('ready', 3)
+            run.wait_for('ready', 4)
             run.process.kill()
             run.end()
             self.assert_nothing_left(run)
@@ -136,12 +139,28 @@ class GuardFaults(unittest.TestCase):
     def test_an_interrupted_run_stops_what_it_started(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(signal=number.name), Run(FAMILY, '-X', 'agent.kill-grace-time=1') as run:
-                run.wait_for('ready', 3)
+                run.wait_for('ready', 4)
                 run.process.send_signal(number)
                 self.assertNotEqual(run.end(), 0)
                 self.assert_nothing_left(run, patience=3)
                 self.assertNotIn('Success', run.text())
                 self.assertFalse(os.path.exists(run.path('.digdag/tmp')), 'temporary files are left')
+
+    def test_a_time_limit_reaches_all_that_the_task_started(self):
+        with Run(FAMILY + '  _timeout: {limit: 2s, grace: 1s}\n') as run:
+            run.wait_for('ready', 4)
+            self.assertEqual(run.end(), 1)
+            self.assertIn('timed out', run.text())
+            self.assert_nothing_left(run)
+
+    def test_a_task_with_a_group_of_its_own_hears_an_interrupt(self):
+        with Run('+a:\n  sh>: "echo ready >> ready; timeout 300 sh -c \'trap \\"echo heard >> heard; exit\\" TERM; while :; do sleep 0.05; done\'"\n') as run:
+            run.wait_for('ready')
+            time.sleep(0.3)
+            run.process.send_signal(signal.SIGTERM)
+            run.end()
+            run.wait_for('heard')
+            self.assert_nothing_left(run)
 
     def test_an_interrupted_task_may_clean_up(self):
         workflow = """
