@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "dig/keys.h"
 #include "engine/retry_control.h"
 
 namespace digdag::agent {
@@ -309,8 +310,8 @@ void TaskRun::check_size(const engine::TaskResult& result) const {
 
 void TaskRun::warn_unused_keys() {
   for (const auto& member : context_.local.as_object()) {
-    // Keys with an underscore are read by the engine; of these only the subtasks belong to an operator.
-    const bool for_engine = member.key.starts_with('_') && member.key != "_do" && member.key != "_else_do";
+    const auto& engine_keys = dig::task_keys();
+    const bool for_engine = std::find(engine_keys.begin(), engine_keys.end(), member.key) != engine_keys.end();
     if (for_engine || member.key == context_.config.find("_type")->as_string() + ">" || keys_read_.contains(member.key)) continue;
     log(LogLevel::error, "Parameter '" + member.key + "' is not used at task " + request_.identity.task_name + ".");
     const auto similar = similar_words(member.key, {keys_read_.begin(), keys_read_.end()});

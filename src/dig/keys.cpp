@@ -28,6 +28,13 @@ const std::vector<std::string>& group_keys() {
   return keys;
 }
 
+const std::vector<std::string>& task_keys() {
+  static const std::vector<std::string> keys{
+      "_type", "_command", "_export",  "_error",      "_check",           "_retry", "_parallel", "_background", "_after",  "_disable",
+      "_env",  "_secrets", "_timeout", "_kill_grace", "_error_on_cancel", "_pool",  "_priority", "_cache",      "_finally"};
+  return keys;
+}
+
 bool is_file_only_key(std::string_view key) { return key == "_params" || key == "_concurrency" || key == "trigger"; }
 
 bool is_reserved_key(std::string_view key) {

@@ -14,6 +14,8 @@ const std::vector<std::string>& file_keys();
 const std::vector<std::string>& group_keys();
 /// Keys of a file that mean nothing further inside: `_params`, `_concurrency`, `trigger`.
 bool is_file_only_key(std::string_view key);
+/// Keys that the engine reads on any task, so that no operator need know them: `_export`, `_retry`, `_error`, `_type`, ….
+const std::vector<std::string>& task_keys();
 /// Keys kept for later versions: `_pool`, `_priority`, `_cache`, `_finally`.
 bool is_reserved_key(std::string_view key);
 
