@@ -4,39 +4,59 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+
 namespace digdag::cli {
 namespace {
 
-sigset_t watched_signals() {
+/// SIGUSR2 only wakes the thread.
+sigset_t signals_to_watch() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR2}) sigaddset(&signals, signal);
+  sigaddset(&signals, SIGUSR2);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction inherited {};
+    // A blocked signal waits for us even where it is ignored.
+    if (sigaction(signal, nullptr, &inherited) == 0 && inherited.sa_handler == SIG_IGN) continue;
+    sigaddset(&signals, signal);
+  }
   return signals;
 }
 
 }  // namespace
 
-Interrupts::Interrupts(std::function<void()> on_first) : on_first_(std::move(on_first)) {
-  const sigset_t signals = watched_signals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+Interrupts::Interrupts(std::function<void()> on_first, std::chrono::seconds patience)
+    : on_first_(std::move(on_first)), patience_(patience), watched_(signals_to_watch()) {
+  pthread_sigmask(SIG_BLOCK, &watched_, nullptr);
   thread_ = std::thread([this] { wait(); });
 }
 
 Interrupts::~Interrupts() {
   ending_ = true;
-  pthread_kill(thread_.native_handle(), SIGUSR2);  // only wakes the thread
+  pthread_kill(thread_.native_handle(), SIGUSR2);
   thread_.join();
 }
 
 void Interrupts::wait() {
-  const sigset_t signals = watched_signals();
+  using std::chrono::steady_clock;
+  steady_clock::time_point end_by;
   for (;;) {
     int signal = 0;
-    if (sigwait(&signals, &signal) != 0) continue;
+    if (signal_ == 0) {
+      if (sigwait(&watched_, &signal) != 0) continue;
+    } else {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_by - steady_clock::now()).count();
+      const timespec limit{std::max<std::int64_t>(left, 0) / 1000, std::max<std::int64_t>(left, 0) % 1000 * 1'000'000};
+      signal = sigtimedwait(&watched_, nullptr, &limit);
+    }
     if (ending_) return;
-    if (signal == SIGUSR2) continue;
-    if (signal_ != 0) _exit(128 + signal);
+    if (signal == SIGUSR2 || (signal < 0 && errno == EINTR)) continue;
+    // The second one; or standard output takes nothing more, or a request does not end.
+    if (signal_ != 0) _exit(128 + (signal > 0 ? signal : static_cast<int>(signal_)));
     signal_ = signal;
+    end_by = steady_clock::now() + patience_;
     on_first_();
   }
 }

@@ -1,17 +1,21 @@
 #pragma once
 
+#include <signal.h>
+
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <thread>
 
 namespace digdag::cli {
 
 /// Ctrl-C and SIGTERM as an event. While it lives, SIGINT, SIGTERM and SIGHUP are blocked in all threads made after it and wait for
-/// a thread of its own: the first signal calls `on_first`, a second one ends the process at once (what it started is ended
-/// by the guard then). Make it before any other thread.
+/// a thread of its own, except those that were ignored before (`nohup`, background jobs of scripts), which stay so. The first signal
+/// calls `on_first`; a second one, or the process still being there `patience` later, ends it at once (what it started is ended by the
+/// guard then). Make it before any other thread.
 class Interrupts {
  public:
-  explicit Interrupts(std::function<void()> on_first);
+  Interrupts(std::function<void()> on_first, std::chrono::seconds patience);
   ~Interrupts();
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;
@@ -21,7 +25,9 @@ class Interrupts {
 
  private:
   void wait();
-  std::function<void()> on_first_;
+  const std::function<void()> on_first_;
+  const std::chrono::seconds patience_;
+  const sigset_t watched_;
   std::atomic<int> signal_ = 0;
   std::atomic<bool> ending_ = false;
   std::thread thread_;

@@ -30,8 +30,8 @@ Concurrency concurrency_of(const dig::Workflow& workflow) {
 }  // namespace
 
 LocalAttempts::LocalAttempts(const dig::Project& project, const Value& project_params, const SystemConfig& system,
-                             executor::Executor& executor)
-    : project_(project), project_params_(project_params), system_(system), executor_(executor) {}
+                             executor::Executor& executor, Admission admission)
+    : project_(project), project_params_(project_params), system_(system), executor_(executor), admission_(std::move(admission)) {}
 
 engine::AttemptOptions LocalAttempts::options_of(const SystemConfig& system) {
   engine::AttemptOptions options;
@@ -87,7 +87,7 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
 
 void LocalAttempts::start_or_wait(const dig::Workflow& workflow, executor::AttemptIdentity identity, engine::Attempt attempt) {
   const Concurrency allowed = concurrency_of(workflow);
-  if (allowed.limit > 0 && !has_free_place(workflow.name, allowed.limit)) {
+  if (!has_free_place(workflow.name, allowed.limit) || !admission_(identity)) {
     waiting_.emplace(identity.session_time.seconds(), Waiting{allowed.limit, std::move(identity), std::move(attempt)});
   } else {
     executor_.add(std::move(identity), std::move(attempt));
@@ -97,7 +97,7 @@ void LocalAttempts::start_or_wait(const dig::Workflow& workflow, executor::Attem
 void LocalAttempts::start_waiting() {
   for (auto place = waiting_.begin(); place != waiting_.end();) {
     Waiting& waiting = place->second;
-    if (!has_free_place(waiting.identity.workflow_name, waiting.limit)) {
+    if (!has_free_place(waiting.identity.workflow_name, waiting.limit) || !admission_(waiting.identity)) {
       ++place;
       continue;
     }
@@ -107,6 +107,7 @@ void LocalAttempts::start_waiting() {
 }
 
 bool LocalAttempts::has_free_place(const std::string& workflow, std::int64_t limit) const {
+  if (limit <= 0) return true;
   std::int64_t running = 0;
   for (const auto& [attempt, name] : workflow_of_) {
     const executor::Executor::Status status = executor_.status(attempt);
@@ -191,7 +192,7 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
   }
   try {
     const Concurrency allowed = concurrency_of(*file->workflow);
-    if (allowed.limit > 0 && !allowed.waits && !has_free_place(request.workflow, allowed.limit)) {
+    if (!allowed.waits && !has_free_place(request.workflow, allowed.limit)) {
       return Refused{"Workflow '" + request.workflow + "' runs already. _concurrency limit: " + std::to_string(allowed.limit)};
     }
     const std::int64_t id = add(*file->workflow, *file->tasks, request.session_time, request.retry_attempt_name, request.params);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -21,8 +22,12 @@ namespace digdag::cli {
 /// (spec/execution.md 31d, decisions.md O-12). The project is `default`, its id 1; ids count from 1.
 class LocalAttempts : public engine::AttemptStarter {
  public:
+  /// Called before an attempt starts; false: its turn has not come, it is asked for again.
+  using Admission = std::function<bool(const executor::AttemptIdentity&)>;
+
   /// `project_params`: those of the command line. All must outlive this object.
-  LocalAttempts(const dig::Project& project, const Value& project_params, const SystemConfig& system, executor::Executor& executor);
+  LocalAttempts(const dig::Project& project, const Value& project_params, const SystemConfig& system, executor::Executor& executor,
+                Admission admission);
 
   /// Starts the workflow of this run; `tree`: its tasks, or the subtree that was asked for. Returns the attempt's id.
   /// Throws Error: parameters that `_params` refuses, too many tasks.
@@ -42,7 +47,8 @@ class LocalAttempts : public engine::AttemptStarter {
   };
   std::int64_t add(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time,
                    const std::optional<std::string>& retry_name, const Value& params);
-  /// Hands an attempt to the executor, or lets it wait for its turn (`_concurrency`, spec/decisions.md E-62).
+  /// Hands an attempt to the executor, or lets it wait for its turn: `_concurrency` (spec/decisions.md E-62), or another process runs
+  /// the session.
   void start_or_wait(const dig::Workflow& workflow, executor::AttemptIdentity identity, engine::Attempt attempt);
   /// Starts waiting attempts whose turn has come, the earliest session first. Called whenever a `require>` looks again.
   void start_waiting();
@@ -57,6 +63,7 @@ class LocalAttempts : public engine::AttemptStarter {
   const Value& project_params_;
   const SystemConfig& system_;
   executor::Executor& executor_;
+  const Admission admission_;
 
   std::mutex mutex_;
   std::map<std::pair<std::string, std::int64_t>, Session> sessions_;  ///< by workflow and session time (seconds)

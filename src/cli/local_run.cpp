@@ -4,33 +4,35 @@
 
 namespace digdag::cli {
 
-LocalRun::LocalRun(Options options, TaskSelection selection, Log& log, StateFiles* main_state)
-    : options_(std::move(options)), selection_(std::move(selection)), log_(log), main_state_(main_state) {}
+LocalRun::LocalRun(Options options, TaskSelection selection, Log& log)
+    : options_(std::move(options)), selection_(std::move(selection)), log_(log) {}
 
-LocalRun::Marks& LocalRun::marks_of(std::int64_t attempt, Instant session_time, const TimeZone& zone) {
-  const auto [place, is_new] = marks_.try_emplace(attempt);
-  Marks& marks = place->second;
-  if (is_new && options_.save) {
-    if (attempt == main_attempt) {
-      marks.files = main_state_;
-    } else {
-      marks.own_files = std::make_unique<StateFiles>(options_.state_root / format_state_directory(session_time, zone));
-      marks.files = marks.own_files.get();
-    }
+std::shared_ptr<StateFiles> LocalRun::open_session(std::int64_t attempt, const std::string& workflow, Instant session_time,
+                                                   const TimeZone& zone) {
+  if (!options_.save) return nullptr;
+  const std::lock_guard lock(mutex_);
+  Marks& marks = marks_of(attempt);
+  if (marks.files) return marks.files;
+  const std::filesystem::path directory = options_.state_root / format_state_directory(session_time, zone);
+  auto& shared = sessions_[{workflow, directory}];
+  marks.files = shared.lock();
+  if (!marks.files) {
+    const auto use = options_.dry_run ? StateFiles::Use::look : StateFiles::Use::run;
+    shared = marks.files = std::make_shared<StateFiles>(directory, workflow, use);
   }
-  return marks;
+  return marks.files;
 }
 
 std::optional<agent::RunFilter::Skip> LocalRun::before(const agent::RunRequest& request) {
   const std::string& name = request.identity.task_name;
   const bool main = request.attempt == main_attempt;
   std::unique_lock lock(mutex_);
-  Marks& marks = marks_of(request.attempt, request.identity.session_time, request.identity.timezone);
+  Marks& marks = marks_of(request.attempt);
   if (main && !selection_.may_run(name)) {
     marks.left_out.insert(request.task);
     return Skip{};
   }
-  StateFiles* files = marks.files;
+  StateFiles* files = marks.files.get();
   const bool first_run = request.retry_count == 0 && !request.lenient;
   if (files && first_run && (!main || selection_.may_use_state(name)) && !marks.saved.contains(name)) {
     lock.unlock();
@@ -61,7 +63,7 @@ std::optional<agent::RunFilter::Skip> LocalRun::evaluated(const agent::RunReques
   if (options_.show_params) log_.write(LogLevel::warn, "main", "cli", "\n" + to_yaml(config, 2));
   if (!options_.dry_run) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  marks_of(request.attempt, request.identity.session_time, request.identity.timezone).left_out.insert(request.task);
+  marks_of(request.attempt).left_out.insert(request.task);
   return Skip{{}, false};
 }
 
@@ -75,7 +77,7 @@ void LocalRun::committed(const executor::AttemptIdentity& attempt, const engine:
                          const std::vector<engine::TaskIndex>& changed) {
   if (attempt.attempt_id == main_attempt) count(tasks, changed);
   const std::lock_guard lock(mutex_);
-  Marks& marks = marks_of(attempt.attempt_id, attempt.session_time, attempt.timezone);
+  Marks& marks = marks_of(attempt.attempt_id);
   // Children before their parents, which have smaller indexes: a group is not saved where a descendant was left out.
   for (auto place = changed.rbegin(); place != changed.rend(); ++place) {
     const engine::TaskIndex task = *place;
@@ -95,6 +97,20 @@ void LocalRun::committed(const executor::AttemptIdentity& attempt, const engine:
       }
     }
   }
+  if (tasks.done() && attempt.attempt_id != main_attempt) forget(attempt.attempt_id);
+}
+
+void LocalRun::forget(std::int64_t attempt) {
+  const auto place = marks_.find(attempt);
+  const std::shared_ptr<StateFiles> files = std::move(place->second.files);
+  marks_.erase(place);
+  if (files && files.use_count() == 1) close_files(*files);
+}
+
+void LocalRun::close_files(StateFiles& files) {
+  files.close();
+  unsaved_ += files.failures();
+  if (first_unsaved_.empty()) first_unsaved_ = files.first_failure();
 }
 
 void LocalRun::count(const engine::Attempt& tasks, const std::vector<engine::TaskIndex>& changed) {
@@ -130,15 +146,8 @@ std::string LocalRun::progress() const {
 
 std::pair<std::size_t, std::string> LocalRun::close() {
   const std::lock_guard lock(mutex_);
-  std::size_t failures = 0;
-  std::string first;
-  for (auto& [id, marks] : marks_) {
-    if (!marks.files) continue;
-    marks.files->close();
-    failures += marks.files->failures();
-    if (first.empty()) first = marks.files->first_failure();
-  }
-  return {failures, first};
+  while (!marks_.empty()) forget(marks_.begin()->first);
+  return {unsaved_, first_unsaved_};
 }
 
 }  // namespace digdag::cli

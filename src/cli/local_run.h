@@ -10,6 +10,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "agent/agent.h"
@@ -35,8 +36,11 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
   };
   static constexpr std::int64_t main_attempt = 1;
 
-  /// `main_state`: the files of the workflow's own session, or nullptr with --no-save.
-  LocalRun(Options options, TaskSelection selection, Log& log, StateFiles* main_state);
+  LocalRun(Options options, TaskSelection selection, Log& log);
+
+  /// Opens the state files of an attempt's session before the attempt starts; attempts of one session and workflow share them until
+  /// the last of them is done. nullptr with --no-save. Throws what StateFiles throws.
+  std::shared_ptr<StateFiles> open_session(std::int64_t attempt, const std::string& workflow, Instant session_time, const TimeZone& zone);
 
   std::optional<Skip> before(const agent::RunRequest& request) override;
   std::optional<Skip> evaluated(const agent::RunRequest& request, const Value& config) override;
@@ -50,29 +54,33 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
   const agent::RunFailed* failure_of(engine::TaskIndex task) const;
   /// `12/40 done, 3 running`: of the tasks with an operator.
   std::string progress() const;
-  /// Writes what is kept for the end; the number of tasks whose state could not be saved, and the first cause.
+  /// Writes what is kept for the end, and lets others in; the number of tasks whose state could not be saved, and the first cause.
   std::pair<std::size_t, std::string> close();
 
  private:
   /// What is known of an attempt's tasks besides their state.
   struct Marks {
-    StateFiles* files = nullptr;
-    std::unique_ptr<StateFiles> own_files;
+    std::shared_ptr<StateFiles> files;
     std::unordered_set<engine::TaskIndex> left_out;    ///< skipped without a result, or holds such a task: not to be saved
     std::unordered_set<engine::TaskIndex> from_state;  ///< its file is what it came from
     std::unordered_set<std::string> saved;             ///< names whose file was written by this run
   };
-  Marks& marks_of(std::int64_t attempt, Instant session_time, const TimeZone& zone);
+  /// Of an attempt whose session was opened.
+  Marks& marks_of(std::int64_t attempt) { return marks_[attempt]; }
+  void close_files(StateFiles& files);
+  void forget(std::int64_t attempt);
   void save(Marks& marks, const engine::Attempt& tasks, engine::TaskIndex task);
   void count(const engine::Attempt& tasks, const std::vector<engine::TaskIndex>& changed);
 
   Options options_;
   TaskSelection selection_;
   Log& log_;
-  StateFiles* main_state_;
 
   mutable std::mutex mutex_;
-  std::map<std::int64_t, Marks> marks_;
+  std::map<std::int64_t, Marks> marks_;                                                          ///< by attempt
+  std::map<std::pair<std::string, std::filesystem::path>, std::weak_ptr<StateFiles>> sessions_;  ///< by workflow and directory
+  std::size_t unsaved_ = 0;
+  std::string first_unsaved_;
   std::unordered_map<engine::TaskIndex, agent::RunFailed> failures_;  ///< of the main attempt
   std::atomic<std::int64_t> executed_ = 0, skipped_by_state_ = 0;
   std::atomic<std::int64_t> total_ = 0, done_ = 0, running_ = 0;

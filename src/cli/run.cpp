@@ -4,6 +4,8 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <set>
 #include <thread>
 
 #include "agent/agent.h"
@@ -190,7 +192,9 @@ class ProgressLine {
 /// Everything that one run needs while it goes on.
 class RunProgram {
  public:
-  RunProgram(const Arguments& arguments, SystemConfig system, Log& log) : arguments_(arguments), system_(std::move(system)), log_(log) {}
+  /// `config_before`: a `-c FILE` that stood before the command.
+  RunProgram(const Arguments& arguments, std::optional<std::string> config_before, SystemConfig system, Log& log)
+      : arguments_(arguments), config_before_(std::move(config_before)), system_(std::move(system)), log_(log) {}
 
   int run() {
     prepare_project();
@@ -208,19 +212,16 @@ class RunProgram {
     if (!session.notice.empty()) log_.write(LogLevel::warn, "main", "cli", session.notice);
 
     TaskSelection selection(target.tree, arguments_.has("-a"), arguments_.text("-s"), arguments_.text("-g"), arguments_.text("-e"));
-    std::unique_ptr<StateFiles> state;
-    texts_.workflow_argument = arguments_.positional()[0];
-    texts_.session = format_local_time(session.time, workflow.timezone);
-    texts_.project = arguments_.text("--project");
     const bool save = !arguments_.has("--no-save");
-    if (save) {
-      const fs::path directory = state_root / format_state_directory(session.time, workflow.timezone);
-      state = std::make_unique<StateFiles>(directory);
-      if (!dry_run()) {
-        state->lock(workflow.name);
-        texts_.state_directory = directory.string();
-      }
-      log_.write(LogLevel::info, "main", "cli", "Using session " + directory.string() + ".");
+    LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_);
+    texts_.session = format_local_time(session.time, workflow.timezone);
+    texts_.resume_words = resume_words(workflow);
+    texts_.selected = arguments_.has("-a") || arguments_.has("-s");
+    int session_lock = -1;
+    if (const auto state = local.open_session(LocalRun::main_attempt, workflow.name, session.time, workflow.timezone)) {
+      session_lock = state->lock_file();
+      if (!dry_run()) texts_.state_directory = state->directory().string();
+      log_.write(LogLevel::info, "main", "cli", "Using session " + state->directory().string() + ".");
     }
     log_.write(LogLevel::info, "main", "cli",
                "Starting a new session project id=1 workflow name=" + workflow.name +
@@ -228,8 +229,7 @@ class RunProgram {
     if (workflow.config.find("trigger")) {
       log_.write(LogLevel::warn, "main", "cli", "trigger: works only on a server; it does nothing in a local run");
     }
-    LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_, state.get());
-    return execute(target, session.time, local);
+    return execute(target, session.time, local, session_lock);
   }
 
  private:
@@ -279,15 +279,56 @@ class RunProgram {
     return options;
   }
 
-  int execute(const Target& target, Instant session_time, LocalRun& local) {
+  /// The words of this command that its resumption needs as well, ready for a shell. Secrets are left out.
+  std::vector<std::string> resume_words(const dig::Workflow& workflow) const {
+    std::vector<std::string> words{"run"};
+    const auto add = [&](const std::string& option, const std::string& value) {
+      words.push_back(option);
+      words.push_back(shell_quoted(value));
+    };
+    for (const std::string& word : arguments_.positional()) words.push_back(shell_quoted(word));
+    for (const char* option : {"--project", "-o", "-g", "-e", "-P", "--timezone", "-O", "--max-task-threads"}) {
+      if (const auto value = arguments_.text(option)) add(option, *value);
+    }
+    const Value* declared = workflow.config.find("_params");
+    for (const auto& [key, value] : key_values(arguments_.list("-p"), "-p")) {
+      const Value* param = declared ? declared->find(key) : nullptr;
+      const bool secret = param && param->is_object() && Config(*param).boolean_or("secret", false);
+      add("-p", key + "=" + (secret ? "***" : value));
+    }
+    for (const auto& [key, value] : arguments_.dynamic()) {
+      if (!key.starts_with("secrets.")) add("-X", key + "=" + value);
+    }
+    if (const auto file = arguments_.text("-c") ? arguments_.text("-c") : config_before_) add("-c", *file);
+    return words;
+  }
+
+  /// Whether an attempt may start: not while another process runs its session.
+  bool admit(const executor::AttemptIdentity& identity, LocalRun& local) {
+    try {
+      local.open_session(identity.attempt_id, identity.workflow_name, identity.session_time, identity.timezone);
+      return true;
+    } catch (const SessionInUse& in_use) {
+      if (told_to_wait_.insert(identity.attempt_id).second)
+        log_.write(LogLevel::warn, "main", "cli", in_use.message() + "; what requires it waits for its end");
+      return false;
+    }
+  }
+
+  /// `session_lock`: kept until the last command that we started is gone, even if we are killed; -1: none.
+  int execute(const Target& target, Instant session_time, LocalRun& local, int session_lock) {
     store::MemoryStore store;
     dig::ScriptWorker worker;
     const dig::TemplateEngine templates(worker, template_options());
     executor::Executor executor(store, log_, templates, &local);
-    Interrupts interrupts([&] { executor.interrupt(); });
-    command::CommandRunner commands;
-    LocalAttempts attempts(target.project, params_, system_, executor);
     const agent::AgentOptions options = agent_options(local);
+    constexpr std::int64_t patience_after_grace = 10;
+    Interrupts interrupts([&] { executor.interrupt(); },
+                          std::chrono::seconds(std::max<std::int64_t>(0, options.kill_grace_seconds) + patience_after_grace));
+    command::CommandRunner commands;
+    if (session_lock >= 0) commands.hold(session_lock);
+    LocalAttempts attempts(target.project, params_, system_, executor,
+                           [&](const executor::AttemptIdentity& identity) { return admit(identity, local); });
     agent::Agent agent(options, log_, templates, commands, attempts,
                        [&](const agent::RunRequest& request, agent::RunEnd end) { executor.ended(request, std::move(end)); });
     executor.use(agent);
@@ -308,6 +349,8 @@ class RunProgram {
       for (const std::string& line : task_dump(*tasks)) log_.write(LogLevel::debug, "main", "cli", line);
       log_.flush();
     }
+    const std::string state_directory = texts_.state_directory;
+    if (unsaved > 0) texts_.state_directory.clear();
     int code = 0;
     if (!finished) {
       log_.user(interrupted_text(tasks, texts_));
@@ -320,18 +363,20 @@ class RunProgram {
     }
     if (code == 0 && log_.output_lost()) code = 1;
     if (unsaved > 0) {
-      log_.user("error: state of " + std::to_string(unsaved) + " tasks could not be saved in " + texts_.state_directory + ": " + cause);
+      log_.user("error: state of " + std::to_string(unsaved) + " tasks could not be saved in " + state_directory + ": " + cause);
       if (code == 0) code = 1;
     }
     return code;
   }
 
   const Arguments& arguments_;
+  const std::optional<std::string> config_before_;
   SystemConfig system_;
   Log& log_;
   fs::path project_;
   Value params_;
   RunTexts texts_;
+  std::set<std::int64_t> told_to_wait_;  ///< attempts; under the mutex of LocalAttempts
 };
 
 }  // namespace
@@ -344,7 +389,7 @@ int run_command(const Invocation& invocation) {
   if (arguments.positional().size() > 2) return wrong_words(usage, "run takes one workflow and one task");
   refuse_conflicts(arguments, usage);
   Log log(log_options(arguments));
-  return RunProgram(arguments, load_system_config(arguments, invocation.config), log).run();
+  return RunProgram(arguments, invocation.config, load_system_config(arguments, invocation.config), log).run();
 }
 
 }  // namespace digdag::cli

@@ -59,8 +59,8 @@ SessionTime session_time(std::string_view expression, std::string_view workflow,
     return {today, "Using a new session time " + format_session_time(today, zone) + "."};
   }
   if (const auto local = parse_local_time(expression)) return {zone.instant(*local), ""};
-  throw config_error("--session must be hourly, daily, last, \"yyyy-MM-dd\", or \"yyyy-MM-dd HH:mm:SS\" format: " +
-                     std::string(expression));
+  throw config_error("--session must be hourly, daily, last, \"yyyy-MM-dd\", or \"yyyy-MM-dd HH:mm:SS\" format: " + std::string(expression))
+      .hint("or schedule: the last time of the workflow's schedule. Times are local ones of the workflow's time zone");
 }
 
 }  // namespace digdag::cli

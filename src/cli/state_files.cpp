@@ -1,11 +1,14 @@
 #include "cli/state_files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,13 +20,35 @@ namespace {
 
 constexpr std::string_view digest_file = ".meta.json";
 
+/// `PREFIX NAME SUFFIX`; a name that a file cannot have is cut and told apart by its digest. The original cannot save those.
+std::string file_name(std::string_view prefix, const std::string& name, std::string_view suffix) {
+  constexpr std::size_t most = 255;  // NAME_MAX
+  const std::size_t around = prefix.size() + suffix.size();
+  if (around + name.size() <= most) return std::string(prefix) + name + std::string(suffix);
+  const std::string digest = "~" + digest_of(Value(name));
+  std::size_t length = most - around - digest.size();
+  while (length > 0 && (static_cast<unsigned char>(name[length]) & 0xC0) == 0x80) --length;  // whole characters
+  return std::string(prefix) + name.substr(0, length) + digest + std::string(suffix);
+}
+
+std::string state_file_name(const std::string& full_name) { return file_name("", full_name, ".yml"); }
+/// Which values of a task's subtasks are data and no templates (spec/decisions.md L-21): the state file itself, which the
+/// original reads, has no place for that.
+std::string literals_file_name(const std::string& full_name) { return file_name(".", full_name, ".literals.json"); }
+
+Value array_of(const std::vector<std::string>& texts) {
+  Array items;
+  for (const std::string& text : texts) items.emplace_back(text);
+  return Value(std::move(items));
+}
+
 Value result_value(const engine::TaskResult* result) {
   const auto object_or_empty = [](const Value& value) { return value.is_object() ? value : Value::object(); };
   const engine::TaskResult empty;
   const engine::TaskResult& r = result ? *result : empty;
   return Value::object({{"subtaskConfig", object_or_empty(r.subtask_config)},
                         {"exportParams", object_or_empty(r.export_params)},
-                        {"resetStoreParams", Value::array()},
+                        {"resetStoreParams", array_of(r.reset_store_params)},
                         {"storeParams", object_or_empty(r.store_params)},
                         {"report", Value::object({{"inputs", Value::array()}, {"outputs", Value::array()}})}});
 }
@@ -71,6 +96,33 @@ std::optional<Value> object_member(const Value& value, std::string_view key) {
   return *member;
 }
 
+/// The texts of an array; nothing where it is none.
+std::vector<std::string> texts_in(const Value& value) {
+  std::vector<std::string> texts;
+  if (!value.is_array()) return texts;
+  for (const Value& item : value.as_array()) {
+    if (item.is_string()) texts.push_back(item.as_string());
+  }
+  return texts;
+}
+
+/// The digests of a session's tasks by full name. They only serve to warn of edited tasks: of a broken file nothing is known.
+std::unordered_map<std::string, std::string> digests_in(const std::filesystem::path& directory) {
+  std::unordered_map<std::string, std::string> digests;
+  std::error_code ignored;
+  if (!std::filesystem::exists(directory / digest_file, ignored)) return digests;
+  try {
+    const Value kept = parse_json(read_regular_file(directory / digest_file));
+    if (const Value* tasks = kept.find("tasks"); tasks && tasks->is_object()) {
+      for (const auto& member : tasks->as_object()) {
+        if (member.value.is_string()) digests[member.key] = member.value.as_string();
+      }
+    }
+  } catch (const Error&) {
+  }
+  return digests;
+}
+
 }  // namespace
 
 std::string digest_of(const Value& local) {
@@ -82,42 +134,37 @@ std::string digest_of(const Value& local) {
   return text;
 }
 
-StateFiles::StateFiles(std::filesystem::path directory) : directory_(std::move(directory)) {
+StateFiles::StateFiles(std::filesystem::path directory, std::string workflow, Use use)
+    : directory_(std::move(directory)), workflow_(std::move(workflow)) {
+  if (use == Use::run) lock();
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory_, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.ends_with(".yml")) present_.insert(name.substr(0, name.size() - 4));
+    if (name.ends_with(".yml") || name.ends_with(".literals.json")) present_.insert(name);
   }
-  if (!std::filesystem::exists(directory_ / digest_file, ignored)) return;
-  try {
-    const Value digests = parse_json(read_regular_file(directory_ / digest_file));
-    if (const Value* tasks = digests.find("tasks"); tasks && tasks->is_object()) {
-      for (const auto& member : tasks->as_object()) {
-        if (member.value.is_string()) digests_[member.key] = member.value.as_string();
-      }
-    }
-  } catch (const Error&) {
-    // Only used to warn about edited tasks: a broken file means that nothing is known.
-  }
+  digests_ = digests_in(directory_);
 }
 
-StateFiles::~StateFiles() {
-  if (lock_file_ >= 0) ::close(lock_file_);
-}
+StateFiles::~StateFiles() { unlock(); }
 
-void StateFiles::lock(std::string_view workflow) {
+void StateFiles::lock() {
   std::error_code failure;
   std::filesystem::create_directories(directory_, failure);
   directory_made_ = !failure;
-  const std::filesystem::path file = directory_ / (".lock+" + std::string(workflow));
-  lock_file_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  const std::filesystem::path file = directory_ / file_name(".lock+", workflow_, "");
+  lock_file_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+  if (lock_file_ < 0 && errno == ELOOP) throw Error("", file.string() + " is a symbolic link, not a lock of ours").hint("remove it");
   if (lock_file_ < 0) return;  // the directory cannot be written: saving will say so
   if (::flock(lock_file_, LOCK_EX | LOCK_NB) != 0) {
-    char pid[32] = {};
-    const auto length = ::pread(lock_file_, pid, sizeof pid - 1, 0);
-    throw Error("", "session " + directory_.filename().string() + " of workflow '" + std::string(workflow) + "' is being run by pid " +
-                        (length > 0 ? std::string(pid, static_cast<std::size_t>(length)) : std::string("(unknown)")))
-        .hint("wait for it, or give another session time with --session");
+    char text[32] = {};
+    const auto length = ::pread(lock_file_, text, sizeof text - 1, 0);
+    ::close(std::exchange(lock_file_, -1));
+    const std::string pid = length > 0 ? text : "(unknown)";
+    const std::string session = "session " + directory_.filename().string() + " of workflow '" + workflow_ + "'";
+    // Its guard holds the lock until the last of its commands is gone.
+    if (length > 0 && ::kill(std::atoi(text), 0) != 0 && errno == ESRCH)
+      throw SessionInUse(session + " is still being stopped: pid " + pid + " was killed, and commands that it started are being ended");
+    throw SessionInUse(session + " is being run by pid " + pid);
   }
   const std::string pid = std::to_string(::getpid());
   if (::ftruncate(lock_file_, 0) != 0 || ::pwrite(lock_file_, pid.data(), pid.size(), 0) < 0) {
@@ -126,14 +173,21 @@ void StateFiles::lock(std::string_view workflow) {
   }
 }
 
-std::filesystem::path StateFiles::file_of(const std::string& full_name) const { return directory_ / (full_name + ".yml"); }
+void StateFiles::unlock() {
+  if (lock_file_ < 0) return;
+  ::flock(lock_file_, LOCK_UN);  // also for duplicates that others hold
+  ::close(std::exchange(lock_file_, -1));
+}
 
 std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name, std::string& problem) const {
+  const std::string file_name = state_file_name(full_name);
+  bool has_literals = false;
   {
     const std::lock_guard guard(mutex_);
-    if (!present_.contains(full_name)) return std::nullopt;
+    if (!present_.contains(file_name)) return std::nullopt;
+    has_literals = present_.contains(literals_file_name(full_name));
   }
-  const std::filesystem::path file = file_of(full_name);
+  const std::filesystem::path file = directory_ / file_name;
   try {
     const Value saved = load_state(file);
     const Value* state = saved.find("state");
@@ -153,17 +207,24 @@ std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name,
       }
       *target = *member;
     }
+    if (const Value* keys = result->find("resetStoreParams")) loaded.reset_store_params = texts_in(*keys);
+    if (has_literals) loaded.literal_paths = texts_in(parse_json(read_regular_file(directory_ / literals_file_name(full_name))));
     return loaded;
   } catch (const Error& error) {
-    problem = error.message();
+    problem = file.string() + ": " + error.message();
     return std::nullopt;
   }
 }
 
 void StateFiles::remove(const std::string& full_name) {
   const std::lock_guard guard(mutex_);
-  if (present_.erase(full_name) == 0 || ::unlink(file_of(full_name).c_str()) == 0 || errno == ENOENT) return;
-  if (failures_++ == 0) first_failure_ = file_of(full_name).string() + ": " + std::strerror(errno);
+  remove_file(state_file_name(full_name));
+  remove_file(literals_file_name(full_name));
+}
+
+void StateFiles::remove_file(const std::string& file) {
+  if (present_.erase(file) == 0 || ::unlink((directory_ / file).c_str()) == 0 || errno == ENOENT) return;
+  if (failures_++ == 0) first_failure_ = (directory_ / file).string() + ": " + std::strerror(errno);
 }
 
 void StateFiles::save(const std::string& full_name, const engine::TaskResult* result, const std::string& digest) {
@@ -174,12 +235,15 @@ void StateFiles::save(const std::string& full_name, const engine::TaskResult* re
       std::filesystem::create_directories(directory_);
       directory_made_ = true;
     }
-    write_file_atomically(file_of(full_name), to_yaml(state));
-    present_.insert(full_name);
-    if (!digest.empty()) {
-      digests_[full_name] = digest;
-      digests_changed_ = true;
+    if (result && !result->literal_paths.empty()) {  // before the file that makes them count
+      const std::string literals = literals_file_name(full_name);
+      write_file_atomically(directory_ / literals, to_json(array_of(result->literal_paths)) + "\n");
+      present_.insert(literals);
     }
+    const std::string file = state_file_name(full_name);
+    write_file_atomically(directory_ / file, to_yaml(state));
+    present_.insert(file);
+    if (!digest.empty()) new_digests_[full_name] = digest;
   } catch (const std::exception& failure) {
     if (failures_++ == 0) first_failure_ = failure.what();
   }
@@ -193,14 +257,30 @@ bool StateFiles::was_edited(const std::string& full_name, const std::string& dig
 
 void StateFiles::close() {
   const std::lock_guard guard(mutex_);
-  if (!digests_changed_) return;
-  Object tasks;
-  for (const auto& [name, digest] : digests_) tasks.set(name, digest);
   try {
-    write_file_atomically(directory_ / digest_file, to_json(Value::object({{"tasks", std::move(tasks)}})) + "\n");
+    if (!new_digests_.empty()) write_digests();
   } catch (const std::exception& failure) {
     if (failures_++ == 0) first_failure_ = failure.what();
   }
+  unlock();
+}
+
+void StateFiles::write_digests() {
+  // Other workflows of the session write the same file.
+  const int directory = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory >= 0) ::flock(directory, LOCK_EX);
+  auto digests = digests_in(directory_);
+  for (const auto& [name, digest] : new_digests_) digests[name] = digest;
+  Object tasks;
+  for (const auto& [name, digest] : digests) tasks.set(name, digest);
+  new_digests_.clear();
+  try {
+    write_file_atomically(directory_ / digest_file, to_json(Value::object({{"tasks", std::move(tasks)}})) + "\n");
+  } catch (...) {
+    if (directory >= 0) ::close(directory);
+    throw;
+  }
+  if (directory >= 0) ::close(directory);
 }
 
 std::size_t StateFiles::failures() const {

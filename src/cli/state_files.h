@@ -7,28 +7,40 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
+#include "base/error.h"
 #include "base/value.h"
 #include "engine/task.h"
 
 namespace digdag::cli {
 
-/// The saved state of one session of a local run: one file for each task that succeeded, in the original's form, so that
+/// Another process runs this session of the workflow; the message names it.
+struct SessionInUse : Error {
+  explicit SessionInUse(std::string message)
+      : Error(Error("", std::move(message)).hint("wait for it, or give another session time with --session")) {}
+};
+
+/// The saved state of one session of a workflow: one file for each task that succeeded, in the original's form, so that
 /// either program continues what the other one left (spec/cli.md 6.2 "State directory", decisions.md C-20 to C-27).
 ///
 /// A file is removed before its task runs and written, whole or not at all, when the task has succeeded. The first failure
 /// to write is kept; tasks go on. Thread-safe.
 class StateFiles {
  public:
-  explicit StateFiles(std::filesystem::path directory);
+  enum class Use {
+    run,   ///< keeps other processes out of this session of the workflow until `close`
+    look,  ///< a dry run: nothing is locked, and nothing must be written
+  };
+  /// `directory`: of the session; need not exist. Throws SessionInUse; Error where the lock file is not ours to open.
+  StateFiles(std::filesystem::path directory, std::string workflow, Use use);
   StateFiles(const StateFiles&) = delete;
   StateFiles& operator=(const StateFiles&) = delete;
   ~StateFiles();
 
   const std::filesystem::path& directory() const { return directory_; }
-
-  /// Keeps other runs of this workflow out of this session until we end. Throws Error `… is being run by pid N`.
-  void lock(std::string_view workflow);
+  /// The descriptor whose flock keeps others out; -1 where nothing is locked.
+  int lock_file() const { return lock_file_; }
 
   /// The saved result of a task that succeeded; nothing where there is none. A file that cannot be read gives nothing too;
   /// `problem` then says why.
@@ -38,24 +50,29 @@ class StateFiles {
   void save(const std::string& full_name, const engine::TaskResult* result, const std::string& digest);
   /// Whether the task was edited since it succeeded.
   bool was_edited(const std::string& full_name, const std::string& digest) const;
-  /// Writes what is kept for the end: the digests.
+  /// Writes what is kept for the end, the digests, and lets others in.
   void close();
 
   std::size_t failures() const;
   std::string first_failure() const;
 
  private:
-  std::filesystem::path file_of(const std::string& full_name) const;
+  void lock();
+  void unlock();
+  /// Removes a file where it is there; the caller holds the mutex.
+  void remove_file(const std::string& file);
+  void write_digests();
 
-  std::filesystem::path directory_;
+  const std::filesystem::path directory_;
+  const std::string workflow_;
   int lock_file_ = -1;
   mutable std::mutex mutex_;
-  /// Names whose file is there: read once, so that a task without one costs no system call. Nobody else changes them while we
-  /// hold the lock.
+  /// File names that are there: read once, so that a task without one costs no system call. Nobody else changes those of the
+  /// workflow while we hold the lock.
   std::unordered_set<std::string> present_;
   bool directory_made_ = false;
-  bool digests_changed_ = false;
-  std::unordered_map<std::string, std::string> digests_;
+  std::unordered_map<std::string, std::string> digests_;      ///< as they were at the start
+  std::unordered_map<std::string, std::string> new_digests_;  ///< of what we saved
   std::size_t failures_ = 0;
   std::string first_failure_;
 };

@@ -15,17 +15,14 @@ constexpr std::string_view hints =
     "  * Use --session <daily | hourly | \"yyyy-MM-dd[ HH:mm:ss]\"> to not reuse the last session time.\n"
     "  * Use --rerun, --start +NAME, or --goal +NAME argument to rerun skipped tasks.";
 
-std::string shell_quoted(const std::string& word) {
-  if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_./:=@%,^") == std::string::npos) return word;
-  return "'" + replace_all(word, "'", "'\\''") + "'";
-}
-
-/// The command that goes on with the failed task. A generated task cannot be named: the task that generates it is.
-std::string resume_command(const std::string& failed_task, const RunTexts& texts) {
-  std::string name = failed_task.substr(0, failed_task.find('^'));
-  std::string command = "digdag run " + shell_quoted(texts.workflow_argument);
-  if (texts.project) command += " --project " + shell_quoted(*texts.project);
-  return command + " --session " + shell_quoted(texts.session) + " --start " + shell_quoted(name);
+/// How to go on: the same command for the session, which skips what succeeded; nothing where no state was saved. With tasks selected
+/// by hand from the failed one on; a generated task cannot be named then: the task that generates it is.
+std::string resume_hint(const std::string& failed_task, const RunTexts& texts) {
+  if (texts.state_directory.empty()) return "";
+  std::string command = "digdag " + join(texts.resume_words, " ") + " --session " + shell_quoted(texts.session);
+  if (!texts.selected) return "hint: " + command + "    goes on from here\n";
+  if (failed_task.empty()) return "";
+  return "hint: " + command + " --start " + shell_quoted(failed_task.substr(0, failed_task.find('^'))) + "    runs again from here\n";
 }
 
 /// The text that the original shows: what follows `Exception: ` where that stands inside of the message.
@@ -53,9 +50,14 @@ std::string details_of(const engine::Attempt& tasks, engine::TaskIndex task, con
   std::string place = to_string(tasks.position(task));
   if (failure && failure->cause.position().known()) place = to_string(failure->cause.position());
   std::string text;
-  if (!place.empty()) text += "at " + place;
-  if (failure && failure->millis > 0) text += std::string(text.empty() ? "" : ", ") + "after " + seconds_text(failure->millis);
-  if (!text.empty()) text = "      " + text + "\n";
+  if (failure && failure->cause.cause()) {
+    const std::string causes = failure->cause.chain().substr(failure->cause.message_with_kind().size());
+    if (!is_blank(causes)) text += indented(trim(causes), "      ");
+  }
+  std::string circumstances = place.empty() ? "" : "at " + place;
+  if (failure && failure->millis > 0)
+    circumstances += std::string(circumstances.empty() ? "" : ", ") + "after " + seconds_text(failure->millis);
+  if (!circumstances.empty()) text += "      " + circumstances + "\n";
   if (failure && !is_blank(failure->last_output)) {
     constexpr std::size_t most_lines = 10;
     auto lines = split(trim(failure->last_output), '\n');
@@ -79,6 +81,11 @@ std::string state_word(engine::TaskState state) {
 
 }  // namespace
 
+std::string shell_quoted(const std::string& word) {
+  if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_./:=@%,^") == std::string::npos) return word;
+  return "'" + replace_all(word, "'", "'\\''") + "'";
+}
+
 std::string success_text(const LocalRun& run, const RunTexts& texts) {
   std::string text;
   if (run.skipped_by_state() > 0) {
@@ -101,9 +108,7 @@ std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, cons
     text += "  * " + agent::shown_task_name(name) + ":\n    " + shown_message(tasks.error(task)) + "\n" +
             details_of(tasks, task, run.failure_of(task));
   }
-  if (!first_failed.empty() && first_failed.find("^failure-alert") == std::string::npos) {
-    text += "hint: " + resume_command(first_failed, texts) + "    runs again from here\n";
-  }
+  text += resume_hint(first_failed, texts);
   text += "\n";
   if (!texts.state_directory.empty()) text += saved_at(texts);
   return text;
@@ -142,7 +147,7 @@ std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts
       if (tasks->state(task) == engine::TaskState::running) text += "  * " + tasks->full_name(task) + ":\n    interrupted\n";
     }
   }
-  text += "\n";
+  text += resume_hint("", texts) + "\n";
   if (!texts.state_directory.empty()) text += saved_at(texts);
   return text;
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,11 +11,14 @@ namespace digdag::cli {
 
 /// What the closing texts of a local run need to name (spec/cli.md 6.2 "End of a run", decisions.md C-11).
 struct RunTexts {
-  std::string workflow_argument;       ///< as the user gave it: `w.dig`
-  std::string session;                 ///< `2026-01-02 03:04:05`, in the workflow's zone
-  std::optional<std::string> project;  ///< of --project
-  std::string state_directory;         ///< empty with --no-save
+  std::vector<std::string> resume_words;  ///< of the command that was given: `run w.dig -p k=v`, quoted for a shell
+  std::string session;                    ///< `2026-01-02 03:04:05`, in the workflow's zone
+  bool selected = false;                  ///< by --rerun or --start: state of tasks behind a failed one may be of earlier runs
+  std::string state_directory;            ///< empty where nothing was saved
 };
+
+/// A word as a shell reads it back: in quotes where it needs them.
+std::string shell_quoted(const std::string& word);
 
 /// `Success. Task state is saved at … directory.` and the two hints.
 std::string success_text(const LocalRun& run, const RunTexts& texts);

@@ -87,7 +87,7 @@ class BadInput(ProgramTest):
 
     def test_a_failed_command_shows_code_place_and_last_output(self):
         done = self.run_workflow('+a:\n  sh>: echo about to fail; exit 3\n')
-        self.assert_error(done, '  * +w+a:', 'Command failed with code 3 (runtime)', 'w.dig:', 'last output:', 'about to fail', '--start +w+a')
+        self.assert_error(done, '  * +w+a:', 'Command failed with code 3 (runtime)', 'w.dig:', 'last output:', 'about to fail', 'goes on from here')
         self.assertEqual(self.state_files(), [])
 
     def test_a_command_ended_by_a_signal_names_the_signal(self):

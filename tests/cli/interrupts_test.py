@@ -66,6 +66,39 @@ class Interrupts(ProgramTest):
         self.assertEqual(process.returncode, 130)
         self.wait_for('the end of all processes', lambda: not self.processes())
 
+    def test_signals_that_were_ignored_before_stay_ignored(self):
+        self.file('w.dig', '+a:\n  sh>: touch started; until [ -e go ]; do sleep 0.05; done\n')
+        for number in (signal.SIGHUP, signal.SIGINT):
+            # As nohup does, and a shell with its background jobs.
+            process = self.start('run', 'w.dig', '--rerun', *SESSION, ignoring=number)
+            self.wait_for('the task', lambda: self.exists('started'))
+            process.send_signal(number)
+            self.file('go', '')
+            _, err = process.communicate(timeout=30)
+            self.assertEqual(process.returncode, 0, err.decode())
+            for name in ('started', 'go'):
+                os.remove(os.path.join(self.project, name))
+
+    def test_a_reader_that_stalls_does_not_keep_it_from_ending(self):
+        self.file('w.dig', '+a:\n  sh>: touch started; yes\n')
+        process = self.start('run', 'w.dig', *SESSION, '-X', 'agent.kill-grace-time=0')  # nobody reads its output
+        self.wait_for('the task', lambda: self.exists('started'))
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 143)
+        self.wait_for('the end of all processes', lambda: not self.processes())
+
+    def test_the_session_stays_closed_until_the_tasks_of_a_killed_run_are_gone(self):
+        self.file('w.dig', "+a:\n  sh>: trap '' TERM; touch started; until [ -e go ]; do sleep 0.05; done\n")
+        first = self.start('run', 'w.dig', *SESSION)
+        self.wait_for('the task', lambda: self.exists('started'))
+        first.kill()
+        first.wait(30)
+        second = self.digdag('run', 'w.dig', *SESSION)
+        self.assert_error(second, 'is still being stopped', f'pid {first.pid} was killed')
+        self.file('go', '')
+        self.wait_for('the end of all processes', lambda: not self.processes())
+        self.assertEqual(self.digdag('run', 'w.dig', *SESSION).code, 0)
+
     def test_at_random_moments_no_state_file_claims_what_did_not_happen(self):
         seed = int(os.environ.get('DIGDAG_SEED', random.randrange(1 << 30)))
         print(f'seed {seed} (DIGDAG_SEED={seed} replays)')

@@ -53,10 +53,11 @@ class ProgramTest(unittest.TestCase):
         self.file('w.dig', text)
         return self.digdag('run', 'w.dig', *(words if '--session' in words else [*words, *SESSION]), **environment)
 
-    def start(self, *words):
-        """A command that goes on; ended with the test."""
+    def start(self, *words, ignoring=None):
+        """A command that goes on; ended with the test. `ignoring`: a signal that it inherits as ignored."""
         process = subprocess.Popen([BINARY, *words], cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   preexec_fn=ignoring and (lambda: signal.signal(ignoring, signal.SIG_IGN)))
 
         def end():
             if process.poll() is None:

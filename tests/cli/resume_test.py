@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Saved state of local runs: what is skipped, what is saved, what is removed (spec/clarifications.md 1.4, 1.5, decisions C-20 to C-27)."""
 import os
+import re
+import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from program import ProgramTest, SESSION  # noqa: E402
+from program import BINARY, ProgramTest, SESSION  # noqa: E402
 
 
 class Resume(ProgramTest):
@@ -60,6 +62,98 @@ class Resume(ProgramTest):
         done = self.run_workflow(text, '--goal', '+l')
         self.assertEqual([line for line in done.out.split('\n') if line in 'a01z'], ['a', '0', '1', ''])
         self.assertEqual(self.state_files(), ['+w+a', '+w+l', '+w+l^sub', '+w+l^sub+loop-0', '+w+l^sub+loop-1'])
+
+    def pasted_hint(self, done):
+        """Runs what the hint of a failed run says, as a person would paste it."""
+        [command] = re.findall(r'(?m)^hint: digdag (run .*?)    ', done.err)
+        return subprocess.run(f'{BINARY} {command}', shell=True, cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+
+    def content(self, name):
+        with open(os.path.join(self.project, name), encoding='utf-8') as file:
+            return file.read()
+
+    def test_the_hint_of_a_failed_run_goes_on_with_the_same_parameters_and_runs_nothing_twice(self):
+        self.file('w.dig', '+p:\n  _parallel: true\n  +a:\n    sh>: test -e "${file}" && echo a ${word}\n  +b:\n    sh>: echo b >> ran.txt\n'
+                           '+z:\n  sh>: echo z ${word}\n')
+        self.file('more.yml', "file: it's here\n")
+        done = self.digdag('run', 'w.dig', '+p', '-p', 'word=two words', '-P', 'more.yml', '-o', 'my state', '--timezone', 'Asia/Tokyo', *SESSION)
+        self.assertEqual(done.code, 1, done.err)
+        self.file("it's here", '')
+        again = self.pasted_hint(done)
+        self.assertEqual(again.returncode, 0, again.stdout)
+        self.assertIn('\na two words\n', again.stdout)
+        self.assertNotIn('z two', again.stdout)
+        self.assertEqual(self.content('ran.txt'), 'b\n')
+
+    def test_the_hint_after_a_selection_by_hand_begins_at_the_failed_task(self):
+        done = self.run_workflow('+a:\n  echo>: a\n+b:\n  sh>: test -e ok\n+c:\n  echo>: c\n', '--rerun')
+        self.file('ok', '')
+        self.assertIn('--start +w+b    runs again from here', done.err)
+        again = self.pasted_hint(done)
+        self.assertIn('\nc\n', again.stdout)
+        self.assertNotIn('\na\n', again.stdout)
+
+    def test_without_saved_state_there_is_no_hint_to_go_on(self):
+        done = self.run_workflow('+a:\n  echo>: a\n+b:\n  fail>: no\n', '--no-save')
+        self.assertNotIn('hint:', done.err)
+
+    def test_values_of_secret_parameters_are_not_repeated(self):
+        done = self.run_workflow('_params: {key: {secret: true}}\n+b:\n  fail>: no\n', '-p', 'key=hush', '-X', 'secrets.k=quiet')
+        self.assertIn(" -p 'key=***' ", done.err)
+        self.assertNotIn('hush', done.err)
+        self.assertNotIn('quiet', done.err)
+
+    def test_values_that_a_loop_computed_stay_data_when_their_group_comes_from_saved_state(self):
+        text = ('+each:\n  for_each>:\n    v: "${[\'$\'+\'{1+1}\']}"\n  _do:\n    echo>: value ${v}\n'
+                '+last:\n  sh>: test -e ok\n')
+        self.assertIn('\nvalue ${1+1}\n', self.run_workflow(text).out)
+        self.file('ok', '')
+        os.remove(os.path.join(self.project, '.digdag/status/20260102T000000+0000/+w+each^sub.yml'))
+        [iteration] = [name for name in self.state_files() if name.startswith('+w+each^sub+')]
+        os.remove(os.path.join(self.project, f'.digdag/status/20260102T000000+0000/{iteration}.yml'))
+        self.assertIn('+w+each', self.state_files())
+        done = self.run_workflow(text)
+        self.assertIn('\nvalue ${1+1}\n', done.out, done.err)
+
+    def test_tasks_whose_names_no_file_can_have_are_saved_too(self):
+        names = [letter * 90 for letter in 'abc']
+        text = f'+{names[0]}:\n  +{names[1]}:\n    +{names[2]}:\n      echo>: deep\n'
+        for expected in (1, 0):
+            done = self.run_workflow(text)
+            self.assertEqual(done.code, 0, done.err)
+            self.assertEqual(done.out.count('\ndeep\n'), expected, done.out)
+
+    def test_edited_tasks_are_noticed_though_a_required_workflow_was_saved_as_well(self):
+        self.file('other.dig', '+o:\n  echo>: o\n')
+        text = '+a:\n  echo>: 1\n+r:\n  require>: other\n'
+        self.run_workflow(text)
+        done = self.run_workflow(text.replace('1', '2'))
+        self.assertTrue(done.log('Task +w+a was changed since it succeeded'), done.out)
+
+    def test_two_runs_that_require_the_same_session_run_it_once(self):
+        self.file('c.dig', '+o:\n  sh>: echo once >> ran.txt; touch started; until [ -e go ]; do sleep 0.05; done\n')
+        self.file('b.dig', '+r:\n  require>: c\n')
+        first = self.start('run', 'b.dig', *SESSION)
+        self.wait_for('the required workflow', lambda: self.exists('started'))
+        self.file('w.dig', '+r:\n  require>: c\n')
+        second = self.start('run', 'w.dig', '--log-to', 'stderr', *SESSION)
+        told = ''
+        while 'is being run by pid' not in told:
+            line = second.stderr.readline().decode()
+            self.assertTrue(line, told)
+            told += line
+        self.file('go', '')
+        self.assertEqual(first.wait(60), 0)
+        self.assertEqual(second.wait(60), 0)
+        self.assertEqual(self.content('ran.txt'), 'once\n')
+
+    def test_what_a_lock_points_to_is_not_overwritten(self):
+        victim = self.file('victim', 'precious')
+        os.makedirs(os.path.join(self.project, '.digdag/status/20260102T000000+0000'))
+        os.symlink(victim, os.path.join(self.project, '.digdag/status/20260102T000000+0000/.lock+w'))
+        self.assert_error(self.run_workflow('+a:\n  echo>: ran\n'), 'is a symbolic link')
+        self.assertEqual(self.content('victim'), 'precious')
 
     def test_handlers_are_neither_saved_nor_skipped(self):
         text = '+a:\n  fail>: no\n  _error:\n    echo>: handled\n'
@@ -117,7 +211,8 @@ class Resume(ProgramTest):
         self.file('.digdag', 'a file in the way')
         done = self.run_workflow('+a:\n  echo>: ran\n')
         self.assertIn('\nran', done.out)
-        self.assert_error(done, 'could not be saved')
+        self.assert_error(done, 'could not be saved', 'Success.')
+        self.assertNotIn('Task state is saved', done.err)
 
 
 if __name__ == '__main__':

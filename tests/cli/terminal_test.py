@@ -50,7 +50,7 @@ class OnATerminal(ProgramTest):
     def test_a_failure_ends_with_a_summary(self):
         terminal = self.terminal('+a:\n  sh>: echo the cause; exit 3\n')
         self.assertEqual(terminal.end(), 1)
-        for text in ('* +w+a:', 'Command failed with code 3', 'w.dig:1:1', 'the cause', '--start +w+a', MAGENTA):
+        for text in ('* +w+a:', 'Command failed with code 3', 'w.dig:1:1', 'the cause', 'goes on from here', MAGENTA):
             self.assertIn(text, terminal.text)
 
     def test_ctrl_c_is_told_and_ends_with_130(self):
