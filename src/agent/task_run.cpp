@@ -173,9 +173,9 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
 }
 
 bool TaskRun::skip_evaluated(const OperatorChoice& choice) {
+  announce(choice);
   std::optional<RunFilter::Skip> skip;
   if (services_.options.filter != nullptr) skip = services_.options.filter->evaluated(request_, context_.config);
-  announce(choice);
   if (!skip) return false;
   if (skip->log_skipped) log(LogLevel::warn, "Skipped");
   end(RunSucceeded{std::move(skip->result)});

@@ -30,6 +30,7 @@ IgnoreRules ignore_rules_of(const fs::path& directory) {
 std::vector<std::string> workflow_files_of(const fs::path& directory) {
   std::error_code failure;
   fs::directory_iterator entries(directory, failure);
+  if (failure == std::errc::no_such_file_or_directory) throw Error("no such file", directory.string());
   if (failure) throw config_error("cannot read the project directory " + directory.string() + ": " + failure.message());
   const IgnoreRules ignored = ignore_rules_of(directory);
   std::vector<std::string> names;

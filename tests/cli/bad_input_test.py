@@ -27,8 +27,10 @@ class BadInput(ProgramTest):
         done = self.run_workflow('+g:\n  foo: 1\n  +a:\n    echo>: 1\n+h:\n  bar: 2\n  +b:\n    echo>: 1\n')
         self.assert_error(done, 'w.dig:2:3', 'w.dig:6:3')
 
+    # cli 11.59
     def test_an_unknown_operator_names_task_and_place(self):
         done = self.run_workflow('+a:\n  ech>: 1\n')
+        self.assertTrue(done.log('Configuration error at task +w+a: Unknown task type: ech (config)'), done.out)
         self.assert_error(done, '  * +w+a:', 'Unknown task type: ech', 'w.dig:')
         self.assertEqual(self.state_files(), [])
 
@@ -194,11 +196,15 @@ class BadInput(ProgramTest):
         self.assertEqual(done.code, 0, done.err)
         self.assertTrue(done.log('only on a server'))
 
+    # cli 11.58: only where it is needed (decisions C-12)
     def test_a_broken_neighbour_is_only_a_warning(self):
         self.file('other.dig', 'a: [\n')
         done = self.run_workflow('+a:\n  echo>: fine\n')
         self.assertEqual(done.code, 0, done.err)
-        self.assertTrue(done.log('other.dig'))
+        self.assertTrue(done.log('other.dig:2:1'))
+        done = self.digdag('run', 'other.dig', *SESSION)
+        self.assertEqual(done.out, '')
+        self.assert_error(done, 'error: other.dig:2:1: ')
 
 
 if __name__ == '__main__':

@@ -41,7 +41,7 @@ class CommandLine(ProgramTest):
             self.assertRegex(done.err, BANNER + 'Usage: digdag')
             self.assertNotIn('error:', done.err)
 
-    # cli 11.18
+    # cli 11.5, 11.18: the commands of the server and its clients stand in a list of their own until they come
     def test_an_unknown_command_gets_the_usage_and_the_commands_that_there_are(self):
         for word in ('frobnicate', 'help', 'RUN', 'ru', 'Check'):
             done = self.digdag(word, 'w.dig')
@@ -130,6 +130,7 @@ class CommandLine(ProgramTest):
             self.assert_usage(self.digdag(*words), words[0])
             self.assertEqual(self.digdag(*words, DIGDAG_STRICT_EXIT='1').code, 2, words)
 
+    # cli 11.19: for the commands of this build
     def test_the_short_names_of_run_and_check(self):
         self.assertIn('\nv=1\n', self.digdag('r', 'w.dig', '--no-save', *SESSION, '-p', 'v=1').out)
         self.assertEqual(self.digdag('c').out, self.digdag('check').out)

@@ -155,6 +155,7 @@ class Resume(ProgramTest):
         self.assert_error(self.run_workflow('+a:\n  echo>: ran\n'), 'is a symbolic link')
         self.assertEqual(self.content('victim'), 'precious')
 
+    # cli 11.115
     def test_handlers_are_neither_saved_nor_skipped(self):
         text = '+a:\n  fail>: no\n  _error:\n    echo>: handled\n'
         for _ in range(2):
@@ -162,6 +163,7 @@ class Resume(ProgramTest):
             self.assertIn('\nhandled', done.out)
             self.assertEqual(self.state_files(), [])
 
+    # cli 11.112
     def test_a_state_file_that_cannot_be_read_is_ignored_with_a_warning(self):
         for content in ('x: [', 'state: 5\n', '', 'fullName: "+w+a"\nstate: "success"\nresult: 5\n', '\x00\x01'):
             self.file('.digdag/status/20260102T000000+0000/+w+a.yml', content)

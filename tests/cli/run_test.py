@@ -203,6 +203,30 @@ class Run(ProgramTest):
         done = self.digdag('run', '../w.dig', '--project', 'sub')
         self.assert_error(done, f"\nerror: Given path '{here}/w.dig' is outside of project directory '{here}/sub' (illegal argument)\n")
 
+    # cli 11.60
+    def test_a_key_that_nothing_reads_is_told_with_what_may_have_been_meant(self):
+        done = self.run_workflow('+a:\n  wait>: 0s\n  blockin: true\n')
+        lines = [line.split(': ', 1)[1] for line in done.log('[ERROR]')]
+        self.assertEqual((done.code, lines), (0, ["Parameter 'blockin' is not used at task +w+a.", '  > Did you mean [blocking]?']))
+
+    # cli 11.61
+    def test_a_failure_on_purpose_has_its_message_alone(self):
+        done = self.run_workflow('_error:\n  echo>: handled\n+a:\n  fail>: not today\n+b:\n  echo>: later\n')
+        self.assertEqual(done.code, 1)
+        self.assertIn('\nerror: \n  * +w+a:\n    not today\n', done.err)
+        self.assertIn('handled', self.printed(done))
+        self.assertNotIn('+w+b', self.ran(done))
+
+    # cli 11.62
+    def test_tasks_that_failed_side_by_side_are_all_named(self):
+        done = self.run_workflow('+p:\n  _parallel: true\n  +a:\n    fail>: one\n  +b:\n    fail>: two\n')
+        self.assertEqual(re.findall(r'(?m)^  \* (\S+):$', done.err), ['+w+p+a', '+w+p+b'])
+
+    # cli 11.114
+    def test_a_command_that_is_no_text_is_announced_as_java_prints_it(self):
+        done = self.run_workflow('+a:\n  for_each>: {v: [1, 2], w: [x]}\n  _do:\n    echo>: ${v}\n')
+        self.assertTrue(done.log('for_each>: {v=[1, 2], w=[x]}'), done.out)
+
 
 if __name__ == '__main__':
     unittest.main()

@@ -17,6 +17,7 @@ class TaskLog(ProgramTest):
         with gzip.open(found[0], 'rt', encoding='utf-8') as log:
             return log.read()
 
+    # cli 11.64
     def test_holds_the_lines_and_what_the_task_printed(self):
         self.assertEqual(self.run_workflow('+a:\n  sh>: echo printed\n+b:\n  echo>: said\n', '--task-log', 'logs').code, 0)
         self.assertRegex(self.read('+w+a'), r'(?s)^\d{4}-\d\d-\d\d [\d:.]{12} \+0000 \[INFO\] \(\d+@\[0:default:1:1\]\+w\+a\) agent: sh>: echo printed\nprinted\n')

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """On a terminal: colours, the live progress line, Ctrl-C and the summary (spec/clarifications.md 1.19, 4.5)."""
 import os
+import re
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from program import ProgramTest, SESSION, Terminal  # noqa: E402
 
-GREEN, MAGENTA = '\x1b[32m', '\x1b[35m'
+GREEN, YELLOW, MAGENTA, END = '\x1b[32m', '\x1b[33m', '\x1b[35m', '\x1b[0;39m'
 
 
 class OnATerminal(ProgramTest):
@@ -21,11 +22,19 @@ class OnATerminal(ProgramTest):
         self.assertIn(GREEN, terminal.text)
         self.assertIn('+w+a): echo>: hello', terminal.text)
 
+    # cli 11.65
+    def test_each_level_has_its_colour_which_ends_behind_the_line(self):
+        terminal = self.terminal('trigger: {attempt>: , dependent_workflow_name: x}\n+a:\n  fail>: no\n')
+        self.assertEqual(terminal.end(), 1)
+        for colour, level in ((GREEN, 'INFO'), (YELLOW, 'WARN'), (MAGENTA, 'ERROR')):
+            self.assertRegex(terminal.text, re.escape(colour) + rf'\S+ \S+ \S+ \[{level}\] [^\x1b]*\r\n' + re.escape(END))
+
     def test_what_tasks_print_has_no_colour(self):
         terminal = self.terminal('+a:\n  echo>: hello\n', '-q')
         terminal.end()
         self.assertNotIn('\x1b[3', terminal.text)
         self.assertIn('hello', terminal.text)
+        self.assertNotIn('\x1b', self.run_workflow('+a:\n  echo>: hello\n').out)
 
     def test_no_color_is_honoured(self):
         terminal = self.terminal('+a:\n  fail>: no\n', NO_COLOR='1')

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""`digdag check`: what it prints and on which stream, how it ends, and what `--json` and `--strict` add (spec/cli.md 6.3)."""
+import datetime
+import json
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from program import ProgramTest  # noqa: E402
+
+ZONE = '  System default timezone: UTC\n\n'
+NO_PARAMETERS = '  Parameters:\n    {}\n\n'
+NO_SCHEDULES = '  Schedules (0 entries):\n\n'
+BANNER = r'\A\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000: Digdag v\d+\.\d+\.\d+\n\Z'
+BROKEN_SCHEDULE = 'timezone: Asia/Tokyo\nschedule:\n  daily: "07:00"\n+a:\n  echo>: 1\n'
+
+
+class Check(ProgramTest):
+    def check(self, text, *words):
+        self.file('w.dig', text)
+        return self.digdag('check', *words)
+
+    def warnings(self, done):
+        return [line for line in done.err.split('\n') if line.startswith('warning: ')]
+
+
+class Text(Check):
+    # cli 11.67
+    def test_an_empty_directory(self):
+        done = self.digdag('check')
+        self.assertEqual((done.code, done.out), (0, ZONE + '  Definitions (0 workflows):\n\n' + NO_PARAMETERS + NO_SCHEDULES))
+        self.assertRegex(done.err, BANNER)
+
+    # cli 11.67
+    def test_workflows_stand_in_order_of_their_names_with_what_they_require(self):
+        self.file('w.dig', '+a:\n  require>: s\n+b:\n  +c:\n    require>: s\n  +d:\n    call>: s\n')
+        one = ZONE + '  Definitions (1 workflows):\n    w (5 tasks)\n      -> s\n\n'
+        self.assertEqual(self.digdag('check').out, one + NO_PARAMETERS + NO_SCHEDULES)
+        self.file('s.dig', '+a:\n  echo>: 1\n')
+        two = ZONE + '  Definitions (2 workflows):\n    s (2 tasks)\n    w (5 tasks)\n      -> s\n\n'
+        self.assertEqual(self.digdag('check').out, two + NO_PARAMETERS + NO_SCHEDULES)
+
+    # cli 11.67
+    def test_parameters_are_those_of_the_configuration_and_the_command_line(self):
+        self.file('p.yml', 'v: {n: 1, list: [x]}\n')
+        done = self.digdag('check', '-X', 'params.c=1', '-P', 'p.yml', '-p', 'v.n=2', '-p', 'w=3')
+        self.assertIn('\n  Parameters:\n    c: "1"\n    v:\n      "n": "2"\n      list:\n      - "x"\n    w: "3"\n\n', done.out)
+        os.mkdir(os.path.join(self.project, 'sub'))
+        self.assertIn(f'  Parameters:\n    _project_path: "{os.path.realpath(self.project)}/sub"\n\n', self.digdag('check', '--project', 'sub').out)
+
+    # cli 11.67
+    def test_a_schedule_is_shown_with_its_first_times_in_the_zone_of_the_process(self):
+        before = datetime.datetime.now(datetime.timezone.utc)
+        done = self.check('timezone: Asia/Tokyo\nschedule:\n  daily>: "07:00:00"\n+a:\n  echo>: 1\n')
+        after = datetime.datetime.now(datetime.timezone.utc)
+        expected = []
+        for now in (before, after):
+            # 07:00 in Tokyo is 22:00 of the day before in UTC, and the session began at midnight there.
+            run = now.replace(hour=22, minute=0, second=0, microsecond=0)
+            if run < now:
+                run += datetime.timedelta(days=1)
+            session = run - datetime.timedelta(hours=7)
+            expected.append(f'  Schedules (1 entries):\n    w:\n      daily>: "07:00:00"\n      first session time: {session:%Y-%m-%d %H:%M:%S} +0000\n'
+                            f'      first scheduled to run at: {run:%Y-%m-%d %H:%M:%S} +0000 (in ')
+        block = done.out[done.out.index('  Schedules'):]
+        self.assertTrue(block.startswith(tuple(expected)), block)
+        self.assertRegex(block, r'\(in (\d+h )?(\d+m )?\d+s\)\n\n\Z')
+
+    # cli 11.68
+    def test_the_name_of_a_workflow_changes_nothing(self):
+        plain = self.check('+a:\n  echo>: 1\n')
+        for name in ('nope.dig', 'w', 'w.dig'):
+            done = self.digdag('check', name)
+            self.assertEqual((done.code, done.out), (0, plain.out))
+
+    # cli 11.69
+    def test_broken_files_are_all_told_behind_the_time_zone(self):
+        self.file('x.dig', '+a: [\n')
+        done = self.check('+g:\n  foo: 1\n  +a:\n    echo>: 1\n')
+        self.assertEqual(done.out, ZONE)
+        self.assert_error(done, '\nerror: x.dig:2:1: ', "\nerror: w.dig:2:3: +w+g contains invalid keys: 'foo'\n    2 |   foo: 1\n      |   ^^^\n")
+
+    # cli 11.70
+    def test_operators_and_templates_are_not_looked_at(self):
+        done = self.check('+a:\n  ech>: 1\n+b:\n  echo>: ${1 +}\n')
+        self.assertEqual(done.code, 0)
+        self.assertEqual(self.warnings(done), [])
+
+    def test_a_project_directory_that_is_missing_is_named(self):
+        done = self.digdag('check', '--project', 'nowhere')
+        self.assert_error(done, f'\nerror: {os.path.realpath(self.project)}/nowhere (no such file)\n')
+
+    def test_a_wrong_schedule_is_told_last(self):
+        done = self.check(BROKEN_SCHEDULE)
+        self.assertEqual(done.out, ZONE + '  Definitions (1 workflows):\n    w (2 tasks)\n\n' + NO_PARAMETERS)
+        self.assert_error(done, "error: w.dig:2:1: Schedule config requires 'type>: at' parameter: {\"daily\":\"07:00\"}\n", '\nhint: ')
+
+    def test_warnings_stand_on_standard_error_and_change_nothing(self):
+        done = self.check('_export:\n  v: 0.5\n+a:\n  echo>: 010\n')
+        self.assertEqual((done.code, done.out), (0, ZONE + '  Definitions (1 workflows):\n    w (2 tasks)\n\n' + NO_PARAMETERS + NO_SCHEDULES))
+        lines = self.warnings(done)
+        self.assertEqual([line.rsplit(' ', 1)[1] for line in lines], ['[W-number-string]', '[W-octal]'])
+        self.assertTrue(lines[0].startswith('warning: w.dig:2:6: '), lines)
+
+
+class Json(Check):
+    def json(self, *words):
+        done = self.digdag('check', '--json', *words)
+        self.assertEqual(done.err, '')
+        return done.code, json.loads(done.out)
+
+    def test_one_object_holds_workflows_warnings_and_errors(self):
+        self.file('w.dig', '+a:\n  echo>: 010\n')
+        self.file('x.dig', '+g:\n  foo: 1\n')
+        self.file('y.dig', BROKEN_SCHEDULE)
+        code, report = self.json()
+        self.assertEqual((code, sorted(report)), (1, ['errors', 'warnings', 'workflows']))
+        self.assertEqual([workflow['name'] for workflow in report['workflows']], ['w', 'y'])
+        self.assertEqual([(error['file'], error['line'], error['column']) for error in report['errors']], [('x.dig', 2, 3), ('y.dig', 2, 1)])
+        self.assertEqual([(w['file'], w['line'], w['column'], w['id']) for w in report['warnings']], [('w.dig', 2, 10, 'W-octal')])
+
+    def test_one_workflow_is_chosen_by_its_name(self):
+        self.file('w.dig', '+a:\n  echo>: 1\n')
+        self.file('x.dig', '+g:\n  foo: 1\n')
+        for name in ('w', 'w.dig'):
+            code, report = self.json(name)
+            self.assertEqual((code, len(report['workflows']), report['errors']), (0, 1, []))
+        code, report = self.json('nope')
+        self.assertEqual((code, report['workflows'], report['errors'][0]['message']), (1, [], "Workflow 'nope' does not exist"))
+
+    def test_strict_fails_where_there_is_a_warning(self):
+        self.file('w.dig', '+a:\n  ech>: 1\n')
+        self.assertEqual(self.json()[0], 0)
+        code, report = self.json('--strict')
+        self.assertEqual((code, [warning['id'] for warning in report['warnings']]), (1, ['W-unknown-operator']))
+
+
+class Strict(Check):
+    def test_ends_with_the_number_of_warnings(self):
+        done = self.check('+a:\n  ech>: 1\n+b:\n  echo>: 010\n', '--strict')
+        self.assertTrue(done.out.endswith(NO_SCHEDULES))
+        self.assertEqual(done.err.split('\n')[-2], 'error: check --strict found 2 warnings')
+        self.assertEqual(done.code, 1)
+        self.assertEqual(self.check('+a:\n  echo>: 1\n', '--strict').code, 0)
+
+
+if __name__ == '__main__':
+    unittest.main()
