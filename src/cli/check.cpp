@@ -145,7 +145,8 @@ Findings look_at(const dig::Project& project, bool strict) {
   return findings;
 }
 
-int check_json(const Arguments& arguments, const fs::path& directory) {
+int check_json(const Arguments& arguments, const SystemConfig& system, const fs::path& directory) {
+  load_params(arguments, system);  // refuses wrong ones as the text does
   std::optional<std::string> only;
   if (!arguments.positional().empty()) only = arguments.positional()[0];
   if (only && only->ends_with(".dig")) only->resize(only->size() - 4);
@@ -162,19 +163,18 @@ int check_text(const Arguments& arguments, const SystemConfig& system, const fs:
   if (arguments.has("--project") && directory != fs::current_path()) params.mutable_object().set("_project_path", directory.string());
   std::cout << "  System default timezone: " << TimeZone::system().id() << "\n\n";
   const dig::Project project = dig::load_project(directory);
-  std::vector<Error> broken;
-  for (const auto& file : project.files) broken.insert(broken.end(), file.errors.begin(), file.errors.end());
-  if (!broken.empty()) {
-    std::cout.flush();
-    throw Errors{broken};
+  std::vector<Error> errors;
+  for (const auto& file : project.files) errors.insert(errors.end(), file.errors.begin(), file.errors.end());
+  if (errors.empty()) {
+    print_definitions(project);
+    std::cout << "  Parameters:\n" << to_yaml(params, 4) << "\n";
   }
-  print_definitions(project);
-  std::cout << "  Parameters:\n" << to_yaml(params, 4) << "\n";
   std::cout.flush();
   const Findings findings = look_at(project, arguments.has("--strict"));
   print_warnings(project.warnings);
   print_warnings(findings.other_warnings);
-  if (!findings.other_errors.empty()) throw Errors{findings.other_errors};
+  errors.insert(errors.end(), findings.other_errors.begin(), findings.other_errors.end());
+  if (!errors.empty()) throw Errors{errors};
   print_schedules(findings.schedules);
   std::cout.flush();
   const std::size_t warnings = project.warnings.size() + findings.other_warnings.size();
@@ -196,7 +196,7 @@ int check_command(const Invocation& invocation) {
   const fs::path directory = (fs::current_path() / arguments.text_or("--project", ".")).lexically_normal();
   fs::path clean = directory;
   if (clean.filename().empty() && clean != clean.root_path()) clean = clean.parent_path();
-  return arguments.has("--json") ? check_json(arguments, clean) : check_text(arguments, system, clean);
+  return arguments.has("--json") ? check_json(arguments, system, clean) : check_text(arguments, system, clean);
 }
 
 }  // namespace digdag::cli

@@ -4,13 +4,24 @@
 
 #include "base/text.h"
 #include "dig/compiler.h"
+#include "dig/keys.h"
 #include "dig/script_worker.h"
 #include "dig/template.h"
 #include "dig/template_scanner.h"
+#include "dig/warnings.h"
 #include "operators/operator.h"
 
 namespace digdag::cli {
 namespace {
+
+/// Without line ends and the blanks around them.
+std::string in_one_line(const std::string& text) {
+  std::vector<std::string> lines;
+  for (const std::string& line : split(text, '\n')) {
+    if (!is_blank(line)) lines.emplace_back(trim(line));
+  }
+  return join(lines, " ");
+}
 
 class StrictCheck {
  public:
@@ -18,8 +29,7 @@ class StrictCheck {
 
   std::vector<dig::Warning> run() {
     for (const auto& file : project_.files) {
-      if (!file.tasks) continue;
-      for (const auto& task : file.tasks->tasks) look_at(task);
+      if (file.tasks) look_at(*file.tasks);
     }
     return std::move(warnings_);
   }
@@ -27,10 +37,18 @@ class StrictCheck {
  private:
   void warn(Position position, const char* id, std::string message) { warnings_.push_back({position, id, std::move(message)}); }
 
-  void look_at(const dig::TaskDefinition& task) {
-    if (!task.group) look_at_operator(task);
-    look_at_templates(task.export_params, task.position);
-    look_at_templates(task.local, task.position);
+  void look_at(const dig::TaskTree& tree) {
+    for (const auto& task : tree.tasks) {
+      if (!task.group) look_at_operator(task);
+      look_at_templates(task.export_params, task.position);
+      for (const auto& member : task.local.as_object()) {
+        if (const auto generated = dig::subtasks_of(task, member)) {
+          look_at(*generated);
+        } else {
+          look_at_templates(member.value, member.position.known() ? member.position : task.position);
+        }
+      }
+    }
   }
 
   void look_at_operator(const dig::TaskDefinition& task) {
@@ -40,13 +58,19 @@ class StrictCheck {
       if (name.find('$') == std::string::npos) warn(task.position, "W-unknown-operator", unknown_operator(task.full_name, name));
       return;
     }
-    if (type->takes_any_key) return;
+    const std::vector<std::string> own(type->keys.begin(), type->keys.end());
+    std::vector<std::string> reserved = dig::task_keys();
+    reserved.emplace_back("_workdir");
+    for (const std::string& key : own) {
+      if (key.starts_with('_')) reserved.push_back(key);
+    }
     for (const auto& member : task.local.as_object()) {
       const std::string& key = member.key;
-      if (key.starts_with('_') || key == name + ">") continue;
-      if (std::find(type->keys.begin(), type->keys.end(), key) != type->keys.end()) continue;
-      std::vector<std::string> known(type->keys.begin(), type->keys.end());
+      const std::vector<std::string>& known = key.starts_with('_') ? reserved : own;
+      if (key == name + ">" || dig::is_file_only_key(key) || std::find(known.begin(), known.end(), key) != known.end()) continue;
       const auto similar = similar_words(key, known);
+      // What looks like no key of ours is a parameter of the user's program.
+      if (type->takes_any_key && (similar.empty() || !key.starts_with('_'))) continue;
       warn(member.position.known() ? member.position : task.position, "W-unknown-option",
            name + "> has no option '" + key + "' at task " + task.full_name +
                (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?"));
@@ -74,11 +98,8 @@ class StrictCheck {
     for (const auto& piece : dig::scan_template(text, true).pieces) {
       const auto* expression = std::get_if<dig::Expression>(&piece);
       if (!expression || expression->path) continue;
-      try {
-        // Compiled as the body of a function that nobody calls.
-        templates_.render("${typeof function(){ return (" + expression->code + "\n) }}", Value::object(), TimeZone());
-      } catch (const Error& error) {
-        warn(position, "W-javascript", "${" + expression->code + "} is no JavaScript: " + error.message());
+      if (const auto fault = templates_.syntax_fault(expression->code)) {
+        warn(position, "W-javascript", "${" + in_one_line(expression->code) + "} is no JavaScript: " + *fault);
       }
     }
   }

@@ -42,6 +42,13 @@ bool is_reserved_key(std::string_view key) {
   return contains(keys, key);
 }
 
+std::string_view name_of_subtasks(std::string_view key) {
+  if (key == "_do" || key == "_else_do") return "^sub";
+  if (key == "_check") return "^check";
+  if (key == "_error") return "^error";
+  return {};
+}
+
 std::string list_names(const std::vector<std::string>& names) {
   if (names.size() <= most_named) return join(names, ", ");
   return join({names.begin(), names.begin() + most_named}, ", ") + ", ...";

@@ -19,6 +19,9 @@ const std::vector<std::string>& task_keys();
 /// Keys kept for later versions: `_pool`, `_priority`, `_cache`, `_finally`.
 bool is_reserved_key(std::string_view key);
 
+/// The name of the tree whose tasks stand under a key of a task: `^sub` (`_do`, `_else_do`), `^check`, `^error`; "" for other keys.
+std::string_view name_of_subtasks(std::string_view key);
+
 /// `foo, bar` for a message; of many names the first 20.
 std::string list_names(const std::vector<std::string>& names);
 /// `'foo', '_exprt' (did you mean [_export]?)`: unknown keys with what may have been meant.

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "dig/script_worker.h"
 #include "dig/template_caches.h"
 #include "dig/template_walk.h"
 
@@ -46,6 +47,29 @@ std::string TemplateEngine::render(std::string_view text, const Value& params, c
   } catch (const TemplateWalk::Failure& failure) {
     throw failure.error;
   }
+}
+
+std::optional<std::string> TemplateEngine::syntax_fault(const std::string& expression) const {
+  const Value function("typeof function(){ return (" + expression + "\n) }");  // compiled, and called by nobody
+  const Value nothing = Value::object();
+  const Value text = Value::object({{"literals", Value(Array{Value(""), Value("")})},
+                                    {"code", Value(Array{function})},
+                                    {"scope", nothing},
+                                    {"outer", nothing},
+                                    {"fill", Value(Array())}});
+  const Value message = Value::object({{"zone", TimeZone().id()}, {"texts", Value(Array{text})}});
+  std::string fault;
+  try {
+    const Value answer = worker_.request(message, {options_.timeout_millis, options_.memory_bytes});
+    const Value* const error = answer.find("results")->as_array().at(0).find("error");
+    if (error == nullptr) return std::nullopt;
+    fault = error->as_string();
+  } catch (const Error& error) {
+    fault = error.message();
+  }
+  // Lines are those of the function.
+  if (const std::size_t line = fault.rfind(" (line "); line != std::string::npos && fault.ends_with(')')) fault.resize(line);
+  return replace_all(std::move(fault), "\n", " ");
 }
 
 std::string expand_secrets(std::string_view text, const SecretSpans& spans, const std::function<std::string(std::string_view)>& lookup) {

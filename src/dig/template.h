@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -70,6 +71,9 @@ class TemplateEngine {
 
   /// One text with the given (already evaluated) params as scope: files rendered by operators (spec/language.md 8.7).
   std::string render(std::string_view text, const Value& params, const TimeZone& zone) const;
+
+  /// What makes an expression no JavaScript, `SyntaxError: …` in one line; nothing where it is some. Evaluates nothing of it.
+  std::optional<std::string> syntax_fault(const std::string& expression) const;
 
   const TemplateOptions& options() const { return options_; }
 

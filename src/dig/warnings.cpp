@@ -82,8 +82,7 @@ class Doubts {
     for (const Object::Member& member : task.local.as_object()) {
       const Position at = member.position.known() ? member.position : task.position;
       if (member.key == "_retry") look_at_retry(task, member.value, at);
-      if (member.key == "_check") look_at_subtasks(task, "^check", member, at);
-      if (member.key == "_error") look_at_subtasks(task, "^error", member, at);
+      if (!name_of_subtasks(member.key).empty()) look_at_subtasks(task, member, at);
       if (task.group) {
         look_at_group_key(task, member, file, at);
       } else {
@@ -106,18 +105,16 @@ class Doubts {
   void look_at_option(const TaskDefinition& task, const Object::Member& member, Position at) {
     if (is_reserved_key(member.key)) {
       warn(at, "W-reserved", fmt::format("{} is reserved", member.key));
-    } else if (member.key == "_do" || member.key == "_else_do") {
-      look_at_subtasks(task, "^sub", member, at);
     } else if (!member.key.starts_with('_') && !member.key.ends_with('>') && looks_like_a_task(member.value)) {
       warn(at, "W-nested-task",
            fmt::format("{} is an option of {} and never runs: did you mean +{}, beside it?", member.key, task.full_name, member.key));
     }
   }
 
-  void look_at_subtasks(const TaskDefinition& task, std::string_view name, const Object::Member& member, Position at) {
+  void look_at_subtasks(const TaskDefinition& task, const Object::Member& member, Position at) {
     if (member.value.is_null() || (member.value.is_string() && has_template(member.value.as_string()))) return;
     if (!member.value.is_object()) return warn(at, "W-subtasks", fmt::format("{} of {} must be an object", member.key, task.full_name));
-    compile_subtasks(task.full_name, name, member.value, member.key, at);
+    compile_subtasks(task.full_name, name_of_subtasks(member.key), member.value, member.key, at);
   }
 
   void compile_subtasks(const std::string& full_name, std::string_view name, const Value& config, std::string_view key, Position at) {
@@ -189,20 +186,21 @@ class Doubts {
   std::vector<Warning>& warnings_;
 };
 
-/// The literal name that an operator is given; nothing where it is a template or no text.
-std::optional<std::string> literal_target(const TaskDefinition& task, std::string_view type) {
-  const Value* command = task.local.find(std::string(type) + ">");
-  if (!command || !command->is_string() || has_template(command->as_string())) return std::nullopt;
-  return command->as_string();
-}
+/// A tree and, where it was generated from a task of another one, that task.
+struct Place {
+  const TaskTree& tree;
+  const TaskDefinition* generator = nullptr;
+  const Place* around = nullptr;
+};
 
-/// Whether some task between the root and this one sets a parameter.
-bool is_exported(const TaskTree& tree, const TaskDefinition& task, std::string_view key) {
+/// Whether a task, or one of those around it, sets a parameter.
+bool is_exported(const Place& place, const TaskDefinition& task, std::string_view key) {
   if (task.local.find(key)) return true;
-  for (const TaskDefinition* at = &task;; at = &tree.tasks[static_cast<std::size_t>(at->parent)]) {
+  for (const TaskDefinition* at = &task;; at = &place.tree.tasks[static_cast<std::size_t>(at->parent)]) {
     if (at->export_params.find(key)) return true;
-    if (at->parent < 0) return false;
+    if (at->parent < 0) break;
   }
+  return place.around && is_exported(*place.around, *place.generator, key);
 }
 
 /// The keys of a called file that only count where it runs as a workflow of its own (B22).
@@ -219,7 +217,71 @@ std::vector<std::string> keys_without_effect(const Project& project, const std::
   return keys;
 }
 
+/// Looks at what `call>` and `require>` name in one tree, and in those that would be generated from it.
+class TargetDoubts {
+ public:
+  TargetDoubts(const Project& project, const Project::File& file) : project_(project), file_(file) {}
+
+  void look_at(const Place& place) {
+    for (const TaskDefinition& task : place.tree.tasks) {
+      if (!task.group) {
+        look_at_call(place, task);
+        look_at_require(place, task);
+      }
+      for (const Object::Member& member : task.local.as_object()) {
+        if (const auto tree = subtasks_of(task, member)) look_at({*tree, &task, &place});
+      }
+    }
+  }
+  std::vector<Warning> take() { return std::move(warnings_); }
+
+ private:
+  void warn(const TaskDefinition& task, const Object::Member& target, std::string_view id, std::string message) {
+    warnings_.push_back({target.position.known() ? target.position : task.position, std::string(id), std::move(message)});
+  }
+
+  /// What an operator is given, where that is a name and no template.
+  static const Object::Member* literal_target(const TaskDefinition& task, std::string_view key) {
+    const Object::Member* target = task.local.as_object().find_member(key);
+    return target && target->value.is_string() && !has_template(target->value.as_string()) ? target : nullptr;
+  }
+
+  void look_at_call(const Place& place, const TaskDefinition& task) {
+    const Object::Member* target = literal_target(task, "call>");
+    if (!target || is_exported(place, task, "_workdir")) return;
+    const std::string& name = target->value.as_string();
+    const std::string path = name.ends_with(".dig") ? name : name + ".dig";
+    std::error_code failure;
+    if (!std::filesystem::is_regular_file(project_.directory / path, failure))
+      return warn(task, *target, "W-missing-workflow", fmt::format("call> {}: there is no file {}", name, path));
+    for (const std::string& key : keys_without_effect(project_, path, file_.workflow->timezone))
+      warn(task, *target, "W-unused-key", fmt::format("{} of {} has no effect where call> runs it", key, path));
+  }
+
+  void look_at_require(const Place& place, const TaskDefinition& task) {
+    const Object::Member* target = literal_target(task, "require>");
+    if (!target || is_exported(place, task, "project_id") || is_exported(place, task, "project_name")) return;
+    const std::string& name = target->value.as_string();
+    if (!project_.find(name))
+      warn(task, *target, "W-missing-workflow", fmt::format("require> {}: this project has no such workflow", name));
+  }
+
+  const Project& project_;
+  const Project::File& file_;
+  std::vector<Warning> warnings_;
+};
+
 }  // namespace
+
+std::optional<TaskTree> subtasks_of(const TaskDefinition& task, const Object::Member& member) {
+  const std::string_view name = name_of_subtasks(member.key);
+  if (name.empty() || !member.value.is_object() || member.value.as_object().empty()) return std::nullopt;
+  try {
+    return compile(task.full_name, name, member.value);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
 
 void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings) {
   Doubts doubts(warnings);
@@ -228,31 +290,9 @@ void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Wa
 }
 
 std::vector<Warning> find_doubtful_targets(const Project& project, const Project::File& file) {
-  std::vector<Warning> warnings;
-  const TaskTree& tasks = *file.tasks;
-  for (const TaskDefinition& task : tasks.tasks) {
-    if (task.group) continue;
-    const auto warn = [&](std::string_view key, std::string_view id, std::string message) {
-      const Object::Member* member = task.local.as_object().find_member(key);
-      warnings.push_back({member && member->position.known() ? member->position : task.position, std::string(id), std::move(message)});
-    };
-    if (const auto name = literal_target(task, "call"); name && !is_exported(tasks, task, "_workdir")) {
-      const std::string path = name->ends_with(".dig") ? *name : *name + ".dig";
-      std::error_code failure;
-      if (!std::filesystem::is_regular_file(project.directory / path, failure)) {
-        warn("call>", "W-missing-workflow", fmt::format("call> {}: there is no file {}", *name, path));
-      } else {
-        for (const std::string& key : keys_without_effect(project, path, file.workflow->timezone))
-          warn("call>", "W-unused-key", fmt::format("{} of {} has no effect where call> runs it", key, path));
-      }
-    }
-    if (const auto name = literal_target(task, "require")) {
-      const bool elsewhere = is_exported(tasks, task, "project_id") || is_exported(tasks, task, "project_name");
-      if (!elsewhere && !project.find(*name))
-        warn("require>", "W-missing-workflow", fmt::format("require> {}: this project has no such workflow", *name));
-    }
-  }
-  return warnings;
+  TargetDoubts doubts(project, file);
+  doubts.look_at({*file.tasks});
+  return doubts.take();
 }
 
 }  // namespace digdag::dig

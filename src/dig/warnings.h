@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "dig/loader.h"
@@ -28,6 +29,10 @@ namespace digdag::dig {
 ///
 /// Operators and their options are known further up; what concerns them is added there.
 void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings);
+
+/// The tasks that would be generated from `_do`, `_else_do`, `_check` or `_error` of a task; nothing for other keys, and where
+/// they do not compile (W-subtasks).
+std::optional<TaskTree> subtasks_of(const TaskDefinition& task, const Object::Member& member);
 
 /// What is doubtful about the files that `call>` and `require>` name: needs those, too. `file` must be compiled.
 std::vector<Warning> find_doubtful_targets(const Project& project, const Project::File& file);

@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import sys
 import unittest
 
@@ -81,6 +82,13 @@ class Text(Check):
         self.assertEqual(done.out, ZONE)
         self.assert_error(done, '\nerror: x.dig:2:1: ', "\nerror: w.dig:2:3: +w+g contains invalid keys: 'foo'\n    2 |   foo: 1\n      |   ^^^\n")
 
+    def test_a_broken_file_hides_neither_warnings_nor_errors_of_the_others(self):
+        self.file('x.dig', '+a: [\n')
+        self.file('y.dig', BROKEN_SCHEDULE)
+        done = self.check('+a:\n  echo>: 010\n')
+        self.assertEqual((done.code, done.out), (1, ZONE))
+        self.assertRegex(done.err, r'(?s)warning: w\.dig:2:10: .* \[W-octal\]\nerror: x\.dig:2:1: .*\nerror: y\.dig:2:1: ')
+
     # cli 11.70
     def test_operators_and_templates_are_not_looked_at(self):
         done = self.check('+a:\n  ech>: 1\n+b:\n  echo>: ${1 +}\n')
@@ -120,6 +128,12 @@ class Json(Check):
         self.assertEqual([(error['file'], error['line'], error['column']) for error in report['errors']], [('x.dig', 2, 3), ('y.dig', 2, 1)])
         self.assertEqual([(w['file'], w['line'], w['column'], w['id']) for w in report['warnings']], [('w.dig', 2, 10, 'W-octal')])
 
+    def test_parameters_are_refused_as_without_it(self):
+        for words, message in ((['-p', 'v'], 'Parameter -p expected a value of the form a=b but got:v'), (['-P', 'nope.yml'], 'nope.yml (no such file)')):
+            done = self.digdag('check', '--json', *words)
+            self.assertEqual((done.code, done.out, done.err), (1, '', f'error: {message}\n'))
+        self.assertEqual(self.json('-p', 'v=1'), (0, {'workflows': [], 'errors': [], 'warnings': []}))
+
     def test_one_workflow_is_chosen_by_its_name(self):
         self.file('w.dig', '+a:\n  echo>: 1\n')
         self.file('x.dig', '+g:\n  foo: 1\n')
@@ -143,6 +157,39 @@ class Strict(Check):
         self.assertEqual(done.err.split('\n')[-2], 'error: check --strict found 2 warnings')
         self.assertEqual(done.code, 1)
         self.assertEqual(self.check('+a:\n  echo>: 1\n', '--strict').code, 0)
+
+    def places(self, text, *ids):
+        """Line, column and message of the warnings with one of these ids."""
+        done = self.check(text, '--strict')
+        self.assertEqual(done.code, 1, done.err)
+        return [re.fullmatch(r'warning: w\.dig:(\d+:\d+: .*) \[(W-[a-z-]+)\]', line).group(1) for line in self.warnings(done) if line.endswith(ids)]
+
+    def test_tasks_that_wait_below_other_keys_are_looked_at(self):
+        found = self.places('_error:\n  ehco>: 1\n+l:\n  loop>: 2\n  _do:\n    +x:\n      if>: ${a}\n      _do:\n        fial>: ${1 +}\n'
+                            '      _else_do:\n        call>: nope\n      _check:\n        wait>: 1s\n        _error:\n          ech>: 1\n', ']')
+        self.assertEqual(found, [
+            '11:9: call> nope: there is no file nope.dig',
+            "2:3: unknown operator 'ehco>' at task +w^error; did you mean 'echo>'?",
+            "9:9: unknown operator 'fial>' at task +w+l^sub+x^sub; did you mean 'fail>'?",
+            '9:9: ${1 +} is no JavaScript: SyntaxError: empty expression not allowed',
+            "15:11: unknown operator 'ech>' at task +w+l^sub+x^check^error; did you mean 'echo>'?"])
+
+    def test_what_looks_like_a_reserved_key_is_told_on_every_operator(self):
+        found = self.places('+a:\n  echo>: 1\n  _eror: {}\n  _error:\n    echo>: 2\n+b:\n  sh>: x\n  _retyr: 1\n  _of_my_own: 1\n+c:\n  fail>: x\n'
+                            '  _exprt: {}\n  _workdir: x\n  _timeout: 1m\n+d:\n  for_each>: {v: [1]}\n  _paralel: true\n  _do:\n    echo>: 1\n', '[W-unknown-option]')
+        self.assertEqual(found, ["3:3: echo> has no option '_eror' at task +w+a; did you mean '_error'?",
+                                 "8:3: sh> has no option '_retyr' at task +w+b; did you mean '_retry'?",
+                                 "12:3: fail> has no option '_exprt' at task +w+c; did you mean '_export'?",
+                                 "17:3: for_each> has no option '_paralel' at task +w+d; did you mean '_parallel'?"])
+
+    def test_defaults_that_an_operator_reads_from_an_object_of_its_name_are_options(self):
+        done = self.check('+a:\n  http>: http://localhost\n  http: {method: GET}\n+b:\n  http_call>: http://localhost\n  http: {method: GET}\n', '--strict')
+        self.assertEqual((done.code, self.warnings(done)), (0, []))
+
+    def test_an_expression_stands_in_the_warning_as_it_was_written_and_in_one_line(self):
+        found = self.places('+a:\n  sh>: |\n    echo ${1\n      +\n    }\n+b:\n  echo>: ${v => v}\n+c:\n  echo>: ${typeof nothing_of_this_is_there}\n', ']')
+        self.assertEqual(found, ['2:3: ${1 +} is no JavaScript: SyntaxError: empty expression not allowed',
+                                 '7:3: ${v => v} is no JavaScript: SyntaxError: an arrow function is newer than ES5.1, the language of expressions'])
 
 
 if __name__ == '__main__':
