@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/gate_for_test.h"
 #include "base/json.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
@@ -34,9 +35,6 @@ class NoStarter : public engine::AttemptStarter {
 class AgentTest : public testing::Test {
  protected:
   AgentTest() {
-    std::string name = std::filesystem::temp_directory_path() / "digdag-agent-test-XXXXXX";
-    root = std::filesystem::canonical(mkdtemp(name.data()));
-    project = root / "project";
     std::filesystem::create_directory(project);
     options.project_directory = project;
     options.system = &system;
@@ -113,7 +111,14 @@ class AgentTest : public testing::Test {
     return testing::internal::GetCapturedStdout();
   }
 
-  std::filesystem::path root, project;
+  static std::filesystem::path new_directory() {
+    std::string name = std::filesystem::temp_directory_path() / "digdag-agent-test-XXXXXX";
+    return std::filesystem::canonical(mkdtemp(name.data()));
+  }
+
+  const std::filesystem::path root = new_directory(), project = root / "project";
+  Gate started{root / "started"}, go_on{root / "go_on"};
+  const std::string held = "sh>: '" + started.arrive() + "; " + go_on.pass() + "'";  ///< a task that says that it runs, and waits
   SystemConfig system;
   std::map<std::string, std::string> secrets;
   AgentOptions options;
@@ -134,6 +139,13 @@ TEST_F(AgentTest, RunsATaskWithItsTemplatesEvaluated) {
   EXPECT_EQ(printed([&] { EXPECT_TRUE(std::holds_alternative<RunSucceeded>(run("echo>: ${who} at ${session_date}", "{who: me}"))); }),
             "me at 2026-01-02\n");
   EXPECT_THAT(log_text(), HasSubstr("@[0:default:1:1]+main+t1): echo>: me at 2026-01-02\n"));
+}
+
+// execution 32.39
+TEST_F(AgentTest, NoParameterHidesWhatTheAttemptIs) {
+  const std::string params = "{session_time: mine, session_date: mine, attempt_id: mine, task_name: mine, timezone: mine}";
+  EXPECT_EQ(printed([&] { run("echo>: ${session_time} ${session_date} ${attempt_id} ${task_name} ${timezone}", params); }),
+            "2026-01-02T03:04:05+00:00 2026-01-02 1 +main+t1 UTC\n");
 }
 
 TEST_F(AgentTest, AnnouncesLaterPollsOnlyNowAndThen) {
@@ -165,6 +177,7 @@ TEST_F(AgentTest, GivesSubtasksAndStoredParameters) {
   EXPECT_EQ(to_json(std::get<RunSucceeded>(end).result.subtask_config), R"({"+loop-0":{"echo>":"${i}","_export":{"i":0}}})");
 }
 
+// execution 32.26
 TEST_F(AgentTest, FailuresAreLoggedAsTheOriginalDoes) {
   EXPECT_EQ(to_json(failure(run("fail>: boom")).error), R"({"message":"boom"})");
   EXPECT_THAT(log_text(), HasSubstr("@[0:default:1:1]+main+t1): Task +main+t1 failed.\nboom\n"));
@@ -184,17 +197,19 @@ TEST_F(AgentTest, AFailureKnowsItsPlaceAndTheLastOutput) {
   EXPECT_EQ(to_string(failure(run("fail>: x")).cause.position()), "main.dig:4:1");
 }
 
-// operators 14.3
+// operators 14.3, execution 32.23
 TEST_F(AgentTest, AnUnknownOperatorIsAnnouncedAndFails) {
-  EXPECT_EQ(message(run("nosuch>: 1")), "Unknown task type: nosuch (config)");
+  EXPECT_EQ(to_json(failure(run("nosuch>: 1")).error), R"_({"message":"Unknown task type: nosuch (config)","stacktrace":""})_");
   EXPECT_THAT(log_text(), HasSubstr("): nosuch>: 1\n"));
 }
 
+// execution 32.25
 TEST_F(AgentTest, ABrokenTemplateFailsTheTaskBeforeItsOperator) {
+  EXPECT_EQ(message(run("echo>: ${nosuch}")), "Failed to evaluate a variable ${nosuch} (ReferenceError: nosuch is not defined) (config)");
   const RunFailed failed = failure(run("{sh>: 'echo ${nope}', _retry: 3}"));
   EXPECT_THAT(failed.cause.message(), HasSubstr("Failed to evaluate a variable echo ${nope} (ReferenceError: nope is not defined)"));
   EXPECT_FALSE(failed.retryable);
-  EXPECT_THAT(log_text(), HasSubstr("Configuration error at task +main+t1: Failed to evaluate"));
+  EXPECT_THAT(log_text(), HasSubstr("Configuration error at task +main+t2: Failed to evaluate"));
 }
 
 TEST_F(AgentTest, AHandlerLeavesOutInheritedParametersThatFail) {
@@ -280,6 +295,14 @@ TEST_F(AgentTest, SecretsAreMaskedWhereverTheTaskShowsThem) {
   EXPECT_THAT(log_text(), Not(HasSubstr("a-long-secret")));
 }
 
+// execution 32.88
+TEST_F(AgentTest, WhatStandsBelowARemountedSecretMovesWithIt) {
+  secrets = {{"x.y.c", "moved"}, {"a.b.c", "in its place"}, {"a.d", "beside"}};
+  const std::string script = "sh>: test '${secret:a.b.c} ${secret:a.d}' = ";
+  EXPECT_TRUE(std::holds_alternative<RunSucceeded>(run(script + "'moved beside'\n_secrets: {a: {b: x.y}}\n")));
+  EXPECT_TRUE(std::holds_alternative<RunSucceeded>(run(script + "'in its place beside'\n_secrets: {a: {b: true}}\n")));
+}
+
 // operators 14.20
 TEST_F(AgentTest, SecretsAreRemountedButNotForEnv) {
   secrets = {{"far.key", "far value"}, {"near.key", "near value"}};
@@ -310,19 +333,26 @@ TEST_F(AgentTest, TooManyStoredParametersFailTheTask) {
 
 TEST_F(AgentTest, ACommandHoldsNoThread) {
   std::vector<engine::TaskIndex> tasks;
-  for (int i = 0; i < 50; ++i) tasks.push_back(submit(request("sh>: sleep 1")));
-  const auto begin = std::chrono::steady_clock::now();
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  for (int i = 0; i < 50; ++i) tasks.push_back(submit(request(held)));
+  started.await(50);
   const auto threads = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
   EXPECT_LT(threads, 20);
+  go_on.let_through(50);
   for (const auto task : tasks) EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end_of(task)));
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
+// execution 32.71
 TEST_F(AgentTest, AtMostSoManyTasksRunAtOnce) {
   options.max_task_threads = 2;
   std::vector<engine::TaskIndex> tasks;
-  for (int i = 0; i < 6; ++i) tasks.push_back(submit(request("sh>: 'echo + >> log; sleep 0.2; echo - >> log'")));
+  for (int i = 0; i < 5; ++i)
+    tasks.push_back(submit(request("sh>: 'echo + >> log; " + started.arrive() + "; " + go_on.pass() + "; echo - >> log'")));
+  started.await(2);
+  for (int next = 2; next < 5; ++next) {
+    go_on.let_through();
+    started.await();
+  }
+  go_on.let_through(2);
   for (const auto task : tasks) EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end_of(task)));
   int at_once = 0, most = 0;
   for (const char c : read_file(project / "log")) {
@@ -333,30 +363,30 @@ TEST_F(AgentTest, AtMostSoManyTasksRunAtOnce) {
 }
 
 TEST_F(AgentTest, AStoppedCommandIsKilled) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto task = submit(request("{sh>: 'echo started > here; sleep 30', _retry: 5}"));
-  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto task = submit(request("{" + held + ", _retry: 5}"));
+  started.await();
   agent->stop(1, task, 2, 0);  // another lease
   agent->stop(1, task, 1, 5);
   const RunFailed failed = failure(end_of(task));
   EXPECT_EQ(failed.cause.message(), "killed");
   EXPECT_FALSE(failed.retryable);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
 }
 
 TEST_F(AgentTest, ANegativeGraceLetsACommandEnd) {
-  const auto task = submit(request("sh>: 'echo started > here; sleep 0.5'"));
-  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto task = submit(request(held));
+  started.await();
   agent->stop(1, task, 1, -1);
+  go_on.let_through();
   EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end_of(task)));
 }
 
 TEST_F(AgentTest, ARunThatWaitsForItsTurnIsStoppedAtOnce) {
   options.max_task_threads = 1;
-  const auto first = submit(request("sh>: sleep 1"));
+  const auto first = submit(request(held));
   const auto second = submit(request("sh>: touch second"));
   agent->stop(1, second, 1, 0);
   EXPECT_EQ(failure(end_of(second)).cause.message(), "killed");
+  go_on.let_through();
   EXPECT_TRUE(std::holds_alternative<RunSucceeded>(end_of(first)));
   EXPECT_FALSE(std::filesystem::exists(project / "second"));
 }
@@ -381,8 +411,8 @@ TEST_F(AgentTest, EveryRunIsReportedOnceHoweverStopsRace) {
 }
 
 TEST_F(AgentTest, ShutdownStopsWhatRunsAndTakesNothingMore) {
-  const auto task = submit(request("sh>: 'echo started > here; sleep 30'"));
-  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const auto task = submit(request(held));
+  started.await();
   agent->shutdown(5);
   EXPECT_EQ(failure(end_of(task)).cause.message(), "killed");
   EXPECT_EQ(failure(run("echo>: late")).cause.message(), "killed");
