@@ -164,6 +164,7 @@ TEST(Upstreams, ALargeChunkIsKeptAsARange) {
   EXPECT_EQ(all_upstreams(tree, 2001).size(), 1000U);
 }
 
+// execution 32.68, 32.69
 TEST(Upstreams, WrongDependenciesAreErrors) {
   const std::pair<const char*, const char*> cases[] = {
       {"+x: {echo>: 1}\n+y: {echo>: 1, _after: [+x]}\n",

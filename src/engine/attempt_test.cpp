@@ -52,7 +52,7 @@ TEST(Attempt, AFailedTaskStopsWhatDependsOnItAndRaisesTheAlert) {  // execution 
 )");
   EXPECT_EQ(to_json(run.attempt.local(run.task("^failure-alert"))), R"({"_type":"notify","_command":"Workflow session attempt failed"})");
   EXPECT_FALSE(run.attempt.done());
-  run.finish("^failure-alert", failure("nobody listens"));  // 32.64
+  run.finish("^failure-alert", failure("nobody listens"));  // execution 32.64
   EXPECT_EQ(run.root(), "group_error");
   EXPECT_TRUE(run.attempt.done());
   EXPECT_FALSE(run.attempt.success());

@@ -98,6 +98,25 @@ TEST(Resume, LeavesOutAnOlderGeneration) {  // decisions E-20, E-22
   EXPECT_EQ(second.params("+z"), R"({"new":1})");
 }
 
+TEST(Resume, TakesTheNewerOfTwoSuccessesOfOneName) {  // execution 32.53, decisions E-20
+  const auto text = R"(
+    +g:
+      _retry: 1
+      +a: {py>: x}
+      +b: {sh>: x}
+  )";
+  AttemptOf first(text);
+  first.finish("+g+a", stores(R"({"n":1})"));
+  first.finish("+g+b", failure("no"));
+  first.wait(0);
+  first.finish("+g+a", stores(R"({"n":2})"));
+  first.finish("+g+b", failure("no"));
+
+  AttemptOf second = resume(first, text);
+  EXPECT_EQ(second.wanted(), "run +g+b");
+  EXPECT_EQ(second.params("+g+b"), R"({"n":2})");
+}
+
 TEST(Resume, RunsHandlersAndChecksAgain) {  // decisions E-21
   const auto text = R"(
     _error: {echo>: e}

@@ -104,6 +104,20 @@ TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
   EXPECT_TRUE(executor_.status(1).success);
 }
 
+TEST_F(ExecutorTest, TasksInARowFollowEachOtherWithoutWaiting) {  // execution 32.105
+  std::string dig;
+  for (int i = 0; i < 10; ++i) dig += "+t" + std::to_string(i) + ": {echo>: x}\n";
+  add(1, dig);
+  executor_.step();
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_THAT(runner_.taken(), ElementsAre("+a+t" + std::to_string(i)));
+    EXPECT_EQ(executor_.next_due(), std::nullopt);
+    succeed(runner_.next());
+    executor_.step();
+  }
+  EXPECT_TRUE(executor_.status(1).success);
+}
+
 TEST_F(ExecutorTest, OneRoundIsOneCommitOfEachAttempt) {
   add(1, "_parallel: true\n+x: {echo>: 1}\n+y: {echo>: 2}\n");
   add(2, "+x: {echo>: 1}\n");

@@ -81,7 +81,7 @@ TEST(Loop, AnInheritedCountGoesFirstAndIsWarnedOf) {
   EXPECT_EQ(own.log_text(), "");
 }
 
-// operators 14.63, 14.64
+// operators 14.63, 14.64, execution 32.29
 TEST(Loop, ItsOptionsAreChecked) {
   EXPECT_EQ(TaskOf("loop>: 2").run().failure, "Parameter '_do' is required but not set (config)");
   EXPECT_EQ(TaskOf("{loop>: 2, _do: 1}").run().failure, "Parameter '_do' must be an object (config)");

@@ -48,6 +48,7 @@ TEST(Notify, PostsToAServer) {
   EXPECT_EQ(request.body, notification);
 }
 
+// execution 32.64
 TEST(Notify, TriesAgainAndThenFails) {
   TestServer server([](const auto&) { return TestServer::answer("500 x", {}, ""); });
   TaskOf task("notify>: it failed");
@@ -63,6 +64,7 @@ TEST(Notify, TriesAgainAndThenFails) {
   EXPECT_EQ(task.run().stored(), "later: 1000 ms") << "_retry begins anew";
 }
 
+// execution 32.63
 TEST(Notify, HandsItToACommand) {
   TaskOf task("notify>: it failed");
   task.system.set("notification.type", "shell");

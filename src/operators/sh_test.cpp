@@ -82,7 +82,7 @@ TEST_F(Sh, PutsSecretsIntoItsTextAndEnvOnly) {
             "s3cret <s3cret> ${secret:foo}\n");
 }
 
-// operators 14.22
+// operators 14.22, execution 32.89
 TEST_F(Sh, FailsWithoutASecretThatItNeeds) {
   EXPECT_EQ(run("sh", R"({"sh>": "echo ${secret:foo.bar}"})").error, "Secret not found for key: 'foo.bar' (secret not found)");
   EXPECT_EQ(run("sh", R"({"sh>": "true", "_env": {"A": "${secret:k}"}})").error, "Secret not found for key: 'k' (secret not found)");

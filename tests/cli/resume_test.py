@@ -57,6 +57,7 @@ class Resume(ProgramTest):
         self.assertEqual(self.run_workflow('+a:\n  echo>: 1\n+b:\n  echo>: 2\n', '--dry-run', '--rerun').code, 0)
         self.assertEqual(self.state_files(), ['+w', '+w+a'])
 
+    # execution 32.101, decisions C-21
     def test_goal_runs_the_iterations_of_a_loop_and_saves_nothing_else(self):
         text = '+a:\n  echo>: a\n+l:\n  loop>: 2\n  _do:\n    echo>: ${i}\n+z:\n  echo>: z\n'
         done = self.run_workflow(text, '--goal', '+l')
@@ -156,6 +157,23 @@ class Resume(ProgramTest):
         self.assertEqual(self.content('victim'), 'precious')
 
     # cli 11.115
+    # execution 32.48
+    def test_a_start_at_a_loop_runs_all_its_iterations_again(self):
+        text = '+a:\n  echo>: a\n+l:\n  loop>: 2\n  _do:\n    echo>: ${i}\n+z:\n  fail>: no\n'
+        self.assertEqual(self.run_workflow(text).code, 1)
+        done = self.run_workflow(text, '--start', '+l')
+        self.assertEqual([line for line in done.out.split('\n') if line in ('a', '0', '1')], ['0', '1'])
+        self.assertEqual(len(done.log('Skipped')), 1)
+
+    # execution 32.102, decisions C-20
+    def test_what_the_end_left_out_runs_the_next_time(self):
+        text = '+a:\n  echo>: a\n+z:\n  echo>: z\n'
+        self.assertEqual(self.run_workflow(text, '--end', '+z').code, 0)
+        self.assertEqual(self.state_files(), ['+w+a'])
+        done = self.run_workflow(text)
+        self.assertIn('\nz', done.out)
+        self.assertEqual(self.state_files(), ['+w', '+w+a', '+w+z'])
+
     def test_handlers_are_neither_saved_nor_skipped(self):
         text = '+a:\n  fail>: no\n  _error:\n    echo>: handled\n'
         for _ in range(2):

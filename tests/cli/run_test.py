@@ -43,7 +43,7 @@ class Run(ProgramTest):
             done = self.digdag('run', name, '--no-save', *SESSION)
             self.assertEqual((done.code, self.ran(done)), (0, ['+w+a', '+w+b', '+w+c']))
 
-    # cli 11.34
+    # cli 11.34, execution 32.95
     def test_failure_names_each_failed_task_with_its_cause(self):
         done = self.run_workflow('+a:\n  echo>: A\n+b:\n  sh>: exit 3\n+c:\n  echo>: C\n')
         self.assertEqual((done.code, self.printed(done)), (1, ['A']))
@@ -65,7 +65,7 @@ class Run(ProgramTest):
         self.assertEqual(self.printed(done), ['out', 'err'])
         self.assertNotIn('err\n', done.err.replace('error', ''))
 
-    # cli 11.38
+    # cli 11.38, execution 32.90
     def test_a_second_run_reuses_the_session_and_skips_every_finished_task(self):
         self.run_workflow('+g:\n  +a:\n    echo>: A\n  +b:\n    sh>: echo B\n')
         done = self.digdag('run', 'w.dig')
@@ -80,7 +80,7 @@ class Run(ProgramTest):
         done = self.digdag('run', 'w.dig')
         self.assertEqual((done.code, self.skipped(done), self.ran(done)), (0, ['+w+a'], ['+w+b', '+w+c']))
 
-    # cli 11.40, 11.41
+    # cli 11.40, 11.41, execution 32.91, 32.92, 32.94
     def test_rerun_start_goal_and_end_choose_what_runs(self):
         cases = (
             (['--rerun'], ['a', 'b', 'c'], []), (['-a'], ['a', 'b', 'c'], []), (['--all'], ['a', 'b', 'c'], []),
@@ -95,6 +95,25 @@ class Run(ProgramTest):
             self.assertEqual(done.code, 0, done.err)
             self.assertEqual(self.ran(done), ['+w+' + task for task in ran], words)
             self.assertEqual(self.skipped(done), ['+w+' + task for task in skipped], words)
+
+    # execution 32.93
+    def test_what_the_end_leaves_out_has_no_result_not_even_a_saved_one(self):
+        text = '+a:\n  echo>: A\n+b:\n  loop>: 1\n  _do:\n    echo>: B\n+c:\n  echo>: C\n'
+        done = self.run_workflow(text, '--end', '+b')
+        self.assertEqual((done.code, self.ran(done), self.skipped(done)), (0, ['+w+a'], ['+w+b', '+w+c']), done.out)
+        self.run_workflow(text)
+        done = self.run_workflow(text, '--end', '+b')
+        self.assertEqual((done.code, self.ran(done), self.skipped(done)), (0, [], ['+w+a', '+w+b', '+w+c']), done.out)
+
+    # execution 32.106
+    def test_a_plain_workflow_has_the_given_parameters_and_those_of_its_session(self):
+        self.file('t.py', 'import digdag\ndef f():\n    print("has " + " ".join(sorted(set(digdag.env.params) - {"py>", "_type", "_command"})))\n')
+        of_session = ('attempt_id last_executed_session_date last_executed_session_date_compact last_executed_session_local_time '
+                      'last_executed_session_time last_executed_session_tz_offset last_executed_session_unixtime mine project_id '
+                      'session_date session_date_compact session_id session_local_time session_time session_tz_offset session_unixtime '
+                      'session_uuid task_name timezone')
+        done = self.run_workflow('+a:\n  py>: t.f\n', '-p', 'mine=1')
+        self.assertEqual(self.printed(done), ['has ' + of_session])
 
     # cli 11.42
     def test_a_state_file_is_called_as_its_task_and_holds_its_result(self):
@@ -115,7 +134,7 @@ class Run(ProgramTest):
         self.assertEqual((done.code, self.skipped(done)), (0, ['+w+a']), done.err)
         self.assertEqual(self.printed(done), ['010 false [1,"two"]'])
 
-    # cli 11.44
+    # cli 11.44, execution 32.96
     def test_state_goes_where_it_is_told_to_or_nowhere(self):
         done = self.run_workflow(THREE, '-o', 'st')
         self.assertIn(self.saved_at(folder='st'), done.err)

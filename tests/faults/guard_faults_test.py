@@ -120,6 +120,7 @@ class GuardFaults(unittest.TestCase):
         gone = eventually(lambda: not run.processes(), patience)
         self.assertTrue(gone, 'left: %s\n%s' % (run.processes(), run.text()))
 
+    # execution 32.74, decisions E-37
     def test_a_killed_run_leaves_no_process(self):
         with Run(FAMILY) as run:
             run.wait_for('ready', 4)
