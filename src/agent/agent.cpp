@@ -100,7 +100,19 @@ struct Agent::Impl {
     run->stop(grace_seconds);
   }
 
-  void shutdown(std::int64_t grace_seconds) {
+  std::int64_t grace_at_shutdown(const RunRequest& request) const {
+    const std::int64_t grace = request.kill_grace_seconds.value_or(options.kill_grace_seconds);
+    return grace < 0 ? default_kill_grace_seconds : grace;
+  }
+
+  std::int64_t longest_grace() {
+    const std::lock_guard lock(mutex);
+    std::int64_t longest = 0;
+    for (const auto& [key, run] : runs) longest = std::max(longest, grace_at_shutdown(run->request()));
+    return longest;
+  }
+
+  void shutdown() {
     std::vector<std::shared_ptr<TaskRun>> going_on;
     std::unique_lock lock(mutex);
     closed = true;
@@ -108,8 +120,13 @@ struct Agent::Impl {
     waiting.clear();
     for (const auto& [key, run] : runs) going_on.push_back(run);
     lock.unlock();
-    for (const auto& run : going_on) run->stop(grace_seconds);
-    if (!going_on.empty()) commands.stop_all(grace_seconds);
+    std::int64_t longest = 0;  // what is being stopped keeps its own, shorter time
+    for (const auto& run : going_on) {
+      const std::int64_t grace = grace_at_shutdown(run->request());
+      longest = std::max(longest, grace);
+      run->stop(grace);
+    }
+    if (!going_on.empty()) commands.stop_all(longest);
     lock.lock();
     all_reported.wait(lock, [&] { return unreported == 0; });
   }
@@ -137,7 +154,7 @@ Agent::Agent(AgentOptions options, Log& log, const dig::TemplateEngine& template
     : impl_(std::make_unique<Impl>(std::move(options), log, templates, commands, attempts, std::move(on_end))) {}
 
 Agent::~Agent() {
-  impl_->shutdown(std::max<std::int64_t>(0, impl_->options.kill_grace_seconds));
+  impl_->shutdown();
   const std::filesystem::path project = impl_->options.project_directory;
   impl_.reset();  // and with it the last files of tasks
   operators::IoDirectory::remove_parent(project);
@@ -149,6 +166,7 @@ void Agent::stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lea
   impl_->stop({attempt, task, lease}, grace_seconds.value_or(impl_->options.kill_grace_seconds));
 }
 
-void Agent::shutdown(std::int64_t grace_seconds) { impl_->shutdown(std::max<std::int64_t>(0, grace_seconds)); }
+void Agent::shutdown() { impl_->shutdown(); }
+std::int64_t Agent::longest_grace() const { return impl_->longest_grace(); }
 
 }  // namespace digdag::agent

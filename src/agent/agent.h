@@ -35,7 +35,8 @@ struct RunRequest {
   Value state;
   std::int64_t retry_count = 0;
   std::optional<Instant> started_at;
-  bool lenient = false;  ///< a handler: broken inherited templates are left out (L-20)
+  std::optional<std::int64_t> kill_grace_seconds;  ///< the nearest `_kill_grace`; -1: never interrupt
+  bool lenient = false;                            ///< a handler: broken inherited templates are left out (L-20)
   Position position;
 };
 
@@ -76,10 +77,12 @@ class RunFilter {
   virtual std::optional<Skip> evaluated(const RunRequest& request, const Value& config) = 0;
 };
 
+inline constexpr std::int64_t default_kill_grace_seconds = 10;
+
 struct AgentOptions {
-  std::int64_t max_task_threads = 0;        ///< tasks that run at once; 0 = no limit
-  std::int64_t kill_grace_seconds = 10;     ///< agent.kill-grace-time (E-30)
-  std::filesystem::path project_directory;  ///< the workspace of local runs
+  std::int64_t max_task_threads = 0;                             ///< tasks that run at once; 0 = no limit
+  std::int64_t kill_grace_seconds = default_kill_grace_seconds;  ///< agent.kill-grace-time; -1: never interrupt (E-30)
+  std::filesystem::path project_directory;                       ///< the workspace of local runs
   const SystemConfig* system = nullptr;
   RunFilter* filter = nullptr;
   std::filesystem::path task_log_directory;  ///< `--task-log`; empty: no task logs
@@ -111,8 +114,11 @@ class Agent : public TaskRunner {
 
   void run(RunRequest request) override;
   void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
-  /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after `grace_seconds`) and waits for it.
-  void shutdown(std::int64_t grace_seconds);
+  /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after its `_kill_grace` or else agent.kill-grace-time) and waits for it.
+  /// Who never interrupts cannot wait for ever here: that gives the default grace.
+  void shutdown();
+  /// How many seconds `shutdown` would give to what runs now, at most.
+  std::int64_t longest_grace() const;
 
  private:
   struct Impl;

@@ -413,9 +413,42 @@ TEST_F(AgentTest, EveryRunIsReportedOnceHoweverStopsRace) {
 TEST_F(AgentTest, ShutdownStopsWhatRunsAndTakesNothingMore) {
   const auto task = submit(request(held));
   started.await();
-  agent->shutdown(5);
+  agent->shutdown();
   EXPECT_EQ(failure(end_of(task)).cause.message(), "killed");
   EXPECT_EQ(failure(run("echo>: late")).cause.message(), "killed");
+}
+
+/// Tells `here` when it runs, and `goodbye` when it is asked to end.
+constexpr const char* polite_command = R"({"sh>": "trap 'touch goodbye; exit 0' TERM; touch here; while true; do sleep 0.05; done"})";
+
+// decisions E-30
+TEST_F(AgentTest, EvenWhoNeverInterruptsIsAskedToEndAtShutdown) {
+  options.kill_grace_seconds = -1;
+  const auto task = submit(request(polite_command));
+  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  agent->shutdown();
+  EXPECT_EQ(failure(end_of(task)).cause.message(), "killed");
+  EXPECT_TRUE(std::filesystem::exists(project / "goodbye"));
+}
+
+// decisions 1, `_kill_grace`
+TEST_F(AgentTest, TheGraceOfATaskGoesBeforeThatOfTheAgentAtShutdown) {
+  options.kill_grace_seconds = 0;
+  RunRequest made = request(polite_command);
+  made.kill_grace_seconds = 60;
+  submit(std::move(made));
+  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  agent->shutdown();
+  EXPECT_TRUE(std::filesystem::exists(project / "goodbye"));
+}
+
+TEST_F(AgentTest, ATaskWithoutGraceIsKilledAtOnceAtShutdown) {
+  RunRequest made = request(polite_command);
+  made.kill_grace_seconds = 0;
+  submit(std::move(made));
+  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  agent->shutdown();
+  EXPECT_FALSE(std::filesystem::exists(project / "goodbye"));
 }
 
 TEST_F(AgentTest, ACleanupRunEndsWithTheRequest) {

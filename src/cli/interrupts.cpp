@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 
 namespace digdag::cli {
 namespace {
+
+/// What the end takes besides the time that tasks were given.
+constexpr std::chrono::seconds patience(10);
 
 /// SIGUSR2 only wakes the thread.
 sigset_t signals_to_watch() {
@@ -27,8 +29,7 @@ sigset_t signals_to_watch() {
 
 }  // namespace
 
-Interrupts::Interrupts(std::function<void()> on_first, std::chrono::seconds patience)
-    : on_first_(std::move(on_first)), patience_(patience), watched_(signals_to_watch()) {
+Interrupts::Interrupts(std::function<void()> on_first) : on_first_(std::move(on_first)), watched_(signals_to_watch()) {
   pthread_sigmask(SIG_BLOCK, &watched_, nullptr);
   thread_ = std::thread([this] { wait(); });
 }
@@ -39,24 +40,25 @@ Interrupts::~Interrupts() {
   thread_.join();
 }
 
+void Interrupts::wait_for(std::chrono::seconds grace) { end_by_ = std::chrono::steady_clock::now() + grace + patience; }
+
 void Interrupts::wait() {
   using std::chrono::steady_clock;
-  steady_clock::time_point end_by;
   for (;;) {
     int signal = 0;
     if (signal_ == 0) {
       if (sigwait(&watched_, &signal) != 0) continue;
     } else {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_by - steady_clock::now()).count();
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end_by_.load() - steady_clock::now()).count();
       const timespec limit{std::max<std::int64_t>(left, 0) / 1000, std::max<std::int64_t>(left, 0) % 1000 * 1'000'000};
       signal = sigtimedwait(&watched_, nullptr, &limit);
     }
     if (ending_) return;
-    if (signal == SIGUSR2 || (signal < 0 && errno == EINTR)) continue;
+    if (signal == SIGUSR2 || (signal < 0 && steady_clock::now() < end_by_.load())) continue;
     // The second one; or standard output takes nothing more, or a request does not end.
     if (signal_ != 0) _exit(128 + (signal > 0 ? signal : static_cast<int>(signal_)));
     signal_ = signal;
-    end_by = steady_clock::now() + patience_;
+    wait_for(std::chrono::seconds(0));
     on_first_();
   }
 }

@@ -322,9 +322,7 @@ class RunProgram {
     const dig::TemplateEngine templates(worker, template_options());
     executor::Executor executor(store, log_, templates, &local);
     const agent::AgentOptions options = agent_options(local);
-    constexpr std::int64_t patience_after_grace = 10;
-    Interrupts interrupts([&] { executor.interrupt(); },
-                          std::chrono::seconds(std::max<std::int64_t>(0, options.kill_grace_seconds) + patience_after_grace));
+    Interrupts interrupts([&] { executor.interrupt(); });
     command::CommandRunner commands;
     if (session_lock >= 0) commands.hold(session_lock);
     LocalAttempts attempts(target.project, params_, system_, executor,
@@ -338,7 +336,10 @@ class RunProgram {
       const ProgressLine progress(log_, local);
       finished = executor.run_until_done(id);
     }
-    if (!finished) agent.shutdown(std::max<std::int64_t>(0, options.kill_grace_seconds));
+    if (!finished) {
+      interrupts.wait_for(std::chrono::seconds(agent.longest_grace()));
+      agent.shutdown();
+    }
     log_.flush();
     return report(executor.tasks(id), finished, interrupts.signal(), local);
   }

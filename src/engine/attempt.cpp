@@ -192,6 +192,7 @@ bool Attempt::done() const { return impl_->done(); }
 bool Attempt::success() const { return impl_->rows[0].state == TaskState::success; }
 bool Attempt::cancel_was_requested() const { return impl_->killed; }
 Params Attempt::params_of(TaskIndex task) const { return impl_->params_of(task); }
+std::optional<std::int64_t> Attempt::kill_grace(TaskIndex task) const { return impl_->kill_grace(task); }
 
 std::size_t Attempt::size() const { return impl_->rows.size(); }
 TaskState Attempt::state(TaskIndex task) const { return impl_->rows[task].state; }

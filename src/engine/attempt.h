@@ -172,6 +172,8 @@ class Attempt {
   std::vector<TaskIndex> upstreams(TaskIndex task) const;  ///< ascending; made on demand (barriers)
   /// Whether this task belongs to a handler (`^error`, `^failure-alert`, `^sla…`): evaluated leniently (L-20).
   bool in_handler(TaskIndex task) const;
+  /// The nearest `_kill_grace` (spec/decisions.md 1), -1 = `never`; nothing where none applies.
+  std::optional<std::int64_t> kill_grace(TaskIndex task) const;
   /// The newest row of each full name, in order of index.
   std::vector<TaskIndex> newest_rows() const;
 

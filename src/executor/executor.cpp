@@ -284,6 +284,7 @@ struct Executor::Impl {
     request.state = attempt.state_params(run.task);
     request.retry_count = attempt.retry_count(run.task);
     request.started_at = attempt.started_at(run.task);
+    request.kill_grace_seconds = attempt.kill_grace(run.task);
     request.lenient = attempt.in_handler(run.task);
     request.position = attempt.position(run.task);
     return request;

@@ -195,6 +195,13 @@ TEST_F(ExecutorTest, AKillStopsWhatRuns) {
   EXPECT_FALSE(executor_.status(1).success);
 }
 
+TEST_F(ExecutorTest, HandsOutTheNearestKillGrace) {
+  add(1, "_kill_grace: 1m\n_parallel: true\n+x: {sh>: x}\n+y: {sh>: x, _kill_grace: never}\n");
+  executor_.step();
+  EXPECT_EQ(runner_.next().kill_grace_seconds, 60);
+  EXPECT_EQ(runner_.next().kill_grace_seconds, -1);
+}
+
 TEST_F(ExecutorTest, TheStatusOfAFailedAttemptSaysWhichTaskFailedAndWhy) {
   add(1, "+x: {require>: b}\n+y: {echo>: 1}\n");
   executor_.step();

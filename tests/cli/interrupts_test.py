@@ -25,6 +25,10 @@ WORKFLOW = '''timezone: UTC
 +last:
   sh>: sleep 0.1; echo run last >> ran.txt
 '''
+POLITE = '''
++a:
+  sh>: "trap 'touch goodbye; exit 0' TERM; touch started; while true; do sleep 0.05; done"
+'''
 
 
 class Interrupts(ProgramTest):
@@ -98,6 +102,21 @@ class Interrupts(ProgramTest):
         self.file('go', '')
         self.wait_for('the end of all processes', lambda: not self.processes())
         self.assertEqual(self.digdag('run', 'w.dig', *SESSION).code, 0)
+
+    def goodbye_after_ctrl_c(self, workflow, *options):
+        self.file('w.dig', workflow)
+        process = self.start('run', 'w.dig', *SESSION, *options)
+        self.wait_for('the task', lambda: self.exists('started'))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130)
+        return self.exists('goodbye')
+
+    def test_a_command_is_asked_to_end_although_it_is_never_interrupted_otherwise(self):
+        self.assertTrue(self.goodbye_after_ctrl_c(POLITE, '-X', 'agent.kill-grace-time=-1'))
+
+    def test_the_kill_grace_of_a_task_goes_before_that_of_the_agent(self):
+        self.assertTrue(self.goodbye_after_ctrl_c(POLITE + '_kill_grace: 1m\n', '-X', 'agent.kill-grace-time=0'))
 
     def test_at_random_moments_no_state_file_claims_what_did_not_happen(self):
         seed = int(os.environ.get('DIGDAG_SEED', random.randrange(1 << 30)))
