@@ -17,6 +17,8 @@ struct CommandRequest {
   std::vector<std::string> arguments;  ///< the program and its arguments; looked up in PATH
   std::filesystem::path working_directory;
   std::vector<std::pair<std::string, std::string>> environment;  ///< the whole environment, not only additions
+  std::string input = {};                                        ///< its standard input
+  std::int64_t timeout_millis = 0;                               ///< then it is ended: SIGTERM, SIGKILL a second later; 0 = no limit
 };
 
 /// How a command ended.
@@ -25,6 +27,7 @@ struct CommandEnd {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::string failure;
+  bool timed_out = false;   ///< because its time limit had passed
   bool stopped = false;     ///< because we stopped it (kill, `_timeout`, Ctrl-C)
   std::string last_output;  ///< the end of what it printed, whole lines, at most 8 KiB
   std::int64_t millis = 0;  ///< how long it ran
@@ -34,8 +37,8 @@ struct CommandEnd {
 /// started in whatever group or session, when we die (spec/decisions.md E-37). Each command has a session of its own. A running command
 /// holds no thread: one thread of this object serves all of them.
 ///
-/// Standard input is /dev/null; standard output and error are one pipe, read as it comes (10 GiB pass in flat memory).
-/// When the program has ended, its output is awaited for one second more; what it left running then stays
+/// Standard input is /dev/null where the request gives none; standard output and error are one pipe, read as it comes (10 GiB pass in flat
+/// memory). When the program has ended, its output is awaited for one second more; what it left running then stays
 /// (spec/clarifications.md 1.8). Thread-safe.
 class CommandRunner {
  public:

@@ -178,6 +178,37 @@ TEST_F(Commands, ReadNothing) {
   EXPECT_EQ(output, "end\n/dev/null\n");
 }
 
+TEST_F(Commands, ReadTheInputThatTheyAreGiven) {
+  auto request = shell("cat; cat");
+  request.input = std::string(3'000'000, 'x') + '\0' + "end";
+  EXPECT_EQ(run(request).exit_code, 0);
+  EXPECT_EQ(output, request.input);
+
+  request.input = std::string(40'000'000, 'x');
+  EXPECT_THAT(run(request).failure, EndsWith("standard input of 40000000 bytes is too large; at most 33554432 can be given"));
+}
+
+TEST_F(Commands, EndWithAllThatTheyStartedWhenTheirTimeLimitHasPassed) {
+  auto request = shell("(trap '' TERM; sleep 300; sleep 300) & timeout 300 sleep 300 & sleep 300");
+  request.working_directory = directory.path();
+  request.timeout_millis = 100;
+  const auto end = run(request);
+  EXPECT_TRUE(end.timed_out);
+  EXPECT_FALSE(end.stopped);
+  for (const auto& entry : fs::directory_iterator("/proc")) {
+    std::error_code gone;
+    EXPECT_NE(fs::read_symlink(entry.path() / "cwd", gone), fs::canonical(directory.path())) << entry.path();
+  }
+}
+
+TEST_F(Commands, MayEndWithinTheirTimeLimit) {
+  auto request = shell("exit 124");
+  request.timeout_millis = 60'000;
+  const auto end = run(request);
+  EXPECT_EQ(end.exit_code, 124);
+  EXPECT_FALSE(end.timed_out);
+}
+
 TEST_F(Commands, GetExactlyTheGivenEnvironmentAndArguments) {
   auto request = shell(R"(env | sort; printf '<%s>' "$@")");
   request.arguments.insert(request.arguments.end(), {"name", "", "a b", "'\"\n", "日本語"});
@@ -450,6 +481,30 @@ TEST_F(Commands, FailWhenTheGuardIsKilledAndTheirProcessesAreKilled) {
   }
   EXPECT_EQ(run(shell("echo again")).exit_code, 0);
   EXPECT_EQ(output, "again\n");
+}
+
+// clarifications 1.9
+TEST_F(Commands, AreStoppedThoughTheGuardHangs) {
+  auto command = start(shell("(setsid sh -c 'echo $$; exec sleep 100') & exec sleep 100"));
+  ASSERT_TRUE(eventually([&] { return !command.output->text().empty(); }));
+  kill(guards().at(0), SIGSTOP);
+  runner.stop_all(0);
+  const auto end = command.end();
+  EXPECT_EQ(end.failure, "guard process ended (signal 9)");
+  EXPECT_TRUE(end.stopped);
+  EXPECT_TRUE(eventually([&] { return !lives(static_cast<pid_t>(std::stol(command.output->text()))); }));
+}
+
+TEST_F(Commands, AGuardThatHangsDoesNotHoldUpAnOrderlyEnd) {
+  {
+    CommandRunner other;
+    std::promise<void> ended;
+    other.start(
+        shell("true"), [](std::string_view) {}, [&](CommandEnd) { ended.set_value(); });
+    ended.get_future().wait();
+    kill(guards().at(0), SIGSTOP);
+  }
+  EXPECT_TRUE(guards().empty());
 }
 
 TEST_F(Commands, OfAProcessThatIsKilledEndWithIt) {

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -79,10 +80,24 @@ class SpawnAttributes {
   posix_spawnattr_t attributes_;
 };
 
-/// Starts the program of a request with both its outputs in one pipe. Its standard input is ours: /dev/null.
+/// A file in memory that holds a text and is read from its beginning; errno says why there is none.
+Fd file_of(std::string_view text) {
+  Fd file(memfd_create("input", MFD_CLOEXEC));
+  for (std::size_t written = 0; file && written < text.size();) {
+    const ssize_t count = pwrite(file.get(), text.data() + written, text.size() - written, static_cast<off_t>(written));
+    if (count < 0) return Fd();
+    written += static_cast<std::size_t>(count);
+  }
+  return file;
+}
+
+/// Starts the program of a request with both its outputs in one pipe. Without an input it has ours: /dev/null.
 int spawn(Start& run, const Fd& output, const SpawnAttributes& attributes, pid_t& pid) {
+  const Fd input = run.input.empty() ? Fd() : file_of(run.input);
+  if (!input && !run.input.empty()) return errno;
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  if (input) posix_spawn_file_actions_adddup2(&actions, input.get(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, output.get(), STDERR_FILENO);
   posix_spawn_file_actions_addchdir_np(&actions, run.working_directory.c_str());

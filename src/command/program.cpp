@@ -102,6 +102,10 @@ std::string unpassable_text(const CommandRequest& request) {
     }
     if (argument.find('\0') != std::string::npos) return cannot_run(request, "an argument has a zero byte in it");
   }
+  if (request.input.size() > most_message_bytes / 2) {
+    return cannot_run(request, fmt::format("standard input of {} bytes is too large; at most {} can be given", request.input.size(),
+                                           most_message_bytes / 2));
+  }
   return total > most_message_bytes / 2 ? too_large(request) : "";
 }
 

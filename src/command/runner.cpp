@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -38,6 +40,11 @@ using Clock = std::chrono::steady_clock;
 
 /// After the program has ended: how long its output is awaited (spec/clarifications.md 1.8).
 constexpr std::chrono::seconds output_patience{1};
+/// Between SIGTERM and SIGKILL, for a command whose time limit has passed.
+constexpr std::int64_t grace_millis_after_limit = 1000;
+constexpr std::int64_t longest_limit_millis = std::int64_t{1} << 40;
+/// How long the guard may take for what it does at once.
+constexpr std::chrono::seconds guard_patience{5};
 /// What may still lie in a pipe when that is over (the largest size of a pipe).
 constexpr std::size_t most_pending_output = std::size_t{1} << 20;
 
@@ -80,6 +87,7 @@ struct Running {
 
   // Written under the runner's lock:
   bool stop_requested = false;
+  bool timed_out = false;
   std::optional<CommandEnd> end;  ///< how it ended; the rest of its output may still be awaited
 
   // Only for the runner's thread:
@@ -95,6 +103,12 @@ std::int64_t millis_since(Clock::time_point start) {
 }
 
 std::int64_t grace_millis(std::int64_t seconds) { return std::clamp<std::int64_t>(seconds, 0, 100'000'000) * 1000; }
+
+/// For what the guard does at once; false where it does not.
+bool wait_for(int fd, short events) {
+  pollfd source{fd, events, 0};
+  return poll(&source, 1, static_cast<int>(std::chrono::milliseconds(guard_patience).count())) > 0;
+}
 
 void watch(const Fd& epoll, int operation, int fd, CommandId id, std::uint32_t events) {
   epoll_event event{};
@@ -117,6 +131,7 @@ struct CommandRunner::Impl {
   // With the lock held:
   void ensure_thread();
   std::string ensure_guard();
+  void end_guard_by_force() const;
   void send(const ToGuard& message, Fd attached = Fd());
   void watch_guard_for_sending();
   void wake();
@@ -137,7 +152,8 @@ struct CommandRunner::Impl {
   void ended(Running& running, CommandEnd end);
   void report(Running& running);
   void report_overdue();
-  int timeout() const;
+  void stop_late();
+  int timeout();
   std::shared_ptr<Running> find(Id id);
 
   std::mutex lock_;
@@ -148,6 +164,7 @@ struct CommandRunner::Impl {
   std::unordered_map<Id, std::shared_ptr<Running>> running_;
   std::size_t unreported_ = 0;  ///< of `running_`
   std::vector<std::pair<OnEnd, CommandEnd>> refused_;
+  std::multimap<Clock::time_point, Id> limits_;  ///< when a time limit passes, also of commands that have ended since
   std::vector<Fd> held_;
   std::optional<Channel> guard_;  ///< its receiving side belongs to the runner's thread
   bool guard_watched_for_sending_ = false;
@@ -170,14 +187,13 @@ CommandRunner::Impl::~Impl() {
   thread_.join();
   if (!guard_) return;
   guard_->send(Goodbye{});
-  while (guard_->wants_to_send()) {
-    pollfd writable{guard_->fd(), POLLOUT, 0};
-    poll(&writable, 1, -1);
-    guard_->flush();
-  }
+  while (guard_->wants_to_send() && wait_for(guard_->fd(), POLLOUT)) guard_->flush();
   guard_.reset();
   // Without running commands it ends at once. With some it stays until they are gone, and nobody waits for it.
-  waitpid(guard_pid_, nullptr, unreported_ == 0 ? 0 : WNOHANG);
+  if (unreported_ > 0) return;
+  const Fd guard_process(static_cast<int>(syscall(SYS_pidfd_open, guard_pid_, 0)));
+  if (guard_process && !wait_for(guard_process.get(), POLLIN)) kill(guard_pid_, SIGKILL);
+  waitpid(guard_pid_, nullptr, 0);
 }
 
 CommandRunner::Id CommandRunner::Impl::start(CommandRequest request, OnOutput on_output, OnEnd on_end) {
@@ -192,9 +208,10 @@ CommandRunner::Id CommandRunner::Impl::start(CommandRequest request, OnOutput on
   }
   running->output.reset(pipe[0]);
   Fd write_end(pipe[1]);
-  Start run{0, running->program, request.arguments, {}, request.working_directory.string()};
+  Start run{0, running->program, request.arguments, {}, request.working_directory.string(), std::move(request.input)};
   run.environment.reserve(request.environment.size());
   for (const auto& [name, value] : request.environment) run.environment.push_back(name + '=' + value);
+  const auto limit = std::chrono::milliseconds(std::min(request.timeout_millis, longest_limit_millis));
   running->request = std::move(request);
   running->on_output = std::move(on_output);
 
@@ -214,13 +231,17 @@ CommandRunner::Id CommandRunner::Impl::start(CommandRequest request, OnOutput on
   ++unreported_;
   watch(epoll_, EPOLL_CTL_ADD, running->output.get(), running->id, EPOLLIN);
   send(std::move(run), std::move(write_end));
+  if (limit.count() > 0) {
+    limits_.emplace(running->requested + limit, running->id);
+    wake();
+  }
   return running->id;
 }
 
 void CommandRunner::Impl::stop(Id command, std::int64_t grace_seconds) {
   const std::lock_guard guard(lock_);
   const auto found = running_.find(command);
-  if (found == running_.end() || found->second->end) return;
+  if (found == running_.end() || found->second->end || !guard_) return;
   found->second->stop_requested = true;
   send(Stop{command, grace_millis(grace_seconds)});
 }
@@ -231,9 +252,17 @@ void CommandRunner::Impl::stop_all(std::int64_t grace_seconds) {
   for (auto& [id, running] : running_) running->stop_requested = running->stop_requested || !running->end;
   send(StopAll{grace_millis(grace_seconds)});
   ++stops_due_;
-  // Bounded: a process that hangs in the kernel does not even end by SIGKILL.
-  const auto patience = std::chrono::milliseconds(grace_millis(grace_seconds)) + std::chrono::seconds(5);
-  all_gone_.wait_for(guard, patience, [this] { return unreported_ == 0 && stops_due_ == 0; });
+  const auto all_gone = [this] { return unreported_ == 0 && stops_due_ == 0; };
+  if (all_gone_.wait_for(guard, std::chrono::milliseconds(grace_millis(grace_seconds)) + guard_patience, all_gone)) return;
+  // The guard does not work any more, or a process hangs in the kernel and does not even end by SIGKILL.
+  if (guard_) end_guard_by_force();
+  all_gone_.wait_for(guard, guard_patience, all_gone);
+}
+
+/// With all that it started; our thread sees it go and reports what it ran.
+void CommandRunner::Impl::end_guard_by_force() const {
+  for (const pid_t group : Processes::look().groups_below(guard_pid_)) kill(-group, SIGKILL);
+  kill(guard_pid_, SIGKILL);
 }
 
 void CommandRunner::Impl::hold(int fd) {
@@ -315,6 +344,7 @@ void CommandRunner::Impl::serve() {
     const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout());
     for (int i = 0; i < count; ++i) handle(events[static_cast<std::size_t>(i)]);
     report_overdue();
+    stop_late();
     const std::lock_guard guard(lock_);
     if (closing_) return;
   }
@@ -471,6 +501,7 @@ void CommandRunner::Impl::ended(Running& running, CommandEnd end) {
   {
     const std::lock_guard guard(lock_);
     end.stopped = running.stop_requested;
+    end.timed_out = running.timed_out;
     running.end = std::move(end);
   }
   if (running.output) {
@@ -507,10 +538,27 @@ void CommandRunner::Impl::report_overdue() {
   }
 }
 
-int CommandRunner::Impl::timeout() const {
-  if (overdue_at_.empty()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(overdue_at_.begin()->first - Clock::now());
-  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+/// Ends commands whose time limit has passed.
+void CommandRunner::Impl::stop_late() {
+  const std::lock_guard guard(lock_);
+  while (!limits_.empty() && limits_.begin()->first <= Clock::now()) {
+    const auto found = running_.find(limits_.begin()->second);
+    limits_.erase(limits_.begin());
+    if (found == running_.end() || found->second->end || !guard_) continue;
+    found->second->timed_out = true;
+    send(Stop{found->first, grace_millis_after_limit});
+  }
+}
+
+int CommandRunner::Impl::timeout() {
+  auto next = overdue_at_.empty() ? Clock::time_point::max() : overdue_at_.begin()->first;
+  {
+    const std::lock_guard guard(lock_);
+    if (!limits_.empty()) next = std::min(next, limits_.begin()->first);
+  }
+  if (next == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, std::numeric_limits<int>::max()));
 }
 
 std::shared_ptr<Running> CommandRunner::Impl::find(Id id) {

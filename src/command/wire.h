@@ -57,7 +57,8 @@ struct Start {
   std::vector<std::string> arguments;    ///< argv, the name first
   std::vector<std::string> environment;  ///< `NAME=value`
   std::string working_directory;
-  static void fields(auto& m, auto& f) { f(m.id, m.program, m.arguments, m.environment, m.working_directory); }
+  std::string input = {};  ///< its standard input
+  static void fields(auto& m, auto& f) { f(m.id, m.program, m.arguments, m.environment, m.working_directory, m.input); }
 };
 /// Ends a command and all below it: SIGTERM, SIGKILL `grace_millis` later (0 = SIGKILL at once).
 struct Stop {

@@ -1,7 +1,5 @@
 #include "operators/notification.h"
 
-#include <cstdio>
-
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -13,7 +11,6 @@ namespace {
 
 constexpr std::int64_t http_timeout_seconds = 60;
 constexpr std::int64_t shell_timeout_millis = 30'000;
-constexpr int timeout_exit = 124, killed_exit = 128 + 9;  // of timeout(1)
 
 constexpr std::string_view default_mail_body =
     "${message}\n\n"
@@ -103,26 +100,19 @@ void notify_by_mail(const SystemConfig& system, const Value& notification, const
 }
 
 command::CommandRequest notification_command(const SystemConfig& system, const Value& notification, const TaskContext& task) {
-  const std::int64_t millis = std::max<std::int64_t>(1, system.integer_or("notification.shell.timeout", shell_timeout_millis));
-  char seconds[32];
-  std::snprintf(seconds, sizeof seconds, "%lld.%03lld", static_cast<long long>(millis / 1000), static_cast<long long>(millis % 1000));
   command::CommandRequest request;
-  request.arguments = {"/bin/sh",
-                       "-c",
-                       R"(printf %s "$2" | timeout --foreground -k 1 "$3" /bin/sh -c "$1" > /dev/null 2>&1)",
-                       "notify",
-                       shell_command(system),
-                       to_json(notification),
-                       seconds};
+  request.arguments = {"/bin/sh", "-c", R"(exec /bin/sh -c "$1" > /dev/null 2>&1)", "notify", shell_command(system)};
+  request.input = to_json(notification);
+  request.timeout_millis = std::max<std::int64_t>(1, system.integer_or("notification.shell.timeout", shell_timeout_millis));
   request.working_directory = std::filesystem::current_path();
   if (task.environment != nullptr) request.environment = *task.environment;
   return request;
 }
 
 void check_notification_command(const SystemConfig& system, const command::CommandEnd& end) {
-  if (end.exit_code == 0) return;
   const std::string command = shell_command(system);
-  if (end.exit_code == timeout_exit || end.exit_code == killed_exit) throw failed("Notification shell command timed out: " + command);
+  if (end.timed_out) throw failed("Notification shell command timed out: " + command);
+  if (end.exit_code == 0) return;
   const std::string how = end.exit_code ? "exit code = " + std::to_string(*end.exit_code)
                           : end.signal  ? "signal = " + std::to_string(*end.signal)
                                         : end.failure;

@@ -1,19 +1,16 @@
 #include <algorithm>
 
-#include "base/text.h"
 #include "operators/notification.h"
 
 namespace digdag::operators {
 namespace {
-
-constexpr std::size_t most_message_units = 20'000;  // it must fit into an argument of a command
 
 /// notify>: sends a notification by the means of the system configuration (spec/operators.md 3.11, execution.md 20). A
 /// failure is tried again, without a thread meanwhile (spec/decisions.md E-15).
 class Notify : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const std::string message = first_utf16_units(task.params().string("_command"), most_message_units);
+    const std::string message = task.params().string("_command");
     const std::string type = task.system != nullptr ? task.system->get_or("notification.type", "") : "";
     if (type.empty()) return engine::TaskResult{};
     const SystemConfig& system = *task.system;

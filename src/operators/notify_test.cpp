@@ -75,6 +75,30 @@ TEST(Notify, HandsItToACommand) {
   EXPECT_EQ(read_file(task.project() / "got"), notification);
 }
 
+// operators 14.198
+TEST(Notify, ACommandGetsItOnStandardInputAloneWhateverItsSize) {
+  TaskOf task("notify>: " + std::string(300'000, 'x'));
+  task.system.set("notification.type", "shell");
+  task.system.set("notification.shell.command",
+                  "cd " + task.project().string() + "; cat > got; cat /proc/self/cmdline /proc/$$/cmdline /proc/self/environ > visible");
+  task.run();
+  task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request));
+  EXPECT_TRUE(task.succeeded()) << task.failure;
+  EXPECT_THAT(read_file(task.project() / "got"), HasSubstr(std::string(300'000, 'x')));
+  EXPECT_THAT(read_file(task.project() / "visible"), testing::Not(HasSubstr("xxx")));
+}
+
+TEST(Notify, ACommandMayEndWithTheExitCodeOfTimeout) {
+  for (const char* code : {"124", "137"}) {
+    TaskOf task("notify>: it failed");
+    task.system.set("notification.type", "shell");
+    task.system.set("notification.shell.command", std::string("exit ") + code);
+    task.run();
+    task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request));
+    EXPECT_THAT(task.log_text(), HasSubstr(std::string("failed: exit ") + code + ", exit code = " + code));
+  }
+}
+
 TEST(Notify, AFailingCommandIsTriedAgain) {
   TaskOf task("notify>: it failed");
   task.system.set("notification.type", "shell");

@@ -197,6 +197,14 @@ _error:
             run.wait_for('handled')
             self.assert_nothing_left(run, patience=3)
 
+    def test_a_run_whose_guard_hangs_can_be_interrupted(self):
+        with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n', '-X', 'agent.kill-grace-time=1') as run:
+            run.wait_for('ready')
+            os.kill(run.processes('--guard')[0], signal.SIGSTOP)
+            run.process.send_signal(signal.SIGTERM)
+            self.assertEqual(run.end(), 143)
+            self.assert_nothing_left(run)
+
     def test_a_daemon_that_a_task_left_on_purpose_survives_the_end_of_the_run(self):
         with Run('+a:\n  sh>: "sleep 300 > /dev/null 2>&1 & echo $! > pid"\n') as run:
             self.assertEqual(run.end(), 0, run.text())
