@@ -35,13 +35,20 @@ std::vector<std::pair<std::string, std::string>> process_environment() {
 
 struct Agent::Impl {
   Impl(AgentOptions wanted, Log& log, const dig::TemplateEngine& templates, command::CommandRunner& runner,
-       engine::AttemptStarter& attempts, OnEnd report)
+       engine::AttemptStarter& attempts, OnEnd report, OnLimits report_limits)
       : options(std::move(wanted)),
         commands(runner),
         on_end(std::move(report)),
-        services{options, log,      templates,
-                 runner,  attempts, process_environment(),
-                 threads, blocking, [this](TaskRun& run, RunEnd end) { ended(run, std::move(end)); }},
+        services{options,
+                 log,
+                 templates,
+                 runner,
+                 attempts,
+                 process_environment(),
+                 threads,
+                 blocking,
+                 std::move(report_limits),
+                 [this](TaskRun& run, RunEnd end) { ended(run, std::move(end)); }},
         blocking({.grows_at_once = true}),
         threads({.steady = std::max(1u, std::thread::hardware_concurrency())}) {}
 
@@ -150,8 +157,8 @@ struct Agent::Impl {
 };
 
 Agent::Agent(AgentOptions options, Log& log, const dig::TemplateEngine& templates, command::CommandRunner& commands,
-             engine::AttemptStarter& attempts, OnEnd on_end)
-    : impl_(std::make_unique<Impl>(std::move(options), log, templates, commands, attempts, std::move(on_end))) {}
+             engine::AttemptStarter& attempts, OnEnd on_end, OnLimits on_limits)
+    : impl_(std::make_unique<Impl>(std::move(options), log, templates, commands, attempts, std::move(on_end), std::move(on_limits))) {}
 
 Agent::~Agent() {
   impl_->shutdown();

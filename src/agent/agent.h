@@ -107,8 +107,10 @@ class TaskRunner {
 class Agent : public TaskRunner {
  public:
   using OnEnd = std::function<void(const RunRequest& request, RunEnd end)>;  ///< on any thread
+  /// `_timeout`, `_kill_grace` and `_error_on_cancel` of a run's task, evaluated, where they hold templates; before its end.
+  using OnLimits = std::function<void(const RunRequest& request, Value limits)>;
   Agent(AgentOptions options, Log& log, const dig::TemplateEngine& templates, command::CommandRunner& commands,
-        engine::AttemptStarter& attempts, OnEnd on_end);
+        engine::AttemptStarter& attempts, OnEnd on_end, OnLimits on_limits);
   /// Waits for the threads; running commands are stopped first (`shutdown`).
   ~Agent() override;
 

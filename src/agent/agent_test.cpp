@@ -70,11 +70,17 @@ class AgentTest : public testing::Test {
   }
 
   void start() {
-    agent = std::make_unique<Agent>(options, *log, templates, commands, attempts, [this](const RunRequest& of, RunEnd end) {
-      const std::lock_guard lock(mutex);
-      ends[of.task].push_back(std::move(end));
-      reported.notify_all();
-    });
+    agent = std::make_unique<Agent>(
+        options, *log, templates, commands, attempts,
+        [this](const RunRequest& of, RunEnd end) {
+          const std::lock_guard lock(mutex);
+          ends[of.task].push_back(std::move(end));
+          reported.notify_all();
+        },
+        [this](const RunRequest& of, Value evaluated) {
+          const std::lock_guard lock(mutex);
+          limits[of.task] = to_json(evaluated);
+        });
   }
   engine::TaskIndex submit(RunRequest made) {
     if (!agent) start();
@@ -132,6 +138,7 @@ class AgentTest : public testing::Test {
   std::mutex mutex;
   std::condition_variable reported;
   std::map<engine::TaskIndex, std::vector<RunEnd>> ends;
+  std::map<engine::TaskIndex, std::string> limits;  ///< told before the end of the run
   std::unique_ptr<Agent> agent;
 };
 
@@ -146,6 +153,22 @@ TEST_F(AgentTest, NoParameterHidesWhatTheAttemptIs) {
   const std::string params = "{session_time: mine, session_date: mine, attempt_id: mine, task_name: mine, timezone: mine}";
   EXPECT_EQ(printed([&] { run("echo>: ${session_time} ${session_date} ${attempt_id} ${task_name} ${timezone}", params); }),
             "2026-01-02T03:04:05+00:00 2026-01-02 1 +main+t1 UTC\n");
+}
+
+TEST_F(AgentTest, TellsTimeLimitsThatItHadToEvaluate) {  // decisions E-33
+  run("{echo>: 1, _timeout: {limit: '${n}m', grace: 5}, _kill_grace: 3, _error_on_cancel: '${n > 1}'}", "{n: 2}");
+  EXPECT_EQ(limits[1], R"({"_timeout":{"limit":"2m","grace":5},"_error_on_cancel":"true"})");
+  run("{echo>: 1, _timeout: 3, _kill_grace: never}");
+  EXPECT_FALSE(limits.contains(2));
+}
+
+TEST_F(AgentTest, ATimeLimitThatCannotBeReadFailsTheTask) {  // decisions E-33
+  const RunFailed failed = failure(run("echo>: 1\n_timeout: ${n}", "{n: soon}"));
+  EXPECT_EQ(failed.cause.message_with_kind(), "Invalid _timeout: \"soon\" (config)");
+  EXPECT_EQ(to_string(failed.cause.position()), "main.dig:2:1");
+  EXPECT_EQ(failed.cause.hint_text(), "write seconds, or a duration like `30m` or `1h 30m`");
+  EXPECT_EQ(message(run("{echo>: 1, _kill_grace: foo}")), "Invalid _kill_grace: \"foo\" (config)");
+  EXPECT_THAT(message(run("{echo>: 1, _error_on_cancel: maybe}")), HasSubstr("for key '_error_on_cancel'"));
 }
 
 TEST_F(AgentTest, AnnouncesLaterPollsOnlyNowAndThen) {

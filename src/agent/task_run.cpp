@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "dig/keys.h"
+#include "dig/time_limit.h"
 #include "engine/retry_control.h"
 
 namespace digdag::agent {
@@ -91,6 +92,7 @@ void TaskRun::begin(unsigned slot) {
   guarded([&] {
     if (skip_before()) return;
     evaluate();
+    if (!request_.cleanup) read_time_limits();
     const OperatorChoice choice = choose_operator(config_, request_.local, request_.own_export);
     if (choice.type.empty()) return succeed({});
     prepare_context(choice);
@@ -120,6 +122,19 @@ void TaskRun::evaluate() {
   for (const std::string& warning : evaluated.warnings) log(LogLevel::warn, warning);
   config_ = std::move(evaluated.all);
   secret_spans_ = std::move(evaluated.secret_spans);
+}
+
+/// The keys that are the engine's. It cannot evaluate templates: what those gave is told to it.
+void TaskRun::read_time_limits() {
+  Object evaluated;
+  for (const char* key : {"_timeout", "_kill_grace", "_error_on_cancel"}) {
+    const Object::Member* written = request_.local.is_object() ? request_.local.as_object().find_member(key) : nullptr;
+    if (written == nullptr || written->value.is_null()) continue;
+    const Value& value = *config_.find(key);
+    if (auto fault = dig::fault_of_time_limit({key, value, written->position})) throw std::move(*fault);
+    if (dig::contains_template(written->value)) evaluated.set(key, value, written->position);
+  }
+  if (!evaluated.empty()) services_.limits_evaluated(request_, Value(std::move(evaluated)));
 }
 
 void TaskRun::prepare_context(const OperatorChoice& choice) {

@@ -31,7 +31,8 @@ struct RunServices {
   engine::AttemptStarter& attempts;
   std::vector<std::pair<std::string, std::string>> environment;  ///< of this process
   ThreadPool& threads;
-  ThreadPool& blocking_threads;                         ///< for operators that block
+  ThreadPool& blocking_threads;  ///< for operators that block
+  Agent::OnLimits limits_evaluated;
   std::function<void(TaskRun& run, RunEnd end)> ended;  ///< called once for each run, on one of the threads
 };
 
@@ -59,6 +60,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   void guarded(Step step);
   bool skip_before();
   void evaluate();
+  void read_time_limits();
   void set_identity_of_thread(unsigned slot);
   bool skip_evaluated(const OperatorChoice& choice);
   void announce(const OperatorChoice& choice);

@@ -327,8 +327,10 @@ class RunProgram {
     if (session_lock >= 0) commands.hold(session_lock);
     LocalAttempts attempts(target.project, params_, system_, executor,
                            [&](const executor::AttemptIdentity& identity) { return admit(identity, local); });
-    agent::Agent agent(options, log_, templates, commands, attempts,
-                       [&](const agent::RunRequest& request, agent::RunEnd end) { executor.ended(request, std::move(end)); });
+    agent::Agent agent(
+        options, log_, templates, commands, attempts,
+        [&](const agent::RunRequest& request, agent::RunEnd end) { executor.ended(request, std::move(end)); },
+        [&](const agent::RunRequest& request, Value limits) { executor.limits_evaluated(request, std::move(limits)); });
     executor.use(agent);
     const std::int64_t id = attempts.start_main(*target.workflow, target.tree, session_time);
     bool finished = false;

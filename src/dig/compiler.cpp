@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "dig/keys.h"
 #include "dig/names.h"
+#include "dig/time_limit.h"
 
 namespace digdag::dig {
 namespace {
@@ -66,7 +67,6 @@ class Compiler {
   [[gnu::noinline]] std::vector<Child> take_children(const Value& config, Value& rest, Position position);
   [[gnu::noinline]] void check_operator(const std::vector<Child>& children, const Value& config, Position position);
   [[gnu::noinline]] void check_group(std::string_view full_name, const Value& config, bool top, Position position);
-  void check_time_limits(const Value& config, Position position);
   [[gnu::noinline]] void check_error_handler(const std::string& full_name, const Value& config, Position position);
   [[gnu::noinline]] void set_config(TaskDefinition& task, const Value& config, Position position);
 
@@ -221,30 +221,9 @@ void Compiler::check_group(std::string_view full_name, const Value& config, bool
     }
     report(std::move(error), position);
   }
-  check_time_limits(config, position);
-}
-
-/// The forms of `_timeout`, `_kill_grace` and `_error_on_cancel` of a group (spec/decisions.md 1), which are not evaluated.
-void Compiler::check_time_limits(const Value& config, Position position) {
-  const auto check_duration = [](const Config& in, std::string_view key) {
-    const Value* value = in.find(key);
-    if (value && !value->is_integer()) in.duration(key);
-  };
-  const Config in(config);
-  checked(position, [&] {
-    const Value* timeout = in.find("_timeout");
-    if (!timeout) return;
-    if (!timeout->is_object()) return check_duration(in, "_timeout");
-    const Config limits(*timeout);
-    if (!limits.has("limit")) throw config_error("Parameter 'limit' is required but not set");
-    check_duration(limits, "limit");
-    check_duration(limits, "grace");
-  });
-  checked(position, [&] {
-    const Value* grace = in.find("_kill_grace");
-    if (grace && !(grace->is_string() && grace->as_string() == "never")) check_duration(in, "_kill_grace");
-  });
-  checked(position, [&] { in.boolean_or("_error_on_cancel", false); });
+  for (const Object::Member& member : config.as_object()) {
+    if (auto fault = fault_of_time_limit(member)) report(std::move(*fault), position);
+  }
 }
 
 /// `_error` is compiled to find its faults now; its tasks are made when the task fails.

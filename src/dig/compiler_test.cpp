@@ -86,11 +86,14 @@ TEST(TaskTree, TheFileAcceptsItsNewKeys) {
 }
 
 TEST(TaskTree, TimeLimitsOfGroupsAreChecked) {
-  EXPECT_THAT(faults_of("_timeout: soon\n+a: {echo>: 1}\n"), HasSubstr("for key '_timeout' but got \"soon\" (string)"));
+  EXPECT_THAT(faults_of("_timeout: soon\n+a: {echo>: 1}\n"), HasSubstr("Invalid _timeout: \"soon\""));
   EXPECT_THAT(faults_of("+g: {_timeout: {grace: 1m}}\n"), HasSubstr("Parameter 'limit' is required but not set"));
-  EXPECT_THAT(faults_of("+g: {_kill_grace: maybe}\n"), HasSubstr("for key '_kill_grace'"));
+  EXPECT_THAT(faults_of("+g: {_kill_grace: maybe}\n"), HasSubstr("Invalid _kill_grace: \"maybe\""));
   EXPECT_THAT(faults_of("+g: {_error_on_cancel: maybe}\n"), HasSubstr("for key '_error_on_cancel'"));
-  EXPECT_EQ(faults_of("+g: {_timeout: 30, _kill_grace: 0}\n"), "");
+  EXPECT_THAT(faults_of("+g: {_timeout: -5}\n"), HasSubstr("Invalid _timeout: -5"));
+  EXPECT_THAT(faults_of("+g: {_timeout: '${x}'}\n"), HasSubstr("Invalid _timeout: \"${x}\""));
+  EXPECT_THAT(faults_of("+g: {_kill_grace: -5}\n"), HasSubstr("Invalid _kill_grace: -5"));
+  EXPECT_EQ(faults_of("+g: {_timeout: 30, _kill_grace: 0}\n+h: {_timeout: {limit: 30s, grace: never}, _kill_grace: null}\n"), "");
 }
 
 TEST(Upstreams, BackgroundTasksWaitForNothingAndAreWaitedFor) {

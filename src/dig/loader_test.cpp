@@ -173,6 +173,12 @@ TEST(Warnings, RetryOfAWrongForm) {
        {"3", "'3'", "${n}", "{limit: 3, interval: 1, interval_type: Exponential, max_interval: 9, on: [timeout, failure]}"}) {
     EXPECT_THAT(warnings_of("+a:\n  sh>: 1\n  _retry: " + std::string(right) + "\n"), ElementsAre()) << right;
   }
+  EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: abc}\n"),
+              ElementsAre("wf.dig:1:14: +wf+a will fail: Invalid _timeout: \"abc\" [W-time-limit]"));
+  EXPECT_THAT(warnings_of("+a: {sh>: 1, _kill_grace: foo, _error_on_cancel: maybe}\n"),
+              ElementsAre(HasSubstr("[W-time-limit]"), HasSubstr("[W-time-limit]")));
+  EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: {limit: '${n}', grace: never}, _kill_grace: 1m, _error_on_cancel: 'true'}\n"),
+              ElementsAre());
   EXPECT_THAT(warnings_of("+a: {echo>: 1, _retry: 3}\n"), ElementsAre("wf.dig:1:16: _retry has no effect on echo> [W-retry]"));
 }
 

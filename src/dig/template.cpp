@@ -16,6 +16,23 @@ Origin Origins::of(std::string_view pointer) const {
   }
 }
 
+bool contains_template(const Value& value) {
+  switch (value.kind()) {
+    case Kind::string: return value.as_string().find('$') != std::string::npos;
+    case Kind::array:
+      for (const Value& element : value.as_array()) {
+        if (contains_template(element)) return true;
+      }
+      return false;
+    case Kind::object:
+      for (const auto& member : value.as_object()) {
+        if (contains_template(member.value)) return true;
+      }
+      return false;
+    default: return false;
+  }
+}
+
 TemplateEngine::TemplateEngine(ScriptWorker& worker, TemplateOptions options)
     : worker_(worker), options_(options), caches_(std::make_shared<Caches>()) {}
 

@@ -55,6 +55,9 @@ struct Evaluated {
   std::vector<std::string> warnings;                          ///< lenient mode: params that were left out, and why
 };
 
+/// Whether a text in it may be changed by evaluation.
+bool contains_template(const Value& value);
+
 /// Evaluates the templates of tasks as the original does: every string of every visible parameter, in order and scope of
 /// spec/language.md 8.1. Plain paths are looked up natively; the rest of a task goes to the JavaScript worker in one request.
 ///

@@ -14,11 +14,13 @@
 #include "base/text.h"
 #include "dig/compiler.h"
 #include "dig/keys.h"
+#include "dig/template.h"
+#include "dig/time_limit.h"
 
 namespace digdag::dig {
 namespace {
 
-bool has_template(std::string_view text) { return text.find("${") != std::string_view::npos; }
+bool is_template(const Value& value) { return value.is_string() && value.as_string().find("${") != std::string::npos; }
 
 bool looks_like_a_task(const Value& value) {
   if (!value.is_object()) return false;
@@ -103,7 +105,9 @@ class Doubts {
   }
 
   void look_at_option(const TaskDefinition& task, const Object::Member& member, Position at) {
-    if (is_reserved_key(member.key)) {
+    if (const auto fault = dig::contains_template(member.value) ? std::nullopt : fault_of_time_limit(member)) {
+      warn(at, "W-time-limit", fmt::format("{} will fail: {}", task.full_name, fault->message()));
+    } else if (is_reserved_key(member.key)) {
       warn(at, "W-reserved", fmt::format("{} is reserved", member.key));
     } else if (!member.key.starts_with('_') && !member.key.ends_with('>') && looks_like_a_task(member.value)) {
       warn(at, "W-nested-task",
@@ -112,7 +116,7 @@ class Doubts {
   }
 
   void look_at_subtasks(const TaskDefinition& task, const Object::Member& member, Position at) {
-    if (member.value.is_null() || (member.value.is_string() && has_template(member.value.as_string()))) return;
+    if (member.value.is_null() || is_template(member.value)) return;
     if (!member.value.is_object()) return warn(at, "W-subtasks", fmt::format("{} of {} must be an object", member.key, task.full_name));
     compile_subtasks(task.full_name, name_of_subtasks(member.key), member.value, member.key, at);
   }
@@ -153,7 +157,7 @@ class Doubts {
   }
 
   static bool is_count(const Value& value) {
-    if (value.is_string() && has_template(value.as_string())) return true;
+    if (is_template(value)) return true;
     try {
       convert_to_int(value, "_retry");
       return true;
@@ -170,7 +174,7 @@ class Doubts {
       const Value* seconds = retry.find(key);
       if (seconds && !is_count(*seconds)) return fmt::format("{} must be a number of seconds", key);
     }
-    if (const Value* type = retry.find("interval_type"); type && type->is_string() && !has_template(type->as_string())) {
+    if (const Value* type = retry.find("interval_type"); type && type->is_string() && !is_template(*type)) {
       const std::string word = lower(type->as_string());
       if (word != "constant" && word != "exponential") return "Invalid retry_interval_type: " + type->as_string();
     }
@@ -243,7 +247,7 @@ class TargetDoubts {
   /// What an operator is given, where that is a name and no template.
   static const Object::Member* literal_target(const TaskDefinition& task, std::string_view key) {
     const Object::Member* target = task.local.as_object().find_member(key);
-    return target && target->value.is_string() && !has_template(target->value.as_string()) ? target : nullptr;
+    return target && target->value.is_string() && !is_template(target->value) ? target : nullptr;
   }
 
   void look_at_call(const Place& place, const TaskDefinition& task) {

@@ -23,6 +23,7 @@ namespace digdag::dig {
 ///   W-unused-key       timezone, schedule, sla, _secrets of an inner group, schedule, sla, another timezone of a called file (L-12)
 ///   W-subtasks         the tasks in `_do`, `_else_do`, `_check` or `sla` do not compile (L-14)
 ///   W-retry            `_retry` has no valid form (L-14), or the operator does not retry (E-03)
+///   W-time-limit       `_timeout`, `_kill_grace` or `_error_on_cancel` of an operator task has no valid form (E-33)
 ///   W-group-check      `_check` of a group or a file does not run by default (E-10)
 ///   W-reserved         `_pool`, `_priority`, `_cache`, `_finally` on an operator task
 ///   W-missing-workflow `call>` or `require>` names a workflow that is not there (C-13)

@@ -182,7 +182,15 @@ void Attempt::Impl::on(const RetryEvaluated& event) {
   extra->awaits_retry = false;
   extra->retry_is_evaluated = true;
   extra->evaluated_retry = event.retry;
+  extra->retry_problem = event.problem;
   settle_later(event.task);
+}
+
+void Attempt::Impl::on(const LimitsEvaluated& event) {
+  if (!is_current(event.task, event.lease) || rows[event.task].cancel_is_requested()) return;
+  rows.extra(event.task).evaluated_limits = event.limits;
+  arm_deadline(event.task, Instant{rows[event.task].updated_at});  // since the run began
+  touch(event.task);
 }
 
 // ---- Reading -------------------------------------------------------------------------------------------------------------

@@ -55,12 +55,20 @@ struct Wake {
 struct Kill {};
 /// Time has passed: whatever is due at `now` happens (retries, time limits, session monitors).
 struct Tick {};
-/// The answer to EvaluateRetry: the `_retry` of a group with its templates replaced; null where evaluation failed.
+/// The answer to EvaluateRetry: the `_retry` of a group with its templates replaced; where that failed, null and why.
 struct RetryEvaluated {
   TaskIndex task;
   Value retry;
+  std::string problem = {};
 };
-using Event = std::variant<Succeeded, Failed, RetryLater, Wake, Kill, Tick, RetryEvaluated>;
+/// What a run found where `_timeout`, `_kill_grace` and `_error_on_cancel` of its task hold templates: those keys, evaluated.
+/// A run whose keys cannot be read fails instead.
+struct LimitsEvaluated {
+  TaskIndex task;
+  Lease lease;
+  Value limits;
+};
+using Event = std::variant<Succeeded, Failed, RetryLater, Wake, Kill, Tick, RetryEvaluated, LimitsEvaluated>;
 
 // ---- Effects: what an attempt wants done, after its changes are committed ---------------------------------------------
 
@@ -86,8 +94,9 @@ struct EvaluateRetry {
 using Effect = std::variant<Run, Stop, EvaluateRetry>;
 
 /// A line for the log of the process, beside the states: `Ignore retry parameter because of invalid retry configuration.`
+/// Failures are those that no run tells: of the task's time limit.
 struct Note {
-  enum class Level : std::uint8_t { warn, error } level;
+  enum class Kind : std::uint8_t { warning, error, failure, retried_failure } kind;
   TaskIndex task;
   std::string message;
 };

@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "dig/compiler.h"
+#include "dig/time_limit.h"
 #include "engine/attempt.h"
 #include "engine/retry_control.h"
 #include "engine/rows.h"
-#include "engine/time_limit.h"
+#include "engine/session_monitor.h"
 
 namespace digdag::engine {
 
@@ -78,6 +79,7 @@ struct Attempt::Impl {
   void on(const Kill& event);
   void on(const Tick& event);
   void on(const RetryEvaluated& event);
+  void on(const LimitsEvaluated& event);
   bool is_current(TaskIndex task, Lease lease) const;
   Outcome conclude();
   bool done() const { return is_done(rows[0].state); }
@@ -99,7 +101,7 @@ struct Attempt::Impl {
   void set_state(TaskIndex task, TaskState state);
   void touch(TaskIndex task);
   void settle_later(TaskIndex task);
-  void note(Note::Level level, TaskIndex task, std::string message);
+  void note(Note::Kind kind, TaskIndex task, std::string message);
 
   // ---- Generation ----
   void succeed(TaskIndex task, const TaskResult& result);
@@ -123,9 +125,11 @@ struct Attempt::Impl {
   bool retry_operator(TaskIndex task, const Value& retry, const Value& error, Cause cause);
   /// The control of a `_retry` that still allows a retry for this cause; invalid ones are noted and allow none.
   std::optional<RetryControl> allowed_retry(TaskIndex task, const Value& retry, Cause cause);
+  void ignore_retry(TaskIndex task, const std::string& problem);
   void wait_for_retry(TaskIndex task, TaskState state, const RetryControl& control, Value state_params);
   void retry_now(TaskIndex task);
-  void arm_deadline(TaskIndex task);
+  /// Begins the time limit of this try, which counts from `since`; nothing where it goes on already.
+  void arm_deadline(TaskIndex task, Instant since);
   void disarm_deadline(TaskIndex task);
   void time_out(TaskIndex task);
   void fail_timed_out(TaskIndex task, const Value& evaluated_retry);
@@ -134,6 +138,10 @@ struct Attempt::Impl {
   void cancel(TaskIndex task);
   void stop_run(TaskIndex task, std::optional<std::int64_t> grace_seconds);
   std::optional<std::int64_t> kill_grace(TaskIndex task) const;
+  /// `_timeout`, `_kill_grace` or `_error_on_cancel` of the task itself, as its run evaluated it; null where it has none.
+  Value limit_key(TaskIndex task, std::string_view key) const;
+  std::optional<dig::TimeLimit> time_limit(TaskIndex task) const;
+  bool wants_handler_after_kill(TaskIndex task) const;
   std::int64_t retries_of(TaskIndex task) const;
 
   // ---- Parameters ----

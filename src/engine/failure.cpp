@@ -33,10 +33,15 @@ std::optional<RetryControl> Attempt::Impl::allowed_retry(TaskIndex task, const V
     const RetryControl control = RetryControl::parse(retry);
     const bool meant = cause == Cause::timeout ? control.on_timeout : control.on_failure;
     if (meant && control.limit > retries_of(task)) return control;
-  } catch (const Error&) {
-    note(Note::Level::warn, task, "Ignore retry parameter because of invalid retry configuration.");
+  } catch (const Error& error) {
+    ignore_retry(task, error.message());
   }
   return std::nullopt;
+}
+
+void Attempt::Impl::ignore_retry(TaskIndex task, const std::string& problem) {
+  note(Note::Kind::warning, task,
+       "Ignore retry parameter because of invalid retry configuration." + (problem.empty() ? "" : " " + problem));
 }
 
 bool Attempt::Impl::retry_operator(TaskIndex task, const Value& retry, const Value& error, Cause cause) {
@@ -57,6 +62,7 @@ void Attempt::Impl::wait_for_retry(TaskIndex task, TaskState state, const RetryC
   TaskExtra& extra = rows.extra(task);
   extra.retry_at = now.plus_seconds(control.interval_after(retries_of(task)));
   extra.state = std::move(state_params);
+  extra.evaluated_limits = Value();  // each try has its own
   extra.last_child_before_retry = rows[task].last_child;
   ++rows[task].retry_count;
   timers.set(Timers::Kind::retry, task, *extra.retry_at);
@@ -86,22 +92,37 @@ void Attempt::Impl::retry_now(TaskIndex task) {
     rows.mark_errors(task);
   }
   plan(task, last == no_task ? rows[task].first_child : rows[last].next_sibling);
-  arm_deadline(task);
+  arm_deadline(task, now);
 }
 
 // ---- Time limits ---------------------------------------------------------------------------------------------------------
 
-void Attempt::Impl::arm_deadline(TaskIndex task) {
-  if (!rows[task].has_reserved_keys) return;
-  const Value* timeout = rows[task].local.find("_timeout");
-  if (!timeout || timeout->is_null() || (rows[task].extra && rows[task].extra->deadline)) return;
+Value Attempt::Impl::limit_key(TaskIndex task, std::string_view key) const {
+  if (!rows[task].has_reserved_keys) return {};
+  const TaskExtra* extra = rows[task].extra.get();
+  const Value* evaluated = extra && extra->evaluated_limits.is_object() ? extra->evaluated_limits.find(key) : nullptr;
+  const Value* found = evaluated ? evaluated : rows[task].local.find(key);
+  return found ? *found : Value();
+}
+
+/// None where it cannot be read: then the compiler refused it (groups), or the run will fail for it or tell what it means.
+std::optional<dig::TimeLimit> Attempt::Impl::time_limit(TaskIndex task) const {
+  const Value timeout = limit_key(task, "_timeout");
+  if (timeout.is_null()) return std::nullopt;
   try {
-    const Instant deadline = now.plus_seconds(TimeLimit::parse(*timeout).seconds);
-    rows.extra(task).deadline = deadline;
-    timers.set(Timers::Kind::deadline, task, deadline);
-  } catch (const Error& e) {
-    if (rows[task].lease <= 1) note(Note::Level::warn, task, "Ignore _timeout: " + e.message());
+    return dig::TimeLimit::parse(timeout);
+  } catch (const Error&) {
+    return std::nullopt;
   }
+}
+
+void Attempt::Impl::arm_deadline(TaskIndex task, Instant since) {
+  if (rows[task].extra && rows[task].extra->deadline) return;
+  const auto limit = time_limit(task);
+  if (!limit) return;
+  const Instant deadline = since.plus_seconds(limit->seconds);
+  rows.extra(task).deadline = deadline;
+  timers.set(Timers::Kind::deadline, task, deadline);
 }
 
 void Attempt::Impl::disarm_deadline(TaskIndex task) {
@@ -112,7 +133,7 @@ void Attempt::Impl::disarm_deadline(TaskIndex task) {
 }
 
 void Attempt::Impl::time_out(TaskIndex task) {
-  const TimeLimit limit = TimeLimit::parse(*rows[task].local.find("_timeout"));
+  const dig::TimeLimit limit = time_limit(task).value();
   TaskExtra& extra = rows.extra(task);
   extra.deadline.reset();
   extra.timed_out = true;
@@ -127,6 +148,7 @@ void Attempt::Impl::time_out(TaskIndex task) {
       extra.failed_itself = true;
       extra.error = Value::object({{"message", limit.message()}});
       rows.mark_errors(task);
+      note(Note::Kind::failure, task, limit.message());
       touch(task);
       cancel_descendants(task, limit.grace_seconds);
       if (rows[task].progressing_children == 0) settle_later(task);
@@ -135,9 +157,15 @@ void Attempt::Impl::time_out(TaskIndex task) {
 
 void Attempt::Impl::fail_timed_out(TaskIndex task, const Value& evaluated_retry) {
   rows.extra(task).timed_out = false;
-  const Value error = Value::object({{"message", TimeLimit::parse(*rows[task].local.find("_timeout")).message()}});
+  const std::string message = time_limit(task).value().message();
+  const Value error = Value::object({{"message", message}});
   const Value retry = evaluated_retry.is_null() ? own(task, "_retry") : evaluated_retry;
-  if (!retry_operator(task, retry, error, Cause::timeout)) fail(task, error);
+  if (retry_operator(task, retry, error, Cause::timeout)) {
+    note(Note::Kind::retried_failure, task, message);
+  } else {
+    note(Note::Kind::failure, task, message);
+    fail(task, error);
+  }
 }
 
 // ---- Kill ----------------------------------------------------------------------------------------------------------------
@@ -181,10 +209,9 @@ void Attempt::Impl::cancel_descendants(TaskIndex task, std::optional<std::int64_
 }
 
 void Attempt::Impl::cancel(TaskIndex task) {
-  const Value* wanted = rows[task].local.find("_error_on_cancel");
   const bool considered = rows[task].extra && rows[task].extra->handler_was_considered;
   const bool failed_before = (rows[task].flags & (delayed_error | delayed_group_error)) != 0;
-  if (killed && wanted && wanted->is_boolean() && wanted->as_boolean() && !considered && !failed_before) {
+  if (killed && !considered && !failed_before && wants_handler_after_kill(task)) {
     rows.extra(task).handler_was_considered = true;
     const auto first_new = static_cast<TaskIndex>(rows.size());
     Value error = Value::object({{"message", "killed"}});
@@ -196,6 +223,16 @@ void Attempt::Impl::cancel(TaskIndex task) {
   finish(task, TaskState::canceled);
 }
 
+/// A template counts only where a run has evaluated it.
+bool Attempt::Impl::wants_handler_after_kill(TaskIndex task) const {
+  const Value wanted = limit_key(task, "_error_on_cancel");
+  try {
+    return !wanted.is_null() && convert_to_boolean(wanted, "_error_on_cancel");
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void Attempt::Impl::stop_run(TaskIndex task, std::optional<std::int64_t> grace_seconds) {
   if (std::exchange(rows[task].stop_was_sent, true)) return;
   outcome.effects.push_back(Stop{task, rows[task].lease, grace_seconds ? grace_seconds : kill_grace(task)});
@@ -203,10 +240,10 @@ void Attempt::Impl::stop_run(TaskIndex task, std::optional<std::int64_t> grace_s
 
 std::optional<std::int64_t> Attempt::Impl::kill_grace(TaskIndex task) const {
   for (TaskIndex i = task; i != no_task; i = rows[i].parent) {
-    const Value* grace = rows[i].local.find("_kill_grace");
-    if (!grace || grace->is_null()) continue;
+    const Value grace = limit_key(i, "_kill_grace");
+    if (grace.is_null()) continue;
     try {
-      return parse_kill_grace(*grace);
+      return dig::parse_kill_grace(grace);
     } catch (const Error&) {
       continue;  // a broken one is as good as none: the kill must not fail for it
     }

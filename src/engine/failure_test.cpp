@@ -266,11 +266,14 @@ TEST(GroupRetry, IsEvaluatedWhereItHoldsATemplate) {  // execution 32.14, decisi
 }
 
 TEST(GroupRetry, ThatCannotBeEvaluatedIsIgnored) {
-  for (const Value& answer : {Value(), Value("soon")}) {
+  for (const RetryEvaluated& answer : {RetryEvaluated{0, Value(), "n is not defined"}, RetryEvaluated{0, "soon"}}) {
     AttemptOf run("_retry: ${n}\n+a: {sh>: x}");
     run.finish("+a", failure("no"));
-    run.apply(RetryEvaluated{0, answer});
-    EXPECT_EQ(run.notes(), "Ignore retry parameter because of invalid retry configuration.\n");
+    run.apply(answer);
+    EXPECT_EQ(run.notes(),
+              "Ignore retry parameter because of invalid retry configuration. " +
+                  (answer.retry.is_null() ? answer.problem : R"(Expected integer (int) type for key '_retry' but got "soon" (string))") +
+                  "\n");
     EXPECT_EQ(run.wanted(), "run ^failure-alert");
   }
 }
@@ -381,10 +384,35 @@ TEST(Timeout, OfAGroupIsRetriedAndHandled) {
   EXPECT_EQ(run.seconds_to_tick(), std::nullopt);
 }
 
-TEST(Timeout, ThatMeansNothingIsIgnored) {
-  AttemptOf run("+a: {sh>: x, _timeout: soon}");
-  EXPECT_NE(run.notes().find("Ignore _timeout"), std::string::npos);
+TEST(Timeout, IsToldInTheLog) {
+  AttemptOf run("+a: {sh>: x, _timeout: 10, _retry: 1}");
+  run.wait(10);
+  run.finish("+a", failure("killed"));
+  EXPECT_EQ(run.last.notes.at(0).kind, Note::Kind::retried_failure);
+  run.wait(0);
+  run.wait(10);
+  run.finish("+a", failure("killed"));
+  EXPECT_EQ(run.last.notes.at(0).kind, Note::Kind::failure);
+  EXPECT_EQ(run.notes(), "Task timed out after 10s (task timeout)\n");
+}
+
+TEST(Timeout, WithATemplateBeginsWithTheRunThatEvaluatesIt) {
+  AttemptOf run("+a: {sh>: x, _timeout: '${limit}', _kill_grace: '${grace}', _retry: 1}");
+  const TaskIndex a = run.task("+a");
   EXPECT_EQ(run.seconds_to_tick(), std::nullopt);
+  run.now = run.now.plus_seconds(3);  // until it is evaluated
+  run.apply(LimitsEvaluated{a, run.attempt.lease(a), json(R"({"_timeout":"10","_kill_grace":"2s"})")});
+  EXPECT_EQ(run.seconds_to_tick(), 7);
+  run.wait(7);
+  EXPECT_EQ(run.wanted(), "stop +a 2");
+  run.finish("+a", failure("killed"));
+  run.wait(0);
+  EXPECT_EQ(run.wanted(), "run +a");
+  EXPECT_EQ(run.seconds_to_tick(), std::nullopt) << "each try evaluates its own";
+  run.apply(LimitsEvaluated{a, run.attempt.lease(a), json(R"({"_timeout":"20s"})")});
+  run.wait(20);
+  run.finish("+a", failure("killed"));
+  EXPECT_EQ(run.error("+a"), R"-({"message":"Task timed out after 20s (task timeout)"})-");
 }
 
 // ---- Kill ------------------------------------------------------------------------------------------------------------------
@@ -479,7 +507,7 @@ TEST(Kill, RunsTheHandlersThatAskForIt) {  // decisions 1, `_error_on_cancel`
   AttemptOf run(R"(
     +g:
       _error: {echo>: e}
-      _error_on_cancel: true
+      _error_on_cancel: "true"
       +a: {sh>: x, _error: {echo>: e}}
   )");
   run.kill();

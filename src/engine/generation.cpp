@@ -174,7 +174,7 @@ void Attempt::Impl::add_monitor_tasks() {
   try {
     tasks = dig::compile(rows.full_name(0), "^sla", monitor->tasks);
   } catch (const Error& e) {
-    note(Note::Level::error, 0, "Could not start the tasks of sla: " + e.message_with_kind());
+    note(Note::Kind::error, 0, "Could not start the tasks of sla: " + e.message_with_kind());
     return;
   }
   std::vector<TaskIndex> roots;
@@ -222,7 +222,7 @@ bool Attempt::Impl::add_error_handler(TaskIndex task, Value& error, bool with_st
     rows.extra(root).export_origins = params.origins();
     return true;
   } catch (const Error& e) {
-    note(Note::Level::warn, task, "Found a broken _error task. Skipping this task. " + e.message_with_kind());
+    note(Note::Kind::warning, task, "Found a broken _error task. Skipping this task. " + e.message_with_kind());
     if (!error.is_object()) error = Value::object();
     error.mutable_object().set("error_handler", "_error could not start: " + e.message_with_kind());
     return false;

@@ -5,25 +5,6 @@
 
 namespace digdag::engine {
 
-namespace {
-bool contains_template(const Value& value) {
-  switch (value.kind()) {
-    case Kind::string: return value.as_string().find('$') != std::string::npos;
-    case Kind::array:
-      for (const Value& element : value.as_array()) {
-        if (contains_template(element)) return true;
-      }
-      return false;
-    case Kind::object:
-      for (const auto& member : value.as_object()) {
-        if (contains_template(member.value)) return true;
-      }
-      return false;
-    default: return false;
-  }
-}
-}  // namespace
-
 void Attempt::Impl::propagate() {
   // What became free starts before any parent is looked at: then a parent's count of progressing children says whether it is
   // through (spec/execution.md 7.7).
@@ -86,7 +67,7 @@ void Attempt::Impl::begin(TaskIndex task) {
   if (row.group) {
     if (row.cancel_is_requested()) rows.extra(task).handler_was_considered = true;  // nothing of it ever ran
     plan(task, row.first_child);
-    arm_deadline(task);
+    arm_deadline(task, now);
   } else {
     run_operator(task, false);
   }
@@ -99,7 +80,7 @@ void Attempt::Impl::run_operator(TaskIndex task, bool cleanup) {
   row.cleans_up = cleanup;
   if (row.started_at == Task::never) row.started_at = now.millis;
   set_state(task, TaskState::running);
-  if (!cleanup) arm_deadline(task);
+  if (!cleanup) arm_deadline(task, now);
   outcome.effects.push_back(Run{task, row.lease, cleanup});
 }
 
@@ -156,14 +137,14 @@ void Attempt::Impl::settle_failed(TaskIndex task) {
   Value retry = own(task, "_retry");
   TaskExtra* extra = rows[task].extra.get();
   if (extra && extra->awaits_retry) return;
-  if (contains_template(retry)) {
+  if (dig::contains_template(retry)) {
     if (!extra || !extra->retry_is_evaluated) {
       rows.extra(task).awaits_retry = true;
       outcome.effects.push_back(EvaluateRetry{task, std::move(retry)});
       return;
     }
     retry = extra->evaluated_retry;
-    if (retry.is_null()) note(Note::Level::warn, task, "Ignore retry parameter because of invalid retry configuration.");
+    if (retry.is_null()) ignore_retry(task, extra->retry_problem);
   }
   const bool possible = !extra || !extra->retry_is_impossible;
   const Cause cause = extra && extra->timed_out ? Cause::timeout : Cause::failure;
@@ -211,8 +192,8 @@ void Attempt::Impl::settle_later(TaskIndex task) {
   settling.push_back(task);
 }
 
-void Attempt::Impl::note(Note::Level level, TaskIndex task, std::string message) {
-  outcome.notes.push_back(Note{level, task, std::move(message)});
+void Attempt::Impl::note(Note::Kind kind, TaskIndex task, std::string message) {
+  outcome.notes.push_back(Note{kind, task, std::move(message)});
 }
 
 }  // namespace digdag::engine

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "agent/failure.h"
 #include "agent/thread_pool.h"
 #include "base/text.h"
 
@@ -29,6 +30,18 @@ struct QueuedEvent {
 
 /// A message without the lines that are indented below it, such as the frames of a program.
 std::string one_line(const std::string& message) { return replace_all(message.substr(0, message.find("\n\t")), "\n", " "); }
+
+/// A note with the place of its task.
+std::string text_of(const engine::Note& note, const engine::Attempt& attempt) {
+  const std::string name = attempt.full_name(note.task), position = to_string(attempt.position(note.task));
+  const std::string place = position.empty() ? "" : " at " + position;
+  switch (note.kind) {
+    case engine::Note::Kind::failure: return "Task " + agent::shown_task_name(name) + " failed" + place + ".\n" + note.message;
+    case engine::Note::Kind::retried_failure:
+      return "Task " + agent::shown_task_name(name) + " failed" + place + ", retrying\n> " + note.message;
+    default: return "task " + name + place + ": " + note.message;
+  }
+}
 
 /// The polls that wait for the end of another attempt, each for one.
 class Sleepers {
@@ -234,8 +247,8 @@ struct Executor::Impl {
   void perform(const std::vector<Work>& round) {
     for (const Work& work : round) {
       for (const engine::Note& note : work.outcome.notes) {
-        const LogLevel level = note.level == engine::Note::Level::error ? LogLevel::error : LogLevel::warn;
-        log.write(level, "main", "executor", "task " + work.owned->attempt.full_name(note.task) + ": " + note.message);
+        const LogLevel level = note.kind == engine::Note::Kind::warning ? LogLevel::warn : LogLevel::error;
+        log.write(level, "main", "executor", text_of(note, work.owned->attempt));
       }
       for (const engine::Effect& effect : work.outcome.effects) perform(*work.owned, effect);
     }
@@ -295,16 +308,17 @@ struct Executor::Impl {
     evaluations->post([this, attempt_id = owned.identity.attempt_id, identity = identity_of(owned, effect.task), effect,
                        params = owned.attempt.params_of(effect.task)](unsigned) {
       Value retry;
+      std::string problem;
       try {
         Value visible = params.to_value();
         merge(visible, agent::runtime_params(identity, visible));
         const Value local = Value::object({{"_retry", effect.retry}});
         const Value all = templates.evaluate(visible, local, params.origins(), identity.timezone).all;
         if (const Value* evaluated = all.find("_retry")) retry = *evaluated;
-      } catch (const std::exception&) {
-        // Answered as null: the engine notes that the retry is ignored, as the original does (L-16).
+      } catch (const std::exception& error) {
+        problem = error.what();  // answered as null: the engine notes that the retry is ignored, as the original does (L-16)
       }
-      push(attempt_id, engine::RetryEvaluated{effect.task, retry});
+      push(attempt_id, engine::RetryEvaluated{effect.task, std::move(retry), std::move(problem)});
     });
   }
 
@@ -387,6 +401,10 @@ void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
     impl_->note_hint({request.attempt, request.task}, failed.cause.hint_text());
     impl_->push(request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry});
   }
+}
+
+void Executor::limits_evaluated(const agent::RunRequest& request, Value limits) {
+  impl_->push(request.attempt, engine::LimitsEvaluated{request.task, request.lease, std::move(limits)});
 }
 
 void Executor::kill(std::int64_t attempt_id) { impl_->push(attempt_id, engine::Kill{}); }

@@ -52,7 +52,7 @@ class Executor {
            std::function<Instant()> clock = steady_clock());
   ~Executor();
 
-  /// What runs the tasks; it must report to `ended`. Call before the loop.
+  /// What runs the tasks; it must report to `ended` and `limits_evaluated`. Call before the loop.
   void use(agent::TaskRunner& runner);
 
   // From any thread:
@@ -60,6 +60,7 @@ class Executor {
   /// An attempt to be run; the loop starts it.
   void add(AttemptIdentity identity, engine::Attempt attempt);
   void ended(const agent::RunRequest& request, agent::RunEnd end);
+  void limits_evaluated(const agent::RunRequest& request, Value limits);
   void kill(std::int64_t attempt_id);
   /// Makes `run_until_done` return.
   void interrupt();

@@ -50,6 +50,28 @@ class Run(ProgramTest):
         self.assertIn('\nerror: \n  * +w+b:\n    Command failed with code 3 (runtime)\n', done.err)
         self.assertTrue(done.err.endswith('\n\n' + self.saved_at()), done.err)
 
+    # decisions E-33
+    def test_a_time_limit_ends_the_task_and_says_so(self):
+        done = self.run_workflow('_export: {limit: 1s}\n+a:\n  sh>: echo begun; tail -f /dev/null\n  _timeout: ${limit}\n  _retry: 1\n')
+        self.assertEqual((done.code, self.printed(done)), (1, ['begun', '> Task timed out after 1s (task timeout)', 'begun',
+                                                              'Task timed out after 1s (task timeout)']))
+        self.assertIn('[ERROR] (main) executor: Task +w+a failed at w.dig:2:1, retrying\n> Task timed out after 1s', done.out)
+        self.assertIn('[ERROR] (main) executor: Task +w+a failed at w.dig:2:1.\nTask timed out after 1s', done.out)
+        self.assertRegex(done.err, r'  \* \+w\+a:\n    Task timed out after 1s \(task timeout\)\n      at w.dig:2:1, after \d+\.\d s\n')
+
+    # decisions E-33
+    def test_a_time_limit_that_cannot_be_read_fails_the_task(self):
+        done = self.run_workflow('+a:\n  echo>: A\n  _timeout: abc\n')
+        self.assertEqual((done.code, done.out.count('echo>')), (1, 0))
+        self.assertIn('\nerror: \n  * +w+a:\n    Invalid _timeout: "abc" (config)\n      at w.dig:3:3\n'
+                      '      hint: write seconds, or a duration like `30m` or `1h 30m`\n', done.err)
+
+    # decisions L-16
+    def test_a_retry_that_cannot_be_evaluated_says_why(self):
+        done = self.run_workflow('+g:\n  _retry: ${boom.x}\n  +a: {fail>: no}\n')
+        self.assertIn('[WARN] (main) executor: task +w+g at w.dig:1:1: Ignore retry parameter because of invalid retry configuration. '
+                      'Failed to evaluate a variable ${boom.x} (ReferenceError: ', done.out)
+
     # cli 11.35, 11.36
     def test_log_lines_stand_on_standard_output_with_time_level_thread_and_component(self):
         done = self.run_workflow('+one:\n  echo>: hi\n  colour: red\n')

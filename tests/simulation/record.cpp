@@ -33,6 +33,9 @@ std::string text_of(const Event& event) {
     std::string operator()(const engine::RetryEvaluated& e) const {
       return "retry evaluated #" + std::to_string(e.task) + " " + to_json(e.retry);
     }
+    std::string operator()(const engine::LimitsEvaluated& e) const {
+      return "limits evaluated #" + std::to_string(e.task) + " lease " + std::to_string(e.lease) + " " + to_json(e.limits);
+    }
   } visitor;
   return std::visit(visitor, event);
 }

@@ -1,29 +1,19 @@
-#include "engine/time_limit.h"
+#include "engine/session_monitor.h"
 
-#include <algorithm>
 #include <charconv>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/config.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "base/text.h"
 
 namespace digdag::engine {
 
 namespace {
 constexpr std::int64_t seconds_per_day = 86400;
-constexpr std::int64_t hundred_years = 36525 * seconds_per_day;  // longer times count as this
-
-/// Seconds of an integer or of a duration text.
-std::int64_t seconds_of(const Value& value, std::string_view key) {
-  if (value.is_integer()) return std::min(value.as_integer(), hundred_years);
-  if (value.is_string()) {
-    if (const auto seconds = parse_duration(value.as_string())) return std::min(*seconds, hundred_years);
-  }
-  throw config_error("Invalid " + std::string(key) + ": " + to_json(value)).hint("write seconds or a duration like `30m` or `1h 30m`");
-}
 
 /// `HH:MM` or `HH:MM:SS`; numbers of any size count (a lenient calendar).
 std::optional<std::int64_t> parse_clock(std::string_view text) {
@@ -50,26 +40,6 @@ bool flag_of(const Config& sla, std::string_view key, bool fallback) {
   }
 }
 }  // namespace
-
-TimeLimit TimeLimit::parse(const Value& timeout) {
-  TimeLimit limit;
-  if (timeout.is_object()) {
-    limit.seconds = seconds_of(Config(timeout).any("limit"), "_timeout");
-    const Value* grace = timeout.find("grace");
-    if (grace && !grace->is_null()) limit.grace_seconds = parse_kill_grace(*grace);
-  } else {
-    limit.seconds = seconds_of(timeout, "_timeout");
-  }
-  if (limit.seconds <= 0) throw config_error("Invalid _timeout: " + to_json(timeout)).hint("the limit must be longer than 0 seconds");
-  return limit;
-}
-
-std::string TimeLimit::message() const { return "Task timed out after " + format_duration(seconds) + " (task timeout)"; }
-
-std::int64_t parse_kill_grace(const Value& grace) {
-  if (grace.is_string() && grace.as_string() == "never") return -1;
-  return seconds_of(grace, "_kill_grace");
-}
 
 SessionMonitor SessionMonitor::parse(const Value& value) {
   const Config sla(value);

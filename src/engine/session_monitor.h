@@ -1,27 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string>
 
 #include "base/time.h"
 #include "base/value.h"
 
 namespace digdag::engine {
-
-/// `_timeout` of a task or group: integer seconds, a duration (`30m`), or `{limit: 30m, grace: 60s}` (spec/decisions.md E-33).
-struct TimeLimit {
-  std::int64_t seconds = 0;
-  std::optional<std::int64_t> grace_seconds;
-
-  /// Throws Error(config) for anything else, also for a limit that is not positive.
-  static TimeLimit parse(const Value& timeout);
-  /// `Task timed out after 30m (task timeout)`.
-  std::string message() const;
-};
-
-/// `_kill_grace`: a duration or integer seconds, or `never` (-1). Throws Error(config).
-std::int64_t parse_kill_grace(const Value& grace);
 
 /// The session monitor of a workflow: `sla:` at the top of its file (spec/execution.md 18).
 struct SessionMonitor {
