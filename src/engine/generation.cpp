@@ -121,14 +121,22 @@ TaskIndex Attempt::Impl::generate(const dig::TaskTree& tree, TaskIndex parent, s
 
 /// `/+loop-0/_export/i` in the config of the tree is `/i` in the exports of its task `+loop-0`.
 void Attempt::Impl::mark_literals(TaskIndex root, const std::vector<std::string>& pointers) {
+  std::unordered_map<TaskIndex, std::unordered_map<std::string_view, TaskIndex>> children;  // of the parents met so far
+  const auto child_of = [&](TaskIndex parent, std::string_view name) {
+    const auto [place, is_new] = children.try_emplace(parent);
+    if (is_new) {
+      for (TaskIndex child = rows[parent].first_child; child != no_task; child = rows[child].next_sibling)
+        place->second.emplace(rows[child].name, child);
+    }
+    const auto found = place->second.find(name);
+    return found == place->second.end() ? no_task : found->second;
+  };
   for (const std::string& pointer : pointers) {
     std::vector<std::string> steps = split(pointer, '/');
     TaskIndex task = root;
     std::size_t step = 1;
     for (; step < steps.size() && steps[step].starts_with('+'); ++step) {
-      const std::string name = replace_all(replace_all(steps[step], "~1", "/"), "~0", "~");
-      TaskIndex child = rows[task].first_child;
-      while (child != no_task && rows[child].name != name) child = rows[child].next_sibling;
+      const TaskIndex child = child_of(task, replace_all(replace_all(steps[step], "~1", "/"), "~0", "~"));
       if (child == no_task) break;
       task = child;
     }
