@@ -46,6 +46,7 @@ struct Extent {
 struct Built {
   Value value;
   Extent extent;
+  bool refused = false;  ///< an error was reported; the value means nothing
 };
 
 /// What all files of one document share.
@@ -112,7 +113,8 @@ class FileBuilder {
   Built node(const YamlNode& node);
   Built collection(const YamlNode& node);
   Built scalar(const YamlNode& node);
-  Value scalar_value(const YamlNode& node);
+  /// Nothing (and an error) where the text does not fit its tag or is no number.
+  std::optional<Value> scalar_value(const YamlNode& node);
   Built sequence(const YamlNode& node);
   Built mapping(const YamlNode& node);
   Built set_of(const YamlNode& node);
@@ -262,28 +264,31 @@ Built FileBuilder::scalar(const YamlNode& node) {
   Built built;
   if (node.tag == include_tag || (node.tag.empty() && node.text.starts_with(include_prefix))) {
     if (std::optional<Built> included = include(node, node.text)) return *std::move(included);
+    built.refused = true;
     return built;
   }
-  built.value = scalar_value(node);
+  std::optional<Value> value = scalar_value(node);
+  built.refused = !value;
+  if (value) built.value = *std::move(value);
   if (built.value.is_string()) built.extent.bytes = built.value.as_string().size();
   return built;
 }
 
-Value FileBuilder::scalar_value(const YamlNode& node) {
+std::optional<Value> FileBuilder::scalar_value(const YamlNode& node) {
   if (node.plain) {
     if (const std::string_view id = doubtful_scalar(node.text); !id.empty()) {
       warn(node, id, fmt::format("`{}` {}; quote it if it is meant as a text", node.text, warning_of(id)));
     }
-    if (std::optional<Value> value = plain_value(node.text)) return *std::move(value);
+    if (std::optional<Value> value = plain_value(node.text)) return value;
     report(node, fmt::format("`{}` is no number", shown(node.text)));
-    return {};
+    return std::nullopt;
   }
-  if (node.tag.empty()) return node.text;
+  if (node.tag.empty()) return Value(node.text);
   if (node.tag.starts_with(yaml_tags)) {
-    if (std::optional<Value> value = tagged_value(std::string_view(node.tag).substr(yaml_tags.size()), node.text)) return *std::move(value);
+    if (std::optional<Value> value = tagged_value(std::string_view(node.tag).substr(yaml_tags.size()), node.text)) return value;
   }
   refuse_tag(node);
-  return {};
+  return std::nullopt;
 }
 
 Built FileBuilder::sequence(const YamlNode& node) {
@@ -382,6 +387,7 @@ bool FileBuilder::check_duplicates(const YamlNode& mapping) {
 std::optional<FileBuilder::Key> FileBuilder::key_of(const YamlNode& node) {
   if (node.kind == YamlNode::Kind::scalar && !node.plain && node.tag.empty()) return Key{node.text, Kind::string};
   const Built built = this->node(node);
+  if (built.refused) return std::nullopt;
   const Value& value = built.value;
   if (value.is_null()) {
     report(node, "Null key for a Map not allowed in JSON");
@@ -466,7 +472,9 @@ void FileBuilder::include_into(Object& object, Extent& extent, const YamlNode& n
     report(config_error("!include needs a file name").at(name.position).hint("write it as text: `!include : config/mysql.yml`"));
     return;
   }
-  const std::optional<Built> included = include(name, name.tag == include_tag ? name.text : text_of(scalar_value(name)));
+  const std::optional<Value> value = scalar_value(name);
+  if (!value) return;
+  const std::optional<Built> included = include(name, name.tag == include_tag ? name.text : text_of(*value));
   if (!included) return;
   extent.contain(included->extent);
   check_extent(name, extent);
@@ -529,6 +537,13 @@ Built FileBuilder::load_included(const std::string& name, const fs::path& path, 
   return built;
 }
 
+/// Aliases and merged maps let the same place of a file be built, and told about, more than once.
+void tell_each_once(Document& document) {
+  std::set<std::string> told;
+  std::erase_if(document.errors, [&](const Error& error) { return !told.insert(error.report()).second; });
+  std::erase_if(document.warnings, [&](const Warning& w) { return !told.insert(to_string(w.position) + w.id + w.message).second; });
+}
+
 }  // namespace
 
 Document load_document(std::string_view text, const Source& source, const LoadLimits& limits) {
@@ -543,6 +558,7 @@ Document load_document(std::string_view text, const Source& source, const LoadLi
     return std::move(loading.result);
   }
   loading.result.value = FileBuilder(loading, text, source.directory, source.display_name).build().value;
+  tell_each_once(loading.result);
   return std::move(loading.result);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "dig/document.h"
 #include "dig/loader.h"
 
 namespace digdag::dig {
@@ -236,6 +237,23 @@ TEST(YamlAlias, MergesKeepExplicitKeys) {
             R"({"a":{"p":1},"b":{"p":1,"q":2},"c":{"p":1,"q":2,"r":3}})");
   EXPECT_EQ(json_of("d: &d {foo: 1}\ne: {'<<': *d}\n"), R"({"d":{"foo":1},"e":{"<<":{"foo":1}}})");
   EXPECT_EQ(error_of("b: {<<: 1}\n"), "expected a mapping or list of mappings for merging, but found scalar");
+}
+
+TEST(YamlAlias, WhatIsWrongInMergedMapsIsToldOnce) {
+  const Document document = load_document(
+      "d: &d {a: 0.5, 010: b}\n"
+      "m: {!!int abc: x, <<: *d, ~: 3}\n"
+      "n: [&x 0.6, *x]\n",
+      {.directory = ".", .root = ".", .display_name = "wf.dig"}, {});
+  std::string told;
+  for (const Error& error : document.errors) told += to_string(error.position()) + " " + error.message() + "\n";
+  for (const Warning& warning : document.warnings) told += to_string(warning.position) + " " + warning.id + "\n";
+  EXPECT_EQ(told,
+            "wf.dig:2:5 `abc` does not fit the tag tag:yaml.org,2002:int\n"
+            "wf.dig:2:27 Null key for a Map not allowed in JSON\n"
+            "wf.dig:1:11 W-number-string\n"
+            "wf.dig:1:16 W-octal\n"
+            "wf.dig:3:5 W-number-string\n");
 }
 
 TEST(YamlAlias, AnAnchorCanBeDefinedAgain) { EXPECT_EQ(json_of("a: &x 1\nb: &x 2\nc: *x\n"), R"({"a":1,"b":2,"c":2})"); }
