@@ -17,6 +17,7 @@
 #include "dig/check_report.h"
 #include "dig/compiler.h"
 #include "dig/loader.h"
+#include "dig/source_lines.h"
 #include "operators/operator.h"
 #include "schedule/scheduler.h"
 #include "schedule/warnings.h"
@@ -86,12 +87,11 @@ std::vector<Scheduled> schedules_of(const dig::Project& project, std::vector<Err
   std::vector<Scheduled> schedules;
   for (const auto& file : project.files) {
     if (!file.workflow) continue;
-    const Object::Member* config = file.workflow->config.as_object().find_member("schedule");
-    if (!config) continue;
     try {
-      schedules.push_back({&*file.workflow, config->value, schedule::make_scheduler(config->value, file.workflow->timezone)});
+      auto scheduler = schedule::scheduler_of(file.workflow->config, file.workflow->timezone);
+      if (scheduler) schedules.push_back({&*file.workflow, *file.workflow->config.find("schedule"), std::move(scheduler)});
     } catch (const Error& error) {
-      errors.push_back(error.position().known() ? error : Error(error).at(config->position));
+      errors.push_back(dig::SourceLines(project.directory).complete(error));
     }
   }
   return schedules;

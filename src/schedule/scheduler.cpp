@@ -200,6 +200,17 @@ std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& z
   return std::make_unique<UnionScheduler>(std::move(entries));
 }
 
+std::unique_ptr<Scheduler> scheduler_of(const Value& workflow_config, const TimeZone& zone, std::vector<std::string>* unused_keys) {
+  const Object::Member* schedule = workflow_config.as_object().find_member("schedule");
+  if (schedule == nullptr) return nullptr;
+  try {
+    return make_scheduler(schedule->value, zone, unused_keys);
+  } catch (const Error& error) {
+    if (error.position().known()) throw;
+    throw Error(error).at(schedule->position);
+  }
+}
+
 Value schedule_params(const Scheduler& scheduler, Instant session_time, const TimeZone& zone) {
   return Value::object({{"last_session_time", format_session_time(scheduler.last(session_time).session, zone)},
                         {"next_session_time", format_session_time(scheduler.session_after(session_time), zone)}});

@@ -344,6 +344,23 @@ TEST(ScheduleList, UnusedKeysAreThoseOfEachEntry) {
               ElementsAre("Parameter 'x' is not used at schedule. ", "Parameter 'yy' is not used at schedule. "));
 }
 
+TEST(SchedulerOfAWorkflow, NamesThePlaceOfItsKeyWhereNothingNearerIsKnown) {
+  const auto error_position = [](std::string_view schedule) {
+    Value config = Value::object();
+    config.mutable_object().set("schedule", parse_json(schedule), Position{.line = 7, .column = 1, .file = 0});
+    try {
+      scheduler_of(config, TimeZone());
+      return Position();
+    } catch (const Error& error) {
+      return error.position();
+    }
+  };
+  for (const char* wrong : {R"({"daily": "07:00:00"})", R"({"daily>": "25"})", "[]", "7"})
+    EXPECT_EQ(error_position(wrong).line, 7) << wrong;
+  EXPECT_FALSE(error_position(R"({"daily>": "07:00:00"})").known());
+  EXPECT_EQ(scheduler_of(Value::object(), TimeZone()), nullptr);
+}
+
 TEST(ScheduleParams, AreTheSessionsAroundOne) {
   const TimeZone tokyo = zone("Asia/Tokyo");
   EXPECT_EQ(to_json(schedule_params(*scheduler(R"({"hourly>": "30:00"})", "Asia/Tokyo"), at("2026-01-02T00:00:00+09:00"), tokyo)),

@@ -102,7 +102,10 @@ class Text(Check):
     def test_a_wrong_schedule_is_told_last(self):
         done = self.check(BROKEN_SCHEDULE)
         self.assertEqual(done.out, ZONE + '  Definitions (1 workflows):\n    w (2 tasks)\n\n' + NO_PARAMETERS)
-        self.assert_error(done, "error: w.dig:2:1: Schedule config requires 'type>: at' parameter: {\"daily\":\"07:00\"}\n", '\nhint: ')
+        self.assert_error(done, "error: w.dig:2:1: Schedule config requires 'type>: at' parameter: {\"daily\":\"07:00\"}\n"
+                          '    2 | schedule:\n      | ^\nhint: ')
+        done = self.check('schedule:\n  - daily>: 07:00:00\n  - daily>: 7\n+a:\n  echo>: 1\n')
+        self.assert_error(done, 'error: w.dig:3:5: daily> scheduler requires hh:mm:ss format: 7\n    3 |   - daily>: 7\n')
 
     def test_warnings_stand_on_standard_error_and_change_nothing(self):
         done = self.check('_export:\n  v: 0.5\n+a:\n  echo>: 010\n')
