@@ -11,11 +11,12 @@ namespace digdag::cli {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
-      {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", true, run_command},
-      {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", true, check_command},
+      {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", true, true, run_command},
+      {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", true, true, check_command},
       {{"eval"},
        "eval [options...] [--] TEXT...",
        "show what templates evaluate to",
+       false,
        false,
        [](const Invocation& invocation) { return eval_command(invocation.words); }},
   };

@@ -19,6 +19,7 @@ struct Command {
   std::string_view synopsis;            ///< `run <workflow.dig> [+task] [options...]`
   std::string_view description;         ///< one line of the global usage
   bool banner = true;                   ///< whether the version line comes first on standard error
+  bool configured = true;               ///< whether it reads the system configuration, so that it has the option -X
   int (*main)(const Invocation& invocation);
 };
 

@@ -23,8 +23,10 @@
 namespace digdag::cli {
 namespace {
 
-/// What stands before the command: only `-c FILE` and help are known there (spec/cli.md 1.3).
+/// What stands before the command: only `-c FILE` and help are known there (spec/cli.md 1.3), behind words for the Java machine of
+/// the original, of which the properties count (decisions.md C-07).
 struct Head {
+  std::vector<std::string> properties;  ///< `KEY=VALUE` of `-J-DKEY=VALUE`
   std::optional<std::string> config;
   bool help = false;
   std::string unknown_option;
@@ -35,7 +37,14 @@ struct Head {
 Head take_head(const std::vector<std::string>& words) {
   Head head;
   std::size_t i = 0;
-  while (i < words.size() && words[i].starts_with("-J")) ++i;  // JVM options of the original's launcher
+  for (; i < words.size() && words[i].starts_with("-J"); ++i) {
+    if (words[i] == "-J") {
+      ++i;  // a file of options
+    } else if (words[i].starts_with("-J-D")) {
+      const std::string property = words[i].substr(4);
+      head.properties.push_back(property.find('=') == std::string::npos ? property + "=" : property);
+    }
+  }
   for (; i < words.size(); ++i) {
     const std::string word = trim_word(words[i]);
     if ((word == "-c" || word == "--config") && i + 1 < words.size()) {
@@ -85,8 +94,13 @@ int dispatch(const std::vector<std::string>& words) {
     std::cerr << global_usage();
     return report(task_error(unknown_command(head.command)));
   }
+  std::vector<std::string> own_words;
+  if (command->configured) {
+    for (const std::string& property : head.properties) own_words.insert(own_words.end(), {"-X", property});
+  }
+  own_words.insert(own_words.end(), head.rest.begin(), head.rest.end());
   try {
-    return command->main({head.rest, head.config});
+    return command->main({own_words, head.config});
   } catch (const UsageError& error) {
     if (error.usage) std::cerr << global_usage();
     return report(task_error(error.message));

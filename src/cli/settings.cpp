@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <iostream>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -128,6 +129,10 @@ Log::Options log_options(const Arguments& arguments) {
   else if (color != "auto")
     throw UsageError{"--color must be auto, always or never: " + color};
   options.quiet = arguments.has("-q");
+  if (const auto logback = arguments.text("--logback-config")) {
+    if (std::error_code unreachable; !std::filesystem::exists(*logback, unreachable)) throw Error("no such file", *logback);
+    std::cerr << "warning: --logback-config " << *logback << " is ignored: it configures the logger of Java; use -l, -L and --log-to\n";
+  }
   return options;
 }
 

@@ -27,7 +27,8 @@ SystemConfig load_system_config(const Arguments& arguments, const std::optional<
 /// The parameters of the command line: `params.*` of the configuration < -P FILE < -p KEY=VALUE (spec/cli.md 5).
 Value load_params(const Arguments& arguments, const SystemConfig& system);
 
-/// Where the log goes, how much of it and in which colour. Throws UsageError for an unknown level.
+/// Where the log goes, how much of it and in which colour. Throws UsageError for an unknown level. Says that --logback-config
+/// does nothing, or throws Error(`no such file`) where its file is missing (spec/decisions.md C-06).
 Log::Options log_options(const Arguments& arguments);
 
 /// The value of local secrets: `secrets.<key>` of the configuration, then `<configuration home>/secrets/<key>` (spec/cli.md 9.3).

@@ -141,6 +141,22 @@ class CommandLine(ProgramTest):
         self.assertEqual((done.code, done.out), (0, self.digdag('check').out))
         self.assertNotIn('-J', done.err)
 
+    def test_properties_among_them_are_keys_of_the_configuration(self):
+        words = ('-J-Xmx300m', '-J-Dparams.v=1', '-J', 'options', '-J-Dparams.empty')
+        self.assertIn('\nv=1\n', self.digdag(*words, 'run', 'w.dig', *SESSION, '--no-save').out)
+        self.assertIn('  Parameters:\n    empty: ""\n    v: "1"\n', self.digdag(*words, 'check').out)
+        self.assertIn('    v: "2"\n', self.digdag(*words, 'check', '-X', 'params.v=2').out)
+        self.assertEqual(self.digdag(*words, 'eval', 'x').out, '"x"\n')
+
+    def test_a_configuration_of_javas_logger_must_exist_and_does_nothing(self):
+        self.file('logback.xml', '<configuration/>\n')
+        for command in (['run', 'w.dig', *SESSION, '--no-save', '-p', 'v=1'], ['check']):
+            done = self.digdag(*command, '--logback-config', 'logback.xml')
+            self.assertEqual((done.code, done.err.count('warning: --logback-config logback.xml is ignored')), (0, 1))
+            done = self.digdag(*command, '--logback-config', 'missing.xml')
+            self.assertEqual((done.code, done.out), (1, ''))
+            self.assertEqual(self.last_line(done.err), 'error: missing.xml (no such file)')
+
 
 class Configuration(ProgramTest):
     def setUp(self):
