@@ -70,7 +70,7 @@ struct Glyph {
   unsigned width;
 };
 
-/// The characters of a line; tabs and control characters become a blank, so that nothing moves the caret.
+/// The characters of a line; what is not visible becomes a blank, so that nothing moves the caret.
 std::vector<Glyph> glyphs_of(const std::string& line) {
   const std::string text = to_valid_utf8(line);
   std::vector<Glyph> glyphs;
@@ -79,8 +79,9 @@ std::vector<Glyph> glyphs_of(const std::string& line) {
     const std::size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
     char32_t c = length == 1 ? first : first & (0x7FU >> length);
     for (std::size_t k = 1; k < length; ++k) c = c << 6 | (static_cast<unsigned char>(text[i + k]) & 0x3F);
-    const bool control = c < 0x20 || (c >= 0x7F && c < 0xA0);
-    glyphs.push_back({control ? " " : text.substr(i, length), control ? 1 : width_of(c)});
+    const std::string bytes = text.substr(i, length);
+    const bool unseen = visible(bytes) != bytes;
+    glyphs.push_back({unseen ? " " : bytes, unseen ? 1 : width_of(c)});
     i += length;
   }
   while (!glyphs.empty() && glyphs.back().bytes == " ") glyphs.pop_back();

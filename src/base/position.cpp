@@ -4,6 +4,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "base/text.h"
+
 namespace digdag {
 namespace {
 struct FileNames {
@@ -39,7 +41,7 @@ std::string file_name(std::uint16_t id) {
 }
 
 std::string to_string(const Position& position) {
-  std::string text = file_name(position.file);
+  std::string text = visible(file_name(position.file));
   if (!position.known()) return text;
   if (!text.empty()) text += ':';
   text += std::to_string(position.line);

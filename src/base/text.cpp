@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -137,6 +138,42 @@ std::string to_valid_utf8(std::string_view bytes) {
     bytes.remove_prefix(std::min(length, bytes.size()));
   }
   return text;
+}
+
+namespace {
+
+bool is_unseen(char32_t c) {
+  const bool control = c < 0x20 || (c >= 0x7F && c < 0xA0);
+  const bool direction = c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
+  return control || direction || c == 0x2028 || c == 0x2029;
+}
+
+char32_t character_of(std::string_view utf8) {
+  const auto first = static_cast<unsigned char>(utf8[0]);
+  char32_t c = utf8.size() == 1 ? first : first & (0x7FU >> utf8.size());
+  for (const char next : utf8.substr(1)) c = c << 6 | (static_cast<unsigned char>(next) & 0x3F);
+  return c;
+}
+
+}  // namespace
+
+std::string visible(std::string_view text, std::string_view kept) {
+  const std::string valid = to_valid_utf8(text);
+  std::string shown;
+  for (std::string_view rest = valid; !rest.empty();) {
+    std::size_t bad;
+    const std::string_view bytes = rest.substr(0, utf8_character(rest, bad));
+    const char32_t c = character_of(bytes);
+    if (is_unseen(c) && kept.find(bytes) == std::string_view::npos) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(c));
+      shown += escape;
+    } else {
+      shown += bytes;
+    }
+    rest.remove_prefix(bytes.size());
+  }
+  return shown;
 }
 
 std::string first_utf16_units(std::string_view text, std::size_t units) {

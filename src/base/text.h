@@ -17,6 +17,9 @@ void append_utf8(std::string& text, char32_t character);
 /// Malformed bytes become U+FFFD, as Java decodes UTF-8.
 std::string to_valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes);
+/// A text as it may be shown: control characters, separators of lines and what turns the direction of writing become `\u001b`,
+/// so that a name does nothing to a terminal and looks like no other. Characters in `kept` stay.
+std::string visible(std::string_view text, std::string_view kept = {});
 /// The first `units` UTF-16 code units of a UTF-8 text (Java's substring; a cut surrogate pair becomes `?`).
 std::string first_utf16_units(std::string_view text, std::size_t units);
 std::size_t utf16_length(std::string_view text);

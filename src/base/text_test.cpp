@@ -82,6 +82,16 @@ TEST(SimilarWords, MeasuresTheDistance) {
   EXPECT_EQ(levenshtein("_retires", "_retry"), 3U);
 }
 
+TEST(Visible, ShowsWhatATerminalWouldObey) {
+  EXPECT_EQ(visible("caf\u00e9 \u65e5 \U0001F600"), "caf\u00e9 \u65e5 \U0001F600");
+  EXPECT_EQ(visible("a\x1b[31m\n\t\x7f"), "a\\u001b[31m\\u000a\\u0009\\u007f");
+  EXPECT_EQ(visible("\u202E"
+                    "cba\u2066\u200f\u2028\xc2\x85"),
+            "\\u202ecba\\u2066\\u200f\\u2028\\u0085");
+  EXPECT_EQ(visible("a\nb\r\n", "\n\t"), "a\nb\\u000d\n");
+  EXPECT_EQ(visible("\xff"), "\uFFFD");
+}
+
 TEST(SimilarWords, AreThoseWithinHalfTheirOwnLengthNearestFirst) {
   EXPECT_THAT(similar_words("_retires", {"_export", "_retry", "_error"}), ElementsAre("_retry"));
   EXPECT_THAT(similar_words("_erro", {"_retry", "_error"}), ElementsAre("_error", "_retry"));

@@ -71,7 +71,7 @@ void print_definitions(const dig::Project& project) {
   for (const auto& file : project.files) {
     if (!file.workflow || !file.tasks) continue;
     std::cout << "    " << file.workflow->name << " (" << file.tasks->tasks.size() << " tasks)\n";
-    for (const std::string& target : required_workflows(*file.tasks)) std::cout << "      -> " << target << "\n";
+    for (const std::string& target : required_workflows(*file.tasks)) std::cout << "      -> " << visible(target) << "\n";
   }
   std::cout << "\n";
 }
@@ -123,7 +123,7 @@ void add_schedule_warnings(const dig::Project& project, std::vector<dig::Warning
 
 void print_warnings(const std::vector<dig::Warning>& warnings) {
   for (const dig::Warning& warning : warnings) {
-    std::cerr << "warning: " << to_string(warning.position) << ": " << warning.message << " [" << warning.id << "]\n";
+    std::cerr << "warning: " << to_string(warning.position) << ": " << visible(warning.message, "\t") << " [" << warning.id << "]\n";
   }
 }
 

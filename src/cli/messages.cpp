@@ -4,6 +4,8 @@
 #include <cstring>
 #include <iostream>
 
+#include "base/text.h"
+
 namespace digdag::cli {
 namespace {
 
@@ -29,7 +31,7 @@ int wrong_words(const std::string& usage, const std::string& message) {
 }
 
 int report(const Error& error) {
-  std::cerr << "error: " << text_of(error) << "\n";
+  std::cerr << "error: " << visible(text_of(error), "\n\t") << "\n";
   return 1;
 }
 

@@ -215,9 +215,10 @@ void Compiler::check_group(std::string_view full_name, const Value& config, bool
     } else if (!similar.empty()) {
       error = std::move(error).hint(fmt::format("did you mean {}?", similar.front()));
     } else if (first->value.is_object()) {
-      error = std::move(error).hint(fmt::format("a task's name begins with +: `+{}`", first->key));
+      error = std::move(error).hint(fmt::format("a task's name begins with +: `+{}`", visible(first->key)));
     } else if (!first->key.starts_with('_')) {
-      error = std::move(error).hint(fmt::format("an operator's name ends with >: `{}>`; parameters belong into _export", first->key));
+      error =
+          std::move(error).hint(fmt::format("an operator's name ends with >: `{}>`; parameters belong into _export", visible(first->key)));
     }
     report(std::move(error), position);
   }

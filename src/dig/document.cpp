@@ -158,7 +158,9 @@ std::string_view name_of(YamlNode::Kind kind) {
 }
 
 /// A text of the file in a message, which it must not flood.
-std::string shown(std::string_view text) { return utf16_length(text) > 100 ? first_utf16_units(text, 97) + "..." : std::string(text); }
+std::string shown(std::string_view text) {
+  return visible(utf16_length(text) > 100 ? first_utf16_units(text, 97) + "..." : std::string(text));
+}
 
 /// The text of a key, or the name in an include: JSON text without quotes.
 std::string text_of(const Value& value) { return value.is_string() ? value.as_string() : to_json(value); }

@@ -50,8 +50,8 @@ std::string_view name_of_subtasks(std::string_view key) {
 }
 
 std::string list_names(const std::vector<std::string>& names) {
-  if (names.size() <= most_named) return join(names, ", ");
-  return join({names.begin(), names.begin() + most_named}, ", ") + ", ...";
+  if (names.size() <= most_named) return visible(join(names, ", "));
+  return visible(join({names.begin(), names.begin() + most_named}, ", ")) + ", ...";
 }
 
 std::string name_with_suggestions(const std::vector<std::string>& unknown, const std::vector<std::string>& known) {
@@ -60,7 +60,7 @@ std::string name_with_suggestions(const std::vector<std::string>& unknown, const
   for (const std::string& key : unknown) {
     if (!text.empty()) text += ", ";
     if (named++ == most_named) return text + "...";
-    text += fmt::format("'{}'", key);
+    text += fmt::format("'{}'", visible(key));
     if (is_reserved_key(key)) {
       text += " (is reserved)";
     } else if (const std::vector<std::string> similar = similar_words(key, known); !similar.empty()) {

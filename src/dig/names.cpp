@@ -30,14 +30,15 @@ std::optional<std::string> raw_fault(std::string_view name) {
   if (is_digit(name[0])) return "must not start with a digit (0-9)";
   if (name[0] != '+' && name[0] != '^') return "must start with '+'";
   for (std::size_t i = 1; i < name.size(); ++i) {
-    if (!is_task_character(name[i])) return fmt::format("must not contain character '{}'", name.substr(i, length_of_character(name, i)));
+    if (!is_task_character(name[i]))
+      return fmt::format("must not contain character '{}'", visible(name.substr(i, length_of_character(name, i))));
   }
   if (name.size() > longest_name) return "must not be longer than 255 characters";
   return std::nullopt;
 }
 
 std::string fault(std::string_view field, std::string_view message, std::string_view name) {
-  return fmt::format("{} {}: \"{}\"", field, message, name);
+  return fmt::format("{} {}: \"{}\"", field, message, visible(name));
 }
 
 }  // namespace

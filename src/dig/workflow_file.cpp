@@ -130,7 +130,8 @@ class Splitter {
       if (!first) first = &entry;
     }
     if (first)
-      report(*first, fmt::format("Workflow '{}' includes unknown keys: [{}]", workflow_.name, list_names(unknown)), hint_for(*first));
+      report(*first, fmt::format("Workflow '{}' includes unknown keys: [{}]", visible(workflow_.name), list_names(unknown)),
+             hint_for(*first));
   }
 
   static std::string hint_for(const Object::Member& unknown) {
@@ -141,7 +142,7 @@ class Splitter {
     known.insert(known.end(), {"timezone", "_export"});
     if (const std::vector<std::string> similar = similar_words(key, known); !similar.empty())
       return fmt::format("did you mean {}?", similar.front());
-    if (unknown.value.is_object()) return fmt::format("a task's name begins with +: `+{}`; parameters belong into _export", key);
+    if (unknown.value.is_object()) return fmt::format("a task's name begins with +: `+{}`; parameters belong into _export", visible(key));
     return "parameters belong into _export";
   }
 

@@ -95,6 +95,13 @@ TEST(WorkflowFile, TaskNamesAtTheTop) {
   EXPECT_EQ(faults_of("\"+" + std::string(254, 'n') + "\": {echo>: 1}\n"), "");
 }
 
+TEST(WorkflowFile, NamesInErrorsDoNothingToATerminal) {
+  EXPECT_EQ(faults_of("\"+a\\e[31m\": {echo>: 1}\n"), "task name must not contain character '\\u001b': \"+a\\u001b[31m\"\n");
+  EXPECT_EQ(faults_of("\"+a\\u202E\": {echo>: 1}\n"), "task name must not contain character '\\u202e': \"+a\\u202e\"\n");
+  EXPECT_THAT(faults_of("\"a\\nerror: b\": {echo>: 1}\n"), HasSubstr("includes unknown keys: [a\\u000aerror: b]"));
+  EXPECT_THAT(name_fault("a\x1b[2J.dig"), HasSubstr("name must not contain character '\\u001b': \"+a\\u001b[2J\""));
+}
+
 TEST(WorkflowFile, ItsNameIsChecked) {
   EXPECT_EQ(name_fault("1a.dig"), "name must not start with a numeric digit (0-9): \"1a\"\n");
   EXPECT_EQ(name_fault("a.dig.dig"), "name must not end with .dig: \"a.dig\"\n");

@@ -89,6 +89,14 @@ class Text(Check):
         self.assertEqual((done.code, done.out), (1, ZONE))
         self.assertRegex(done.err, r'(?s)warning: w\.dig:2:10: .* \[W-octal\]\nerror: x\.dig:2:1: .*\nerror: y\.dig:2:1: ')
 
+    def test_nothing_of_a_file_is_obeyed_by_the_terminal(self):
+        done = self.check('"+a\\e[2J": {echo>: 1}\n"b\\nwarning: c": 1\n+d:\n  echo>: "\u202e"\n  call>: "\\e"\n')
+        self.assertEqual(done.code, 1)
+        for text in (r"must not contain character '\u001b'", r'+a\u001b[2J', r'b\u000awarning: c'):
+            self.assertIn(text, done.err)
+        self.assertNotRegex(done.err, '[\x1b\u202e]')
+        self.assertEqual(self.warnings(done), [])
+
     # cli 11.70
     def test_operators_and_templates_are_not_looked_at(self):
         done = self.check('+a:\n  ech>: 1\n+b:\n  echo>: ${1 +}\n')
