@@ -41,7 +41,8 @@ Arguments::Arguments(const std::vector<Option>& options, const std::vector<std::
     const std::size_t equals = word.starts_with("--") ? word.find('=') : std::string::npos;
     const std::string name = word.substr(0, equals);
     const Option* option = option_of(name);
-    if (!option || (equals != std::string::npos && option->kind == Option::Kind::flag)) throw UsageError{"Unknown option: " + word};
+    if (!option || (equals != std::string::npos && option->kind == Option::Kind::flag))
+      throw UsageError{"Unknown option: " + word + hint_for(name)};
     if (option->kind == Option::Kind::flag) {
       take(*option, name, "");
     } else if (equals != std::string::npos) {
@@ -52,6 +53,21 @@ Arguments::Arguments(const std::vector<Option>& options, const std::vector<std::
       throw UsageError{"Expected a value after parameter " + name};
     }
   }
+}
+
+/// Compared without dashes, which all have in common.
+std::string Arguments::hint_for(std::string_view name) const {
+  const auto stem = [](std::string_view option) {
+    return std::string(option.substr(std::min(option.find_first_not_of('-'), option.size())));
+  };
+  std::vector<std::string> known;
+  for (const Option& option : *options_) {
+    for (const std::string& long_name : option.names) {
+      if (long_name.starts_with("--") && !option.help.empty()) known.push_back(stem(long_name));
+    }
+  }
+  const std::vector<std::string> similar = similar_words(stem(name), known);
+  return similar.empty() ? "" : "\nhint: did you mean --" + similar.front() + "?";
 }
 
 const Option* Arguments::option_of(std::string_view name) const {

@@ -50,6 +50,7 @@ class Arguments {
 
  private:
   const Option* option_of(std::string_view name) const;
+  std::string hint_for(std::string_view unknown_name) const;
   void take(const Option& option, std::string_view given_name, std::string value);
 
   const std::vector<Option>* options_;

@@ -42,7 +42,7 @@ TEST(Arguments, AnUnknownOptionIsNamed) {
 
 TEST(Arguments, TheValueMayBeGluedToALongOption) {
   EXPECT_EQ(Arguments(options, {"--session=daily"}).text("-t"), "daily");
-  EXPECT_EQ(refusal({"--no-save=yes"}), "Unknown option: --no-save=yes");
+  EXPECT_EQ(refusal({"--no-save=yes"}), "Unknown option: --no-save=yes\nhint: did you mean --no-save?");
 }
 
 TEST(Arguments, AnOptionAtTheEndNeedsItsValue) { EXPECT_EQ(refusal({"--session"}), "Expected a value after parameter --session"); }

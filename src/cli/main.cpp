@@ -70,7 +70,9 @@ std::string unknown_command(const std::string& name) {
     if (later == name) return "'" + name + "' is not in this build of digdag yet; it has: [" + join(have, ", ") + "]";
     to_come.emplace_back(later);
   }
-  return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]";
+  const std::vector<std::string> similar = similar_words(name, have);
+  return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]" +
+         (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?");
 }
 
 void print_banner() { std::cerr << format_log_time(now(), TimeZone::system(), false) << ": Digdag v" << version << "\n"; }

@@ -51,6 +51,12 @@ class CommandLine(ProgramTest):
             for command in ('init', 'run', 'check', 'scheduler', 'server', 'push', 'secrets', 'selfupdate'):
                 self.assertRegex(line, rf'\b{command}\b')
 
+    def test_a_misspelt_word_is_answered_with_the_nearest_one(self):
+        for word, command in (('rum', 'run'), ('chekc', 'check'), ('Check', 'check')):
+            self.assertTrue(self.digdag(word, 'w.dig').err.endswith(f"; did you mean '{command}'?\n"))
+        for word, option in (('--sesion', '--session'), ('--sesion=daily', '--session'), ('-session', '--session'), ('--rerum', '--rerun')):
+            self.assertTrue(self.digdag('run', 'w.dig', word).err.endswith(f'\nerror: Unknown option: {word}\nhint: did you mean {option}?\n'))
+
     # cli 11.6: with the error line of decisions C-01
     def test_an_option_before_the_command_that_is_unknown_there_is_named_behind_the_usage(self):
         for words in (['--frob'], ['-l', 'debug', 'check']):
