@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -27,11 +28,13 @@ class Runner : public agent::TaskRunner {
     names.push_back(request.identity.task_name);
     requests.push_back(std::move(request));
   }
-  void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease, std::optional<std::int64_t>) override {
-    stopped.emplace_back(attempt, task);
+  void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override {
+    stopped.push_back("attempt " + std::to_string(attempt) + " task " + std::to_string(task) + " lease " + std::to_string(lease) +
+                      (grace_seconds ? " grace " + std::to_string(*grace_seconds) : ""));
   }
   std::vector<std::string> taken() { return std::exchange(names, {}); }
   agent::RunRequest next() {
+    if (requests.empty()) throw std::logic_error("nothing to run");
     agent::RunRequest request = std::move(requests.front());
     requests.pop_front();
     return request;
@@ -39,7 +42,7 @@ class Runner : public agent::TaskRunner {
 
   std::deque<agent::RunRequest> requests;
   std::vector<std::string> names;
-  std::vector<std::pair<std::int64_t, engine::TaskIndex>> stopped;
+  std::vector<std::string> stopped;
 };
 
 /// What was committed, a line for each attempt and commit: `1: +w running, +w+a running`.
@@ -65,17 +68,28 @@ class ExecutorTest : public testing::Test {
  protected:
   ExecutorTest() { executor_.use(runner_); }
 
-  void add(std::int64_t id, const std::string& dig) {
-    const std::string name(1, static_cast<char>('a' + id - 1));
-    const dig::Workflow workflow = dig::workflow_of(name, dig::load_yaml(dig, dig::Source{".", ".", name + ".dig"}), name + ".dig");
+  static std::string name_of(std::int64_t id) { return {static_cast<char>('a' + id - 1)}; }
+  static AttemptIdentity identity_of(std::int64_t id) {
     AttemptIdentity identity;
     identity.attempt_id = identity.session_id = id;
-    identity.workflow_name = name;
-    executor_.add(std::move(identity), engine::Attempt(dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()));
+    identity.workflow_name = name_of(id);
+    return identity;
   }
+  static engine::Attempt attempt_of(std::int64_t id, const std::string& dig) {
+    const std::string name = name_of(id);
+    const dig::Workflow workflow = dig::workflow_of(name, dig::load_yaml(dig, dig::Source{".", ".", name + ".dig"}), name + ".dig");
+    return {dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()};
+  }
+  /// The workflow of attempt 1 is called a, that of attempt 2 b.
+  void add(std::int64_t id, const std::string& dig) { executor_.add(identity_of(id), attempt_of(id, dig)); }
   void pass(std::int64_t seconds) { now_ = now_.plus_seconds(seconds); }
   void succeed(const agent::RunRequest& request) { executor_.ended(request, agent::RunSucceeded{}); }
-  void poll(const agent::RunRequest& request, std::int64_t seconds, std::optional<std::int64_t> wakes_after) {
+  void fail(const agent::RunRequest& request, const std::string& message) {
+    executor_.ended(
+        request,
+        agent::RunFailed{.error = Value::object({{"message", message}}), .retry = {}, .cause = task_error(message), .last_output = {}});
+  }
+  void poll(const agent::RunRequest& request, std::int64_t seconds, std::optional<std::int64_t> wakes_after = std::nullopt) {
     executor_.ended(request, agent::RunLater{.delay_millis = seconds * 1000, .state = Value::object(), .wakes_after = wakes_after});
   }
 
@@ -140,7 +154,7 @@ TEST_F(ExecutorTest, APollIsDueAtItsTime) {
   executor_.step();
   EXPECT_EQ(executor_.next_due(), std::nullopt);
   runner_.taken();
-  poll(runner_.next(), 10, std::nullopt);
+  poll(runner_.next(), 10);
   executor_.step();
   EXPECT_EQ(executor_.next_due(), now_.plus_seconds(10));
   pass(9);
@@ -150,6 +164,89 @@ TEST_F(ExecutorTest, APollIsDueAtItsTime) {
   executor_.step();
   EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
   EXPECT_EQ(executor_.next_due(), std::nullopt);
+}
+
+TEST_F(ExecutorTest, TheTimerThatIsDueFirstIsTheNextOfAllAttempts) {
+  add(1, "+x: {wait>: 1h}\n");
+  add(2, "+x: {wait>: 1h}\n");
+  executor_.step();
+  poll(runner_.next(), 10);
+  poll(runner_.next(), 4);
+  executor_.step();
+  runner_.taken();
+  EXPECT_EQ(executor_.next_due(), now_.plus_seconds(4));
+  pass(4);
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+b+x"));
+  EXPECT_EQ(executor_.next_due(), now_.plus_seconds(6));
+  poll(runner_.next(), 6);
+  executor_.step();
+  pass(60);  // the machine slept
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x", "+b+x"));
+}
+
+TEST_F(ExecutorTest, ATimeLimitStopsTheRunWithItsGrace) {  // decisions E-33
+  add(1, "+x: {sh>: x, _timeout: {limit: 30s, grace: 3s}}\n");
+  executor_.step();
+  EXPECT_EQ(executor_.next_due(), now_.plus_seconds(30));
+  pass(30);
+  executor_.step();
+  EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1 grace 3"));
+  EXPECT_EQ(executor_.next_due(), std::nullopt);
+  fail(runner_.next(), "killed");
+  executor_.step();
+  succeed(runner_.next());  // the alert
+  executor_.step();
+  EXPECT_EQ(executor_.status(1).failure, "+a+x: Task timed out after 30s (task timeout)");
+}
+
+TEST_F(ExecutorTest, TimersEndWithTheirAttempt) {
+  add(1, "_timeout: 1h\nsla: {duration: 02:00}\n+x: {sh>: x, _timeout: 30m}\n");
+  add(2, "_timeout: 1h\n+x: {wait>: 3h}\n");
+  executor_.step();
+  succeed(runner_.next());
+  poll(runner_.next(), 60);
+  executor_.kill(2);
+  executor_.step();
+  EXPECT_TRUE(executor_.status(1).done);
+  EXPECT_TRUE(executor_.status(2).done);
+  EXPECT_EQ(executor_.next_due(), std::nullopt);
+  store_.taken();
+  pass(24 * 3600);
+  executor_.step();
+  EXPECT_THAT(store_.taken(), IsEmpty());
+}
+
+TEST_F(ExecutorTest, APollThatWaitsForAnAttemptIsAlsoDueAtItsTime) {  // decisions O-15
+  add(1, "+x: {require>: b}\n");
+  add(2, "+x: {sh>: x}\n");
+  executor_.step();
+  poll(runner_.next(), 10, 2);
+  executor_.step();
+  runner_.taken();
+  pass(10);
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+}
+
+TEST_F(ExecutorTest, APollThatComesTogetherWithTheEndItWaitsForIsCalledAtOnce) {  // decisions O-15
+  for (const bool end_first : {true, false}) {
+    const std::int64_t first = end_first ? 1 : 3, second = first + 1;
+    add(first, "+x: {require>: other}\n");
+    add(second, "+x: {echo>: 1}\n");
+    executor_.step();
+    const agent::RunRequest waiting = runner_.next(), awaited = runner_.next();
+    runner_.taken();
+    if (end_first) succeed(awaited);
+    poll(waiting, 10, second);
+    if (!end_first) succeed(awaited);
+    executor_.step();
+    executor_.step();
+    EXPECT_THAT(runner_.taken(), ElementsAre("+" + name_of(first) + "+x"));
+    succeed(runner_.next());
+    executor_.step();
+  }
 }
 
 TEST_F(ExecutorTest, APollThatWaitsForAnotherAttemptIsCalledAtItsEnd) {  // decisions O-15
@@ -187,9 +284,8 @@ TEST_F(ExecutorTest, AKillStopsWhatRuns) {
   executor_.step();
   executor_.kill(1);
   executor_.step();
-  EXPECT_THAT(runner_.stopped, ElementsAre(std::pair<std::int64_t, engine::TaskIndex>(1, 1)));
-  executor_.ended(runner_.next(),
-                  agent::RunFailed{.error = Value::object(), .retry = {}, .cause = task_error("killed"), .last_output = {}});
+  EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1"));
+  fail(runner_.next(), "killed");
   executor_.step();
   EXPECT_TRUE(executor_.status(1).done);
   EXPECT_FALSE(executor_.status(1).success);
@@ -200,6 +296,82 @@ TEST_F(ExecutorTest, HandsOutTheNearestKillGrace) {
   executor_.step();
   EXPECT_EQ(runner_.next().kill_grace_seconds, 60);
   EXPECT_EQ(runner_.next().kill_grace_seconds, -1);
+}
+
+TEST_F(ExecutorTest, AKillEndsAnAttemptThatWaitsAtOnceAndNoOther) {  // decisions E-31
+  add(1, "+x: {wait>: 1h}\n+y: {sh>: x}\n");
+  add(2, "+x: {wait>: 1h}\n");
+  executor_.step();
+  poll(runner_.next(), 10);
+  poll(runner_.next(), 10);
+  executor_.step();
+  store_.taken();
+  executor_.kill(1);
+  executor_.step();
+  EXPECT_THAT(store_.taken(), ElementsAre("1: +a canceled +a+x canceled +a+y blocked (finished)"));
+  EXPECT_THAT(runner_.stopped, IsEmpty());
+  EXPECT_TRUE(executor_.status(1).done);
+  EXPECT_EQ(executor_.status(1).failure, "") << "no task failed";
+  EXPECT_FALSE(executor_.status(2).done);
+}
+
+TEST_F(ExecutorTest, AKillThatComesWithTheStartLetsNothingGoOn) {
+  add(1, "+x: {sh>: x}\n+y: {sh>: x}\n");
+  executor_.kill(1);
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1"));
+  succeed(runner_.next());
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), IsEmpty());
+  EXPECT_TRUE(executor_.status(1).done);
+  EXPECT_FALSE(executor_.status(1).success);
+}
+
+TEST_F(ExecutorTest, WhatComesForAnAttemptThatIsGoneChangesNothing) {
+  add(1, "+x: {require>: b}\n");
+  add(2, "+x: {sh>: x}\n");
+  executor_.step();
+  const agent::RunRequest waiting = runner_.next(), awaited = runner_.next();
+  poll(waiting, 10, 2);
+  executor_.step();
+  executor_.kill(1);  // while it waits for the other one
+  executor_.step();
+  ASSERT_EQ(executor_.tasks(1), nullptr);
+  succeed(awaited);
+  executor_.step();
+  store_.taken();
+  runner_.taken();
+  succeed(waiting);
+  fail(awaited, "twice");
+  executor_.kill(1);
+  executor_.kill(99);
+  executor_.step();
+  EXPECT_THAT(store_.taken(), IsEmpty());
+  EXPECT_THAT(runner_.taken(), IsEmpty());
+  EXPECT_FALSE(executor_.status(1).success);
+  EXPECT_TRUE(executor_.status(2).success);
+}
+
+TEST_F(ExecutorTest, ARunKnowsWhatItsTaskIsAndWhatItSees) {
+  add(1, "_export: {k: 1}\n+x: {wait>: 1h, _export: {own: 2}}\n");
+  executor_.step();
+  poll(runner_.next(), 10);
+  executor_.step();
+  pass(10);
+  executor_.step();
+  const agent::RunRequest run = runner_.next();
+  EXPECT_EQ(run.identity.task_name, "+a+x");
+  EXPECT_EQ(run.identity.task_id, 2);
+  EXPECT_EQ(run.identity.workflow_name, "a");
+  EXPECT_EQ(run.lease, 2u);
+  EXPECT_EQ(run.retry_count, 1);
+  EXPECT_EQ(run.started_at, now_.plus_seconds(-10));
+  EXPECT_EQ(to_json(run.params.to_value()), R"({"k":1,"own":2})");
+  EXPECT_EQ(to_json(run.local), R"({"wait>":"1h"})");
+  EXPECT_EQ(to_json(run.own_export), R"({"own":2})");
+  EXPECT_EQ(to_json(run.state), "{}");
+  EXPECT_FALSE(run.lenient);
 }
 
 TEST_F(ExecutorTest, TheStatusOfAFailedAttemptSaysWhichTaskFailedAndWhy) {
@@ -222,11 +394,7 @@ TEST_F(ExecutorTest, ManyGroupsMayHaveTheirRetryEvaluated) {
   for (int i = 0; i < 500; ++i) dig += "+g" + std::to_string(i) + ": {_retry: '${n - 1}', +x: {fail>: no}}\n";
   add(1, dig);
   executor_.step();
-  while (!runner_.requests.empty()) {
-    executor_.ended(
-        runner_.next(),
-        agent::RunFailed{.error = Value::object({{"message", "no"}}), .retry = {}, .cause = task_error("no"), .last_output = {}});
-  }
+  while (!runner_.requests.empty()) fail(runner_.next(), "no");
   while (!executor_.status(1).done) {
     executor_.step();
     while (!runner_.requests.empty()) succeed(runner_.next());  // the alert
@@ -238,6 +406,33 @@ TEST_F(ExecutorTest, AnInterruptEndsTheLoop) {
   add(1, "+x: {echo>: 1}\n");
   const std::jthread other([&] { executor_.interrupt(); });
   EXPECT_FALSE(executor_.run_until_done(1));
+}
+
+/// Answers from another thread: a task is polled once, and then succeeds.
+class Elsewhere : public agent::TaskRunner {
+ public:
+  explicit Elsewhere(Executor& executor) : executor_(executor) {}
+  void run(agent::RunRequest request) override {
+    threads_.emplace_back([this, request = std::move(request)] {
+      const bool first = request.retry_count == 0;
+      executor_.ended(request, first ? agent::RunEnd(agent::RunLater{.delay_millis = 1, .state = Value::object(), .wakes_after = {}})
+                                     : agent::RunEnd(agent::RunSucceeded{}));
+    });
+  }
+  void stop(std::int64_t, engine::TaskIndex, engine::Lease, std::optional<std::int64_t>) override {}
+
+ private:
+  Executor& executor_;
+  std::vector<std::jthread> threads_;
+};
+
+TEST_F(ExecutorTest, TheLoopWaitsForWhatIsHandedInAndForWhatIsDue) {
+  Executor executor(store_, log_, templates_, nullptr);  // with the clock of the machine
+  Elsewhere runner(executor);
+  executor.use(runner);
+  executor.add(identity_of(1), attempt_of(1, "+x: {wait>: 1ms}\n+y: {wait>: 1ms}\n"));
+  EXPECT_TRUE(executor.run_until_done(1));
+  EXPECT_TRUE(executor.status(1).success);
 }
 
 TEST_F(ExecutorTest, TheTasksOfTheAwaitedAttemptStay) {
