@@ -4,10 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <set>
 #include <thread>
-
-#include <mutex>
 
 namespace digdag::agent {
 namespace {
@@ -59,15 +58,18 @@ TEST(ThreadPool, GrowsWhenAllItsThreadsAreHeldUp) {
 
 TEST(ThreadPool, DoesNotGrowBeyondItsLimit) {
   std::atomic<bool> release = false;
-  std::atomic<int> held = 0;
-  ThreadPool pool({.steady = 1, .most = 3});
-  for (int i = 0; i < 10; ++i)
-    pool.post([&](unsigned) {
-      ++held;
+  std::atomic<int> held = 0, held_elsewhere = 0;
+  const auto hold = [&](std::atomic<int>& count) {
+    return [&](unsigned) {
+      ++count;
       while (!release) std::this_thread::sleep_for(milliseconds(1));
-    });
+    };
+  };
+  ThreadPool pool({.steady = 1, .most = 3}), other({.steady = 1});
+  for (int i = 0; i < 10; ++i) pool.post(hold(held));
   EXPECT_TRUE(eventually([&] { return held == 3; }));
-  std::this_thread::sleep_for(milliseconds(50));
+  for (int i = 0; i < 40; ++i) other.post(hold(held_elsewhere));
+  EXPECT_TRUE(eventually([&] { return held_elsewhere == 40; })) << "time enough for the first one to grow, too";
   EXPECT_EQ(held, 3);
   release = true;
 }
@@ -90,16 +92,16 @@ TEST(ThreadPool, IdleThreadsAreUsedAgain) {
   std::mutex mutex;
   std::set<unsigned> slots;
   ThreadPool pool({.grows_at_once = true});
-  for (int i = 0; i < 20; ++i) {
+  int posted = 0;
+  EXPECT_TRUE(eventually([&] {
     pool.post([&](unsigned slot) {
       const std::lock_guard lock(mutex);
       slots.insert(slot);
       ++done;
     });
-    ASSERT_TRUE(eventually([&] { return done == i + 1; }));
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  EXPECT_LE(slots.size(), 3u);
+    ++posted;
+    return eventually([&] { return done == posted; }) && slots.size() < static_cast<std::size_t>(posted);
+  }));
 }
 
 TEST(ThreadPool, AJobMayPostAnother) {

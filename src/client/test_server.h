@@ -60,6 +60,8 @@ class TestServer {
     return lines;
   }
 
+  /// In place of an answer: none, until the client goes away.
+  static inline const std::string silence = "silence";
   /// A complete answer. `headers`: `Name: value` lines.
   static std::string answer(const std::string& status, const std::vector<std::string>& headers, const std::string& body) {
     std::string text = "HTTP/1.1 " + status + "\r\n";
@@ -109,6 +111,11 @@ class TestServer {
       requests_.push_back(request);
     }
     const std::string answer = handler_(request);
+    if (answer == silence) {
+      while (receive()) {
+      }
+      return;
+    }
     for (std::size_t sent = 0; sent < answer.size();) {
       const ssize_t n = send(connection, answer.data() + sent, answer.size() - sent, MSG_NOSIGNAL);
       if (n <= 0) return;

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <random>
 #include <string>
 #include <vector>
@@ -156,9 +155,7 @@ TEST(Upstreams, ALargeChunkIsKeptAsARange) {
   Object config;
   config.set("_parallel", Value::object({{"limit", 1000}}));
   for (int i = 0; i < 100'000; ++i) config.set("+loop-" + std::to_string(i), Value::object({{"echo>", i}}));
-  const auto start = std::chrono::steady_clock::now();
   const TaskTree tree = compile("+wf+loop", "^sub", Value(std::move(config)));
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
   ASSERT_EQ(tree.tasks.size(), 100'001U);
   EXPECT_EQ(tree.tasks[0].full_name, "+wf+loop^sub");
   EXPECT_EQ(tree.tasks[2001].full_name, "+wf+loop^sub+loop-2000");

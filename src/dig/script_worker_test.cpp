@@ -85,8 +85,7 @@ TEST(ScriptWorker, AnEndlessLoopEndsAtTheTimeLimit) {
             "Failed to evaluate a variable ${(function(){ for (;;); })()} (evaluation took longer than 300ms) (config)");
   EXPECT_THAT(outcome(worker, "${(function(){ for (;;) try { for (;;); } catch (e) {} })()}", options_of(1000)),
               HasSubstr("took longer than 1s"));
-  EXPECT_THAT(outcome(worker, "${'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'.matches('(a|aa)+')}", options_of(300)),
-              HasSubstr("took longer than 300ms"));
+  EXPECT_THAT(outcome(worker, "${('a'.repeat(200) + 'b').matches('(a|aa)+')}", options_of(300)), HasSubstr("took longer than 300ms"));
   EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
 }
 

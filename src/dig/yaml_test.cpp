@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -345,9 +344,7 @@ TEST(YamlLimit, AliasBombsAreSmallUntilTheyAreRefused) {
     for (int k = 0; k < 10; ++k) bomb += "*a" + std::to_string(i - 1) + ",";
     bomb += "]\n";
   }
-  const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(error_of(bomb), "YAML document too large after alias expansion: more than 1000000 values");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }
 
 TEST(YamlLimit, MergeBombsAreRefused) {
