@@ -13,7 +13,7 @@
 
 #include "agent/task_run.h"
 #include "agent/thread_pool.h"
-#include "operators/script.h"
+#include "operators/io_directory.h"
 
 namespace digdag::agent {
 namespace {
@@ -39,11 +39,13 @@ struct Agent::Impl {
       : options(std::move(wanted)),
         commands(runner),
         on_end(std::move(report)),
+        io_area(options.project_directory, {.keep = log.enabled(LogLevel::debug), .hold = [&runner](int fd) { runner.hold(fd); }}),
         services{options,
                  log,
                  templates,
                  runner,
                  attempts,
+                 io_area,
                  process_environment(),
                  threads,
                  blocking,
@@ -141,6 +143,7 @@ struct Agent::Impl {
   const AgentOptions options;
   command::CommandRunner& commands;
   const OnEnd on_end;
+  operators::IoArea io_area;
   RunServices services;
 
   std::mutex mutex;
@@ -160,12 +163,7 @@ Agent::Agent(AgentOptions options, Log& log, const dig::TemplateEngine& template
              engine::AttemptStarter& attempts, OnEnd on_end, OnLimits on_limits)
     : impl_(std::make_unique<Impl>(std::move(options), log, templates, commands, attempts, std::move(on_end), std::move(on_limits))) {}
 
-Agent::~Agent() {
-  impl_->shutdown();
-  const std::filesystem::path project = impl_->options.project_directory;
-  impl_.reset();  // and with it the last files of tasks
-  operators::IoDirectory::remove_parent(project);
-}
+Agent::~Agent() { impl_->shutdown(); }
 
 void Agent::run(RunRequest request) { impl_->add(std::move(request)); }
 

@@ -444,6 +444,18 @@ TEST_F(AgentTest, ShutdownStopsWhatRunsAndTakesNothingMore) {
 /// Tells `here` when it runs, and `goodbye` when it is asked to end.
 constexpr const char* polite_command = R"({"sh>": "trap 'touch goodbye; exit 0' TERM; touch here; while true; do sleep 0.05; done"})";
 
+// decisions O-22
+TEST_F(AgentTest, KeepsTheFilesOfTasksWhereTheLogLevelIsDebug) {
+  const std::filesystem::path files = project / ".digdag" / "tmp";
+  run("sh>: 'true'");
+  agent.reset();
+  EXPECT_FALSE(std::filesystem::exists(files));
+  log = std::make_unique<Log>(Log::Options{.level = LogLevel::debug, .file = (root / "log").string()});
+  run("sh>: 'true'");
+  agent.reset();
+  EXPECT_FALSE(std::filesystem::is_empty(files));
+}
+
 // decisions E-30
 TEST_F(AgentTest, EvenWhoNeverInterruptsIsAskedToEndAtShutdown) {
   options.kill_grace_seconds = -1;

@@ -185,6 +185,7 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
   context_.system = services_.options.system;
   context_.environment = &services_.environment;
   context_.attempts = &services_.attempts;
+  context_.io_area = &services_.io_area;
 }
 
 bool TaskRun::skip_evaluated(const OperatorChoice& choice) {

@@ -29,6 +29,7 @@ struct RunServices {
   const dig::TemplateEngine& templates;
   command::CommandRunner& commands;
   engine::AttemptStarter& attempts;
+  operators::IoArea& io_area;
   std::vector<std::pair<std::string, std::string>> environment;  ///< of this process
   ThreadPool& threads;
   ThreadPool& blocking_threads;  ///< for operators that block

@@ -25,6 +25,8 @@
 
 namespace digdag::operators {
 
+class IoArea;
+
 /// Who runs which task: the ids and names that operators, logs and notifications show (spec/operators.md 11.2).
 struct TaskIdentity {
   std::int64_t site_id = 0, project_id = 0, session_id = 0, attempt_id = 0, task_id = 0;
@@ -68,6 +70,7 @@ struct TaskContext {
   const SystemConfig* system = nullptr;
   const std::vector<std::pair<std::string, std::string>>* environment = nullptr;  ///< of the process, for commands
   engine::AttemptStarter* attempts = nullptr;
+  IoArea* io_area = nullptr;
   std::function<void(std::string_view)> key_was_read;  ///< unused-key warnings; unset keys are reported by the agent
 
   /// `config` seen through its getters; keys read are recorded.

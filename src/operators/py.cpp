@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "command/program.h"
+#include "operators/io_directory.h"
 #include "operators/runner_py.h"
 #include "operators/script.h"
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <string>
 #include <string_view>
@@ -12,32 +11,6 @@
 // What the operators that run a program share: sh> and py> (spec/operators.md 4).
 
 namespace digdag::operators {
-
-/// A directory for the files that an operator and its program hand to each other:
-/// `<project>/.digdag/tmp/digdag-<type>-<task id>-XXXXXX`, readable by us alone. Removed with all that is in it when the run
-/// is over (spec/decisions.md O-22); kept where the log level is debug.
-class IoDirectory {
- public:
-  /// Error(kind "io") with the path and the cause where it cannot be made.
-  IoDirectory(const TaskContext& task, std::string_view type);
-  ~IoDirectory();
-  IoDirectory(const IoDirectory&) = delete;
-  IoDirectory& operator=(const IoDirectory&) = delete;
-
-  /// Removes an empty `tmp`: when nothing runs any more, for making it anew costs more than the rest of a small task.
-  static void remove_parent(const std::filesystem::path& project_directory);
-
-  std::filesystem::path file(std::string_view name) const { return path_ / name; }
-  /// The same as seen from the directory that the program runs in.
-  std::string relative(std::string_view name) const;
-  /// A file that is not there yet.
-  void write(std::string_view name, std::string_view content) const;
-
- private:
-  std::filesystem::path path_;
-  std::filesystem::path workspace_;
-  bool keep_ = false;
-};
 
 /// The environment of a program, built up from that of this process.
 class Environment {

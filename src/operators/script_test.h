@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "operators/io_directory.h"
 #include "operators/operator.h"
 
 namespace digdag::operators {
@@ -33,6 +34,8 @@ class ScriptTest : public testing::Test {
     project = std::filesystem::canonical(mkdtemp(name.data()));
     task.identity.task_id = 42;
     task.project_directory = task.workspace = project;
+    io_area.emplace(project, IoArea::Options{});
+    task.io_area = &*io_area;
     task.environment = &environment;
     task.secrets = [this](std::string_view key) -> std::optional<std::string> {
       if (const Value* value = secrets.find(key)) return value->as_string();
@@ -71,12 +74,12 @@ class ScriptTest : public testing::Test {
     return ended;
   }
 
-  /// What is left in the directory of temporary files; nothing where that is gone.
+  /// What is left in the directory of temporary files besides locks; nothing where that is gone.
   std::vector<std::string> leftovers() const {
     std::vector<std::string> names;
     if (!std::filesystem::exists(project / ".digdag" / "tmp")) return names;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(project / ".digdag" / "tmp")) {
-      names.push_back(entry.path().lexically_relative(project).string());
+      if (entry.path().extension() != ".lock") names.push_back(entry.path().lexically_relative(project).string());
     }
     return names;
   }
@@ -87,6 +90,7 @@ class ScriptTest : public testing::Test {
       {"HOME", "/nonexistent"},
       {"PYTHONDONTWRITEBYTECODE", "1"}};  // a module that changes within a second is another one
   Value secrets = Value::object();
+  std::optional<IoArea> io_area;
   TaskContext task;
 
  private:

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "operators/io_directory.h"
 #include "operators/script.h"
 
 namespace digdag::operators {

@@ -136,15 +136,15 @@ TEST_F(Sh, SaysThatItsWorkspaceIsMissing) {
 TEST_F(Sh, KeepsItsFileFromOthersAndRemovesIt) {
   EXPECT_THAT(output_of(R"json({"sh>": "echo $0; stat -c %a $0 $(dirname $0)"})json"),
               MatchesRegex("\\.digdag/tmp/digdag-sh-42-[A-Za-z0-9]+/runner\\.sh\n600\n700\n"));
-  EXPECT_TRUE(fs::is_empty(project / ".digdag" / "tmp"));
+  EXPECT_THAT(leftovers(), IsEmpty());
   run("sh", R"({"sh>": "exit 1"})");
-  EXPECT_TRUE(fs::is_empty(project / ".digdag" / "tmp"));
+  EXPECT_THAT(leftovers(), IsEmpty());
 }
 
-TEST_F(Sh, KeepsItsFileForALookAtItWhereTheLogLevelIsDebug) {
-  Log log(Log::Options{.level = LogLevel::debug, .file = (project / "log").string()});
-  task.log = &log;
+TEST_F(Sh, KeepsItsFileForALookAtItWhereFilesAreKept) {
+  io_area.emplace(project, IoArea::Options{.keep = true, .hold = {}});
   output_of(R"({"sh>": "true"})");
+  io_area.reset();
   EXPECT_EQ(leftovers().size(), 2U);
 }
 

@@ -37,12 +37,18 @@ class Run:
         self.mark = ('DIGDAG_FAULT_TEST=' + uuid.uuid4().hex).encode()
         with open(self.path('w.dig'), 'w') as out:
             out.write(workflow)
+        self.output = open(self.path('output'), 'w+b')
+        self.process = self.start('w.dig', *options)
+
+    def start(self, *words):
         name, value = self.mark.decode().split('=')
         environment = dict(os.environ, **{name: value})
         environment.pop('DIGDAG_CONFIG', None)
-        self.output = open(self.path('output'), 'w+b')
-        self.process = subprocess.Popen([BINARY, 'run', 'w.dig', *options], cwd=self.directory.name, env=environment,
-                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
+        return subprocess.Popen([BINARY, 'run', *words], cwd=self.directory.name, env=environment,
+                                stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
+
+    def again(self, *words):
+        return self.start(*words).wait(timeout=60)
 
     def __enter__(self):
         return self
@@ -136,6 +142,18 @@ class GuardFaults(unittest.TestCase):
                 run.process.kill()
                 run.end()
                 self.assert_nothing_left(run)
+
+    def test_the_next_run_removes_the_files_of_a_killed_one(self):
+        with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n') as run:
+            run.wait_for('ready')
+            run.process.kill()
+            run.end()
+            self.assert_nothing_left(run)
+            self.assertTrue(os.listdir(run.path('.digdag/tmp')))
+            with open(run.path('next.dig'), 'w') as out:
+                out.write('+a:\n  echo>: x\n')
+            self.assertEqual(run.again('next.dig'), 0, run.text())
+            self.assertFalse(os.path.exists(run.path('.digdag/tmp')))
 
     def test_an_interrupted_run_stops_what_it_started(self):
         for number in (signal.SIGINT, signal.SIGTERM):
