@@ -129,6 +129,7 @@ struct Agent::Impl {
     waiting.clear();
     for (const auto& [key, run] : runs) going_on.push_back(run);
     lock.unlock();
+    services.templates.interrupt();
     std::int64_t longest = 0;  // what is being stopped keeps its own, shorter time
     for (const auto& run : going_on) {
       const std::int64_t grace = grace_at_shutdown(run->request());

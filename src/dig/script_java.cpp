@@ -1,4 +1,6 @@
 #include <cstdint>
+#include <cstdlib>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -61,6 +63,8 @@ duk_ret_t guarded(duk_context* js, Work work) {
   bool failed = false;
   try {
     work();
+  } catch (const std::bad_alloc&) {
+    std::_Exit(ScriptHeap::exit_out_of_memory);  // no error that an expression could catch
   } catch (const std::exception& error) {
     failed = true;
     push_text(js, error.what());

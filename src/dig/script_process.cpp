@@ -97,7 +97,8 @@ std::string seconds_text(std::int64_t millis) {
 }
 
 /// Runs one job in a fork. Ends this process where the one that asks has gone.
-Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const Job& job, Clock::time_point deadline) {
+Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const Job& job) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(job.timeout_millis);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return error_answer("evaluation cannot be started: " + std::string(strerror(errno)));
   const pid_t self = getpid();
@@ -191,7 +192,6 @@ Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& re
   if (!zone) throw Error("runtime", "unknown time zone");
   engine.use_zone(*zone);
   Job job{{}, {}, member(request, "memory_bytes").as_integer(), member(request, "timeout_millis").as_integer()};
-  const auto deadline = Clock::now() + std::chrono::milliseconds(job.timeout_millis);
   Array results;
   std::vector<std::string> evaluated;
   for (const Value& asked : member(request, "texts").as_array()) {
@@ -203,11 +203,11 @@ Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& re
     job.code.clear();
     for (const Value& code : member(text, "code").as_array()) job.code.push_back(code.as_string());
     job.scope = member(text, "scope");
-    Value result = evaluate_in_fork(engine, sandbox, job, deadline);
+    Value result = evaluate_in_fork(engine, sandbox, job);
     const Value* const undefined = result.find("undefined_name");
     if (undefined && undefined->is_boolean() && undefined->as_boolean() && !member(text, "outer").as_object().empty()) {
       job.scope = widened(member(text, "outer"), job.scope);
-      result = evaluate_in_fork(engine, sandbox, job, deadline);
+      result = evaluate_in_fork(engine, sandbox, job);
     }
     results.push_back(result);
     if (result.find("error")) break;

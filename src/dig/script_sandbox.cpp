@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 
@@ -30,8 +31,12 @@ std::int64_t mapped_bytes() {
 }
 #endif
 
+/// At most `value`; a limit that stands below it already stays.
 bool limit(__rlimit_resource resource, rlim_t value) {
-  const rlimit both{value, value};
+  rlimit both{};
+  if (getrlimit(resource, &both) != 0) return false;
+  both.rlim_max = std::min(both.rlim_max, value);
+  both.rlim_cur = std::min(both.rlim_cur, value);
   return setrlimit(resource, &both) == 0;
 }
 

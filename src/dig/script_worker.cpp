@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,8 +27,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The worker keeps the deadline itself; where it does not answer so much later, it is taken for lost.
+/// The worker keeps the time limit of each evaluation itself; where it does not answer so much later, it is taken for lost.
 constexpr std::chrono::milliseconds grace{5000};
+
+/// Each text is evaluated once, or twice where a name is looked for in the levels around it, too.
+std::int64_t evaluations_of(const Value& request) {
+  const Value* const texts = request.find("texts");
+  return texts && texts->is_array() ? 2 * static_cast<std::int64_t>(texts->as_array().size()) : 1;
+}
 
 /// One worker process.
 class Process {
@@ -64,7 +71,7 @@ class Process {
 
   ~Process() {
     close(fd_);
-    kill(-pid_, SIGKILL);
+    end();
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
   }
@@ -75,6 +82,9 @@ class Process {
     if (!write_frame(fd_, request, Channel::socket)) return FrameEnd::closed;
     return read_frame(fd_, answer, Clock::now() + std::chrono::milliseconds(timeout_millis) + grace);
   }
+
+  /// Ends it and what it evaluates; whoever asked is answered `closed`.
+  void end() const { kill(-pid_, SIGKILL); }
 
   /// ` by signal 9`, where it has been ended by one.
   std::string why_gone() const {
@@ -98,40 +108,67 @@ struct ScriptWorker::Impl {
   std::mutex mutex;
   std::condition_variable freed;
   std::vector<std::unique_ptr<Process>> idle;
+  std::set<const Process*> busy;
   std::size_t running = 0;  ///< idle and busy ones
+  bool interrupted = false;
   const std::size_t most = std::max(1u, std::thread::hardware_concurrency());
 
   std::unique_ptr<Process> take() {
     std::unique_lock lock(mutex);
-    freed.wait(lock, [&] { return !idle.empty() || running < most; });
+    freed.wait(lock, [&] { return interrupted || !idle.empty() || running < most; });
+    check_interrupt();
+    std::unique_ptr<Process> process;
     if (!idle.empty()) {
-      auto process = std::move(idle.back());
+      process = std::move(idle.back());
       idle.pop_back();
-      return process;
+    } else {
+      ++running;
+      lock.unlock();
+      process = started();
+      lock.lock();
     }
-    ++running;
-    lock.unlock();
-    try {
-      return std::make_unique<Process>();
-    } catch (...) {
-      drop();
-      throw;
-    }
+    busy.insert(process.get());
+    return process;
   }
   void give_back(std::unique_ptr<Process> process) {
     const std::lock_guard lock(mutex);
+    busy.erase(process.get());
     idle.push_back(std::move(process));
     freed.notify_one();
   }
-  void drop() {
+  void drop(const Process* process) {
     const std::lock_guard lock(mutex);
+    busy.erase(process);
     --running;
     freed.notify_one();
+    check_interrupt();
+  }
+  void interrupt() {
+    const std::lock_guard lock(mutex);
+    interrupted = true;
+    for (const Process* process : busy) process->end();
+    freed.notify_all();
+  }
+
+ private:
+  std::unique_ptr<Process> started() {
+    try {
+      return std::make_unique<Process>();
+    } catch (...) {
+      drop(nullptr);
+      throw;
+    }
+  }
+  /// With the lock held.
+  void check_interrupt() const {
+    if (interrupted) throw Error("config", "evaluation was interrupted");
   }
 };
 
 ScriptWorker::ScriptWorker() : impl_(std::make_unique<Impl>()) {}
 ScriptWorker::~ScriptWorker() = default;
+
+void ScriptWorker::interrupt() { impl_->interrupt(); }
 
 Value ScriptWorker::request(const Value& message, const Limits& limits) {
   Value request = message;
@@ -142,7 +179,7 @@ Value ScriptWorker::request(const Value& message, const Limits& limits) {
   // A worker that was killed while it was idle is no fault of this request: it is asked of another one, once.
   for (int attempt = 0; attempt < 2; ++attempt) {
     auto process = impl_->take();
-    const FrameEnd end = process->ask(text, answer, limits.timeout_millis);
+    const FrameEnd end = process->ask(text, answer, limits.timeout_millis * evaluations_of(message));
     if (end == FrameEnd::complete) {
       impl_->give_back(std::move(process));
       Value reply = parse_json(answer);
@@ -150,8 +187,8 @@ Value ScriptWorker::request(const Value& message, const Limits& limits) {
       return reply;
     }
     why = end == FrameEnd::closed ? process->why_gone() : "";
+    impl_->drop(process.get());
     process.reset();
-    impl_->drop();
     if (end == FrameEnd::timeout)
       throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
   }

@@ -28,6 +28,9 @@ class ScriptWorker {
   /// script_process.cpp. Throws Error(config) `evaluation took longer than 10s`, `evaluation died by signal N`,
   /// `evaluation needs more than 64 MiB`; the next request finds a working worker again.
   Value request(const Value& message, const Limits& limits);
+  /// Ends the evaluations that run, at once; their requests and all later ones throw Error(config)
+  /// `evaluation was interrupted`.
+  void interrupt();
 
  private:
   struct Impl;

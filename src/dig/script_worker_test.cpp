@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -89,11 +90,37 @@ TEST(ScriptWorker, AnEndlessLoopEndsAtTheTimeLimit) {
   EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
 }
 
+TEST(ScriptWorker, TheTimeLimitIsThatOfEachEvaluation) {  // decisions L-29
+  ScriptWorker worker;
+  const TemplateEngine engine(worker, options_of(2000));
+  Value texts = Value::object();
+  for (int i = 0; i < 5; ++i) {
+    texts.mutable_object().set("k" + std::to_string(i), "${(function(){ var end = Date.now() + 500; while (Date.now() < end); return " +
+                                                            std::to_string(i) + "; })()}");
+  }
+  EXPECT_EQ(to_json(engine.evaluate(Value::object(), texts, {}, TimeZone()).all), R"({"k0":"0","k1":"1","k2":"2","k3":"3","k4":"4"})");
+}
+
+TEST(ScriptWorker, AnInterruptEndsWhatRunsAndWhatComes) {
+  ScriptWorker worker;
+  const std::jthread interrupter([&] {
+    eventually([] {
+      const std::vector<pid_t> workers = children_of(getpid());
+      return std::any_of(workers.begin(), workers.end(), [](pid_t pid) { return !children_of(pid).empty(); });
+    });
+    worker.interrupt();
+  });
+  EXPECT_THAT(outcome(worker, "${(function(){ for (;;); })()}", options_of(3'600'000)), HasSubstr("(evaluation was interrupted)"));
+  EXPECT_THAT(outcome(worker, "${n + 1}"), HasSubstr("(evaluation was interrupted)"));
+  EXPECT_EQ(outcome(worker, "${n}"), "1") << "needs no JavaScript";
+}
+
 TEST(ScriptWorker, AGreedyExpressionEndsAtTheMemoryLimit) {
   ScriptWorker worker;
   for (const char* const expression :
        {"${(function(){ var a = []; for (;;) a.push('x' + a.length); })()}", "${'x'.repeat(1e9)}", "${'x'.repeat(1e8)}",
-        "${(function(){ var s = 'xx'; for (;;) s += s; })()}", "${new Uint8Array(1e9)}"}) {
+        "${(function(){ var s = 'xx'; for (;;) s += s; })()}", "${new Uint8Array(1e9)}",
+        "${(function(){ try { new Array(1e6).join('a').replaceAll('a', new Array(1000).join('b')) } catch (e) { return 1 } })()}"}) {
     EXPECT_THAT(outcome(worker, expression, options_of(60'000)), HasSubstr("(evaluation needs more than 64 MiB)")) << expression;
   }
   EXPECT_THAT(outcome(worker, "${'x'.repeat(3e6).length}", options_of(10'000, 2 << 20)), HasSubstr("needs more than 2 MiB"));
@@ -217,13 +244,15 @@ TEST(ScriptWorker, NothingIsLeftWhenItsOwnerIsKilled) {
 
 #ifndef DIGDAG_SANITIZED
 
-/// Runs `work` in a sandboxed process that may write to a pipe; what it wrote.
-std::string in_sandbox(const std::function<void(int)>& work) {
+/// Runs `work` in a sandboxed process that may write to a pipe; what it wrote. `before`: in that process before it is sandboxed.
+std::string in_sandbox(
+    const std::function<void(int)>& work, const std::function<void()>& before = [] {}) {
   int ends[2];
   if (pipe(ends) != 0) return "no pipe";
   const ScriptSandbox sandbox(ends[1]);
   const pid_t child = fork();
   if (child == 0) {
+    before();
     if (!sandbox.enter({64 << 20, 10})) _exit(9);
     work(ends[1]);
     _exit(0);
@@ -257,6 +286,15 @@ TEST(ScriptSandbox, TheseSystemCallsArePossibleAndNoOthers) {
     }
   });
   EXPECT_EQ(possible, "");
+}
+
+TEST(ScriptSandbox, KeepsLimitsThatAreStricterThanItsOwn) {
+  EXPECT_EQ(in_sandbox([](int output) { (void)!write(output, "good", 4); },
+                       [] {
+                         const rlimit one{1, 1};
+                         setrlimit(RLIMIT_CPU, &one);
+                       }),
+            "good");
 }
 
 TEST(ScriptSandbox, WakesButNeverWaits) {

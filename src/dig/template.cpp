@@ -55,6 +55,8 @@ Evaluated TemplateEngine::evaluate(const Value& params, const Value& local, cons
   }
 }
 
+void TemplateEngine::interrupt() const { worker_.interrupt(); }
+
 std::string TemplateEngine::render(std::string_view text, const Value& params, const TimeZone& zone) const {
   const Value nothing = Value::object();
   const Origins origins;

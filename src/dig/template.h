@@ -78,6 +78,9 @@ class TemplateEngine {
   /// What makes an expression no JavaScript, `SyntaxError: …` in one line; nothing where it is some. Evaluates nothing of it.
   std::optional<std::string> syntax_fault(const std::string& expression) const;
 
+  /// Ends the evaluations that run, for good: they and all later ones that need JavaScript throw.
+  void interrupt() const;
+
   const TemplateOptions& options() const { return options_; }
 
   struct Caches;

@@ -61,6 +61,15 @@ class Interrupts(ProgramTest):
     def test_sigterm_ends_with_143(self):
         self.interrupted('SIGTERM', signal.SIGTERM, 143)
 
+    def test_an_endless_expression_ends_at_once(self):
+        self.file('w.dig', '+a:\n  sh>: touch started\n+b:\n  echo>: ${(function(){ for (;;); })()}\n')
+        process = self.start('run', 'w.dig', *SESSION, '-X', 'eval.timeout=3600s')
+        self.wait_for('the task before', lambda: self.exists('started'))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 130)
+        self.wait_for('the end of all processes', lambda: not self.processes())
+
     def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_time(self):
         self.file('w.dig', "+a:\n  sh>: trap '' TERM; touch started; while true; do sleep 0.1; done\n")
         process = self.start('run', 'w.dig', *SESSION, '-X', 'agent.kill-grace-time=1')
