@@ -41,13 +41,13 @@ bool is_one_of(const Value& value, const Array& choices) {
   return false;
 }
 
-const std::vector<std::string> types = {"string", "integer", "number", "boolean", "json"};
-
 void check(const std::string& name, const Value& declared, const Value& value, Position position) {
   const std::string type = Config(declared).string_or("type", "string");
   const std::string shown = Config(declared).boolean_or("secret", false) ? "***" : to_json(value);
   if (!is_of_type(value, type)) {
-    throw config_error("Parameter '" + name + "' must be of type " + type + " but got " + shown).at(position).hint("see _params of the workflow");
+    throw config_error("Parameter '" + name + "' must be of type " + type + " but got " + shown)
+        .at(position)
+        .hint("see _params of the workflow");
   }
   const Value* choices = declared.find("enum");
   if (choices && choices->is_array() && !is_one_of(value, choices->as_array())) {
@@ -55,25 +55,60 @@ void check(const std::string& name, const Value& declared, const Value& value, P
   }
 }
 
+const std::vector<std::string> types = {"string", "integer", "number", "boolean", "json"};
+const std::vector<std::string> keys = {"type", "default", "enum", "required", "description", "secret"};
+
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const std::vector<std::string> similar = similar_words(word, known);
+  return similar.empty() ? "use " + join(known, ", ") : "did you mean " + similar.front() + "?";
+}
+
+/// One declared parameter. Throws what is wrong.
+void check_declaration(const Object::Member& declared) {
+  const std::string& name = declared.key;
+  if (!declared.value.is_object())
+    throw config_error("Parameter '" + name + "' of _params must be an object").at(declared.position).hint("for example: {type: string}");
+  for (const auto& member : declared.value.as_object()) {
+    if (std::find(keys.begin(), keys.end(), member.key) == keys.end())
+      throw config_error("Parameter '" + name + "' of _params has an unknown key: " + visible(member.key))
+          .at(member.position)
+          .hint(did_you_mean(member.key, keys));
+  }
+  const Config config(declared.value);
+  const std::string type = config.string_or("type", "string");
+  if (std::find(types.begin(), types.end(), type) == types.end())
+    throw config_error("Invalid type of parameter '" + name + "': " + visible(type)).at(declared.position).hint(did_you_mean(type, types));
+  if (const Value* choices = declared.value.find("enum"); choices && !choices->is_array())
+    throw config_error("Expected array type for key 'enum' but got " + to_json(*choices)).at(declared.position);
+  config.boolean_or("required", false);
+  config.boolean_or("secret", false);
+  if (const Value* fallback = declared.value.find("default"); fallback && !fallback->is_null())
+    check(name, declared.value, *fallback, declared.position);
+}
+
 }  // namespace
+
+std::vector<Error> faults_of_declared_params(const Value& declared) {
+  std::vector<Error> faults;
+  for (const auto& member : declared.as_object()) {
+    try {
+      check_declaration(member);
+    } catch (const Error& error) {
+      faults.push_back(error.position().known() ? error : Error(error).at(member.position));
+    }
+  }
+  return faults;
+}
 
 Value declared_params(const Workflow& workflow, const Value& given) {
   Value defaults = Value::object();
   const Value* params = workflow.config.find("_params");
   if (!params || params->is_null()) return defaults;
-  if (!params->is_object()) throw config_error("Parameter '_params' must be an object").at(workflow.position);
   for (const auto& member : params->as_object()) {
-    if (!member.value.is_object()) throw config_error("Parameter '" + member.key + "' must be an object").at(member.position);
     const Config declared(member.value);
-    const std::string type = declared.string_or("type", "string");
-    if (std::find(types.begin(), types.end(), type) == types.end()) {
-      throw config_error("Invalid type of parameter '" + member.key + "': " + type).at(member.position).hint("use " + join(types, ", "));
-    }
-    const Value* value = given.find(member.key);
-    if (value) {
+    if (const Value* value = given.find(member.key)) {
       check(member.key, member.value, *value, member.position);
     } else if (const Value* fallback = declared.find("default"); fallback && !fallback->is_null()) {
-      check(member.key, member.value, *fallback, member.position);
       defaults.mutable_object().set(member.key, *fallback);
     } else if (declared.boolean_or("required", false)) {
       throw config_error("Parameter '" + member.key + "' is required but not given")

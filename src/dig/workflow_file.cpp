@@ -7,6 +7,7 @@
 
 #include "base/config.h"
 #include "base/text.h"
+#include "dig/declared_params.h"
 #include "dig/keys.h"
 #include "dig/loader.h"
 #include "dig/names.h"
@@ -78,7 +79,9 @@ class Splitter {
 
   /// The forms of the keys that only a file has (spec/decisions.md 1, E-62, L-40, S-40).
   void check_forms() {
-    if (const Object::Member* declared = set_member("_params"); declared && !declared->value.is_object()) {
+    if (const Object::Member* declared = set_member("_params"); declared && declared->value.is_object()) {
+      for (Error& fault : faults_of_declared_params(declared->value)) errors_.push_back(std::move(fault));
+    } else if (declared) {
       report(*declared, "Parameter '_params' must be an object", "declare parameters like `_params: {date: {type: string}}`");
     }
     if (const Object::Member* limit = set_member("_concurrency"); limit && !is_concurrency(limit->value)) {
