@@ -260,7 +260,8 @@ RUN = [
     (93, '_export: {b: "${a}"}\n+g: {_export: {a: 5}, +x: {echo>: "${b+1}"}}\n+h: {echo>: x}',
      dict(code=1, prints=['51'], logs=['+w+h', 'a is not defined'], never=['Task failed with unexpected error: +w^failure-alert'])),
     # language 12.94
-    (94, '+x: {sh>: sleep 1; echo x}\n+y: {sh>: echo y}\n+z: {_background: true, sh>: echo z}\n+w: {sh>: echo w}', dict(prints=['z', 'x', 'y', 'w'])),
+    (94, '+x: {sh>: "while [ ! -e z ]; do sleep 0.01; done; echo x"}\n+y: {sh>: echo y}\n+z: {_background: true, sh>: touch z}\n+w: {sh>: echo w}',
+     dict(prints=['x', 'y', 'w'])),
     # language 12.95
     (95, '_export: {items: [a, b]}\n+l: {for_each>: {k: "${items}"}, _do: {echo>: "k=${k}"}}', dict(prints=['k=a', 'k=b'])),
     # language 12.96

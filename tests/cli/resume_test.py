@@ -218,9 +218,10 @@ class Resume(ProgramTest):
             self.assertEqual(ran.read(), 'begin\nend\n' * 3)
 
     def test_a_required_attempt_is_refused_where_concurrency_says_so(self):
-        self.file('c.dig', '_concurrency: {limit: 1, on_limit: fail}\n+o:\n  sh>: sleep 0.5\n')
+        self.file('c.dig', '_concurrency: {limit: 1, on_limit: fail}\n+o:\n  sh>: while [ ! -e refused ]; do sleep 0.05; done\n')
         text = '+r:\n  _parallel: true\n' + ''.join(
-            f'  +r{day}:\n    require>: c\n    session_time: 2026-01-0{day}T00:00:00+00:00\n' for day in (3, 4))
+            f'  +r{day}:\n    require>: c\n    session_time: 2026-01-0{day}T00:00:00+00:00\n    _error:\n      sh>: touch refused\n'
+            for day in (3, 4))
         self.assert_error(self.run_workflow(text), "'c' runs already", '_concurrency limit: 1')
 
     def test_a_broken_required_workflow_is_named_with_its_place(self):

@@ -48,8 +48,9 @@ class OnATerminal(ProgramTest):
         self.assertIn(GREEN, self.digdag('run', 'w.dig', '--rerun', *SESSION, '--color', 'always').out)
 
     def test_progress_shows_done_running_and_elapsed_time(self):
-        terminal = self.terminal('+a:\n  echo>: hello\n+b:\n  sh>: sleep 2\n')
+        terminal = self.terminal('+a:\n  echo>: hello\n+b:\n  sh>: while [ ! -e seen ]; do sleep 0.05; done\n')
         self.assertTrue(terminal.read_until('1/2 done, 1 running'), terminal.text)
+        self.file('seen', '')
         self.assertEqual(terminal.end(), 0)
 
     def test_no_progress_where_no_terminal_looks_on(self):

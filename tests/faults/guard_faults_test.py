@@ -173,9 +173,8 @@ class GuardFaults(unittest.TestCase):
             self.assert_nothing_left(run)
 
     def test_a_task_with_a_group_of_its_own_hears_an_interrupt(self):
-        with Run('+a:\n  sh>: "echo ready >> ready; timeout 300 sh -c \'trap \\"echo heard >> heard; exit\\" TERM; while :; do sleep 0.05; done\'"\n') as run:
+        with Run('+a:\n  sh>: "timeout 300 sh -c \'trap \\"echo heard >> heard; exit\\" TERM; echo ready >> ready; while :; do sleep 0.05; done\'"\n') as run:
             run.wait_for('ready')
-            time.sleep(0.3)
             run.process.send_signal(signal.SIGTERM)
             run.end()
             run.wait_for('heard')
@@ -226,9 +225,9 @@ _error:
     def test_a_daemon_that_a_task_left_on_purpose_survives_the_end_of_the_run(self):
         with Run('+a:\n  sh>: "sleep 300 > /dev/null 2>&1 & echo $! > pid"\n') as run:
             self.assertEqual(run.end(), 0, run.text())
-            time.sleep(0.2)
             with open(run.path('pid')) as source:
-                self.assertEqual(run.processes(), [int(source.read())])
+                daemon = int(source.read())
+            self.assertTrue(eventually(lambda: run.processes() == [daemon]), run.processes())
 
     def test_a_daemon_that_a_task_left_ends_with_a_killed_run(self):
         workflow = """
