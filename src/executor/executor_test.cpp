@@ -84,11 +84,10 @@ class ExecutorTest : public testing::Test {
   void add(std::int64_t id, const std::string& dig) { executor_.add(identity_of(id), attempt_of(id, dig)); }
   void pass(std::int64_t seconds) { now_ = now_.plus_seconds(seconds); }
   void succeed(const agent::RunRequest& request) { executor_.ended(request, agent::RunSucceeded{}); }
-  void fail(const agent::RunRequest& request, const std::string& message) {
-    executor_.ended(
-        request,
-        agent::RunFailed{.error = Value::object({{"message", message}}), .retry = {}, .cause = task_error(message), .last_output = {}});
+  static agent::RunFailed failure(const std::string& message) {
+    return {.error = Value::object({{"message", message}}), .retry = {}, .cause = task_error(message), .last_output = {}};
   }
+  void fail(const agent::RunRequest& request, const std::string& message) { executor_.ended(request, failure(message)); }
   void poll(const agent::RunRequest& request, std::int64_t seconds, std::optional<std::int64_t> wakes_after = std::nullopt) {
     executor_.ended(request, agent::RunLater{.delay_millis = seconds * 1000, .state = Value::object(), .wakes_after = wakes_after});
   }
@@ -147,6 +146,50 @@ TEST_F(ExecutorTest, WithoutItsCommitNothingIsHandedOut) {
   store_.fails = true;
   EXPECT_THROW(executor_.step(), Error);
   EXPECT_THAT(runner_.taken(), IsEmpty());
+}
+
+/// What a listener was told, and how many runs had been handed out by then.
+class Heard : public Listener {
+ public:
+  explicit Heard(const Runner& runner) : runner_(runner) {}
+  void committed(const AttemptIdentity& attempt, const engine::Attempt& tasks, const std::vector<engine::TaskIndex>& changed) override {
+    std::string line = attempt.workflow_name + ":";
+    for (const engine::TaskIndex task : changed) line += " " + tasks.full_name(task);
+    lines.push_back(line + ", " + std::to_string(runner_.names.size()) + " runs");
+  }
+  void run_failed(const agent::RunRequest& request, const agent::RunFailed& failure) override {
+    lines.push_back(request.identity.task_name + " failed: " + failure.cause.message());
+  }
+  std::vector<std::string> lines;
+
+ private:
+  const Runner& runner_;
+};
+
+TEST_F(ExecutorTest, AListenerHearsOfACommitBeforeItsEffectsAndOfAFailureBeforeItsCommit) {
+  Heard heard(runner_);
+  Executor executor(store_, log_, templates_, &heard, [this] { return now_; });
+  executor.use(runner_);
+  executor.add(identity_of(1), attempt_of(1, "+x: {echo>: 1, _error: {echo>: 2}}\n"));
+  executor.step();
+  executor.ended(runner_.next(), failure("no"));
+  executor.step();
+  EXPECT_THAT(heard.lines, ElementsAre("a: +a +a+x, 0 runs", "+a+x failed: no", "a: +a+x +a+x^error, 1 runs"));
+}
+
+TEST_F(ExecutorTest, WhatTheEngineNotesStandsInTheLog) {
+  testing::internal::CaptureStdout();
+  {
+    Log log{Log::Options{}};
+    Executor executor(store_, log, templates_, nullptr, [this] { return now_; });
+    executor.use(runner_);
+    executor.add(identity_of(1), attempt_of(1, "+g:\n  _retry: soon\n  +x: {fail>: no}\n"));
+    executor.step();
+    executor.ended(runner_.next(), failure("no"));
+    executor.step();
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStdout(),
+              testing::HasSubstr("executor: task +a+g: Ignore retry parameter because of invalid retry configuration."));
 }
 
 TEST_F(ExecutorTest, APollIsDueAtItsTime) {
