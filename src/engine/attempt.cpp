@@ -188,7 +188,9 @@ void Attempt::Impl::on(const RetryEvaluated& event) {
 
 void Attempt::Impl::on(const LimitsEvaluated& event) {
   if (!is_current(event.task, event.lease) || rows[event.task].cancel_is_requested()) return;
-  rows.extra(event.task).evaluated_limits = event.limits;
+  Value& limits = rows.extra(event.task).evaluated_limits;
+  if (!limits.is_null()) return;
+  limits = event.limits;
   arm_deadline(event.task, Instant{rows[event.task].updated_at});  // since the run began
   touch(event.task);
 }

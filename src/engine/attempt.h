@@ -62,7 +62,7 @@ struct RetryEvaluated {
   std::string problem = {};
 };
 /// What a run found where `_timeout`, `_kill_grace` and `_error_on_cancel` of its task hold templates: those keys, evaluated.
-/// A run whose keys cannot be read fails instead.
+/// The first run of a try speaks for its polls. A run whose keys cannot be read fails instead.
 struct LimitsEvaluated {
   TaskIndex task;
   Lease lease;

@@ -159,7 +159,9 @@ void Attempt::Impl::fail_timed_out(TaskIndex task, const Value& evaluated_retry)
   rows.extra(task).timed_out = false;
   const std::string message = time_limit(task).value().message();
   const Value error = Value::object({{"message", message}});
-  const Value retry = evaluated_retry.is_null() ? own(task, "_retry") : evaluated_retry;
+  const Value* own_retry = rows[task].local.find("_retry");
+  const Value written = own_retry ? *own_retry : params_of(task).find("_retry");  // an inherited one counts, too (E-09)
+  const Value& retry = evaluated_retry.is_null() ? written : evaluated_retry;
   if (retry_operator(task, retry, error, Cause::timeout)) {
     note(Note::Kind::retried_failure, task, message);
   } else {

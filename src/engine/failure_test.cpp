@@ -278,6 +278,19 @@ TEST(GroupRetry, ThatCannotBeEvaluatedIsIgnored) {
   }
 }
 
+TEST(GroupRetry, OfAnEmptyGroupRunsItsCheckAgain) {  // decisions E-07, E-10
+  AttemptOf::Given given;
+  given.options.group_check = true;
+  AttemptOf run("+g: {_retry: 2, _check: {sh>: x}}", std::move(given));
+  for (int round = 0; round < 2; ++round) {
+    run.finish("+g^check", failure("no"));
+    run.wait(0);
+    EXPECT_EQ(run.wanted(), "run +g^check");
+  }
+  run.finish("+g^check");
+  EXPECT_EQ(run.root(), "success");
+}
+
 TEST(GroupRetry, OfAnOperatorRunsItAgain) {  // execution 32.19
   AttemptOf run("+l: {loop>: 1, _retry: 1, _do: {sh>: x}}\n+z: {sh>: x}");
   run.finish("+l", generates(R"({"+loop-0":{"sh>":"x"},"+old":{"sh>":"x"}})"));
@@ -382,6 +395,14 @@ TEST(Timeout, OfAGroupIsRetriedAndHandled) {
   EXPECT_EQ(run.wanted(), "run ^failure-alert, run ^error");
   EXPECT_EQ(run.params("^error"), R"-({"error":{"message":"Task timed out after 10s (task timeout)"}})-");
   EXPECT_EQ(run.seconds_to_tick(), std::nullopt);
+}
+
+TEST(Timeout, IsRetriedAsInheritedWhereTheRunDidNotGetToSay) {  // decisions E-09, E-33
+  AttemptOf run("_export: {_retry: 1}\n+a: {sh>: x, _timeout: 10}");
+  run.wait(10);
+  run.finish("+a", failure("killed"));
+  run.wait(0);
+  EXPECT_EQ(run.wanted(), "run +a");
 }
 
 TEST(Timeout, IsToldInTheLog) {

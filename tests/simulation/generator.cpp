@@ -116,8 +116,8 @@ class Writer {
     if (may(features_.retry, 30)) add_retry(into);
     if (may(features_.error, 25)) into.set("_error", handler(depth));
     if (may(features_.check, 25)) into.set("_check", handler(depth));
-    if (may(features_.timeout, 25)) into.set("_timeout", timeout());
-    if (may(features_.kill_grace, 20)) into.set("_kill_grace", kill_grace());
+    if (may(features_.timeout, 25)) into.set("_timeout", may(features_.retry_templates, 40) ? Value("${n}") : timeout());
+    if (may(features_.kill_grace, 20)) into.set("_kill_grace", may(features_.retry_templates, 20) ? Value("${n}") : kill_grace());
     if (may(features_.subtasks, depth < 3 ? 35 : 10)) {
       budget_ -= 2;
       into.set("_do", Writer(random_, features_, std::min(budget_, 4)).subtasks());

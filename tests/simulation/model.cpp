@@ -118,6 +118,7 @@ void Model::failed(int row, engine::Lease lease, const Value& error, bool retrya
     own.retry_at = now.plus_seconds(control->wait(count));
     own.retry_count += 1;
     own.try_started_at.reset();
+    own.limits = Value::object();
   } else {
     fail(row, error);
   }
@@ -303,7 +304,7 @@ void Model::retry_group(int group) {
     rows_.push_back(std::move(copy));
   }
   Row& own = rows_[group];
-  if (!copies.empty()) own.generation = first;
+  own.generation = first;
   own.failed_itself = own.timed_out = own.check_added = false;
   own.state = TaskState::planned;
   own.has_result = false;
@@ -394,6 +395,7 @@ bool Model::fail_group(int i) {
     if (row.failed_itself) row.state_params.mutable_object().set("last_error", Value::object({{"message", member(row.error, "message")}}));
     row.retry_at = now_.plus_seconds(retry->wait(count));
     row.retry_count += 1;
+    row.limits = Value::object();
     return true;
   }
   bool added = false;
@@ -437,7 +439,8 @@ void Model::fail(int i, const Value& error) {
 /// A timeout counts as a failure to which `_retry` applies unless its `on` says otherwise (E-33).
 bool Model::timed_retry(int i, const Value& evaluated) {
   Row& row = rows_[i];
-  const auto retry = retry_of(evaluated.is_null() ? member(merged_config(i), "_retry") : evaluated);
+  const bool own = row.local.find("_retry") != nullptr;  // else an inherited one counts, too (E-09)
+  const auto retry = retry_of(!evaluated.is_null() ? evaluated : member(own ? row.local : params_of(i), "_retry"));
   const std::int64_t count = count_of(row);
   if (!retry || !retry->on_timeout || retry->limit <= count) return false;
   row.poll_retry = Value();
@@ -445,16 +448,17 @@ bool Model::timed_retry(int i, const Value& evaluated) {
   row.state_params = with_member(row.state_params, "retry_count", count + 1);
   row.state_params.mutable_object().erase("commandStatus");
   row.state_params.mutable_object().set("last_error",
-                                        Value::object({{"message", member(timeout_error(*row.local.find("_timeout")), "message")}}));
+                                        Value::object({{"message", member(timeout_error(limit_of(row, "_timeout")), "message")}}));
   row.retry_at = now_.plus_seconds(retry->wait(count));
   row.retry_count += 1;
   row.try_started_at.reset();
+  row.limits = Value::object();
   return true;
 }
 
 void Model::fail_timed_out(int i, const Value& retry) {
   rows_[i].timed_out = false;
-  if (!timed_retry(i, retry)) fail(i, timeout_error(*rows_[i].local.find("_timeout")));
+  if (!timed_retry(i, retry)) fail(i, timeout_error(limit_of(rows_[i], "_timeout")));
 }
 
 /// CANCELED, after the `_error` of a task that wants it also after a kill (decisions.md 1, `_error_on_cancel`).
@@ -491,17 +495,31 @@ std::optional<Model::Due> Model::next_due() const {
   return *std::min_element(all.begin(), all.end());
 }
 
+/// A key about time limits (decisions.md 1); null where it is a template that nobody evaluated yet.
+Value Model::limit_of(const Row& row, std::string_view key) {
+  const Value value = member(row.limits, key);
+  const Value written = value.is_null() ? member(row.local, key) : value;
+  return has_template(written) ? Value() : written;
+}
+
+void Model::limits_evaluated(int row, engine::Lease lease, const Value& limits, Instant now) {
+  now_ = now;
+  Row& own = rows_[row];
+  if (own.state == TaskState::running && own.lease == lease && !flagged(own, engine::cancel_requested) && own.limits.as_object().empty())
+    own.limits = limits;
+}
+
 /// When the time of this try is up (E-33): counted from its first start, for a group from PLANNED.
 std::optional<Instant> Model::deadline_of(const Row& row) const {
-  const Value* timeout = row.local.find("_timeout");
-  if (!timeout || !row.try_started_at || row.timed_out || row.flags & ~engine::initial_task) return std::nullopt;
+  const Value timeout = limit_of(row, "_timeout");
+  if (timeout.is_null() || !row.try_started_at || row.timed_out || row.flags & ~engine::initial_task) return std::nullopt;
   if (row.state != TaskState::running && row.state != TaskState::retry_waiting && row.state != TaskState::planned) return std::nullopt;
-  return row.try_started_at->plus_seconds(timeout_seconds(*timeout));
+  return row.try_started_at->plus_seconds(timeout_seconds(timeout));
 }
 
 void Model::expire(int i) {
   Row& row = rows_[i];
-  const auto grace = grace_of(*row.local.find("_timeout"));
+  const auto grace = grace_of(limit_of(row, "_timeout"));
   row.timed_out = true;
   if (row.state == TaskState::running) {
     stop(i, grace);  // its answer ends it
@@ -510,7 +528,7 @@ void Model::expire(int i) {
     fail_timed_out(i, row.poll_retry);
   } else {
     row.failed_itself = true;
-    row.error = timeout_error(*row.local.find("_timeout"));
+    row.error = timeout_error(limit_of(row, "_timeout"));
     cancel_below(i, grace);
   }
 }
@@ -529,7 +547,7 @@ void Model::stop(int row, std::optional<std::int64_t> grace_seconds) {
   if (rows_[row].stopped) return;
   rows_[row].stopped = true;
   for (int i = row; i >= 0 && !grace_seconds; i = rows_[i].parent) {
-    const Value grace = member(rows_[i].local, "_kill_grace");
+    const Value grace = limit_of(rows_[i], "_kill_grace");
     if (!grace.is_null()) grace_seconds = grace.is_string() && grace.as_string() == "never" ? -1 : seconds_of(grace);
   }
   wanted_.stops.push_back({row, rows_[row].lease, grace_seconds});

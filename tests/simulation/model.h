@@ -45,7 +45,8 @@ struct Row {
 
   // `_timeout` (E-33): since when this try is under way, and whether its time was up.
   std::optional<Instant> try_started_at;
-  Value poll_retry;  ///< the evaluated `_retry`, as the last poll had it
+  Value limits = Value::object();  ///< those of its time limits that are templates, as a run of this try evaluated them
+  Value poll_retry;                ///< the evaluated `_retry`, as the last poll had it
   bool timed_out = false;
   bool stopped = false;           ///< this run was told to stop
   bool failed_itself = false;     ///< failed by its own error, whatever its children did
@@ -90,6 +91,7 @@ class Model {
   void kill(Instant now);
   void tick(Instant now);
   void retry_evaluated(int row, const Value& retry, Instant now);
+  void limits_evaluated(int row, engine::Lease lease, const Value& limits, Instant now);
 
   /// The earliest time at which a tick would change something.
   std::optional<Instant> next_tick() const;
@@ -129,6 +131,7 @@ class Model {
   };
   std::optional<Due> next_due() const;
   std::optional<Instant> deadline_of(const Row& row) const;
+  static Value limit_of(const Row& row, std::string_view key);
   void expire(int row);
   void cancel_below(int row, std::optional<std::int64_t> grace_seconds);
   void stop(int row, std::optional<std::int64_t> grace_seconds);

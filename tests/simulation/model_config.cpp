@@ -117,7 +117,7 @@ std::int64_t seconds_of(const Value& value) {
     const std::int64_t unit = c == 'd' ? 86400 : c == 'h' ? 3600 : c == 'm' ? 60 : c == 's' ? 1 : 0;
     if (unit) total += n * unit, n = 0;
   }
-  return total;
+  return total + n;
 }
 
 std::int64_t timeout_seconds(const Value& timeout) { return seconds_of(timeout.is_object() ? member(timeout, "limit") : timeout); }

@@ -135,8 +135,26 @@ void Simulation::settle() {
   agree();
 }
 
+/// What a run finds where its time limits are templates; it says so once, before its end.
+bool Simulation::tells_limits(const InFlight& run) {
+  if (run.cleanup || !told_.insert({run.task, run.lease}).second) return false;
+  Value limits = Value::object();
+  for (const char* key : {"_timeout", "_kill_grace"}) {
+    const Value* written = engine_.local(run.task).find(key);
+    if (written && *written == Value("${n}"))
+      limits.mutable_object().set(key, std::to_string(random_.between(1, 60)) + (random_.chance(50) ? "s" : ""));
+  }
+  if (limits.as_object().empty()) return false;
+  const engine::LimitsEvaluated evaluated{run.task, run.lease, limits};
+  apply(evaluated, [&] { model_.limits_evaluated(run.row, run.row_lease, limits, now_); });
+  past_.push_back(evaluated);
+  settle();
+  return true;
+}
+
 void Simulation::answer(std::size_t which) {
   const InFlight run = in_flight_[which];
+  if (tells_limits(run)) return;
   in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(which));
   const Value local = engine_.local(run.task);
   const std::string type = type_of(local);
@@ -145,7 +163,9 @@ void Simulation::answer(std::size_t which) {
   const std::string name = engine_.full_name(run.task);
   // Unlike a group, an operator also honours a `_retry` that it inherits through `_export` (E-09).
   const Value inherited = engine_.params_of(run.task).find("_retry");
-  const Value retry = evaluated_retry(name, local.find("_retry") ? *local.find("_retry") : inherited);
+  // A run that was stopped may not have got as far as evaluating it.
+  const bool unevaluated = stopped_.contains({run.task, run.lease}) && random_.chance(50);
+  const Value retry = unevaluated ? Value() : evaluated_retry(name, local.find("_retry") ? *local.find("_retry") : inherited);
   Event event;
   if (fails && !enough) {
     engine::Failed failed{run.task, run.lease, random_error(), type == "sim" || type == "job", retry};

@@ -44,6 +44,7 @@ class Simulation {
   struct Seen;
 
   void next_event();
+  bool tells_limits(const InFlight& run);
   void answer(std::size_t in_flight);
   void answer_evaluation(std::size_t pending);
   void wake();
@@ -80,7 +81,8 @@ class Simulation {
   std::vector<Recorded> events_;
   std::vector<engine::Event> past_;
   std::vector<InFlight> in_flight_;
-  std::vector<InFlight> polls_;  ///< runs that ended with RetryLater
+  std::set<std::pair<engine::TaskIndex, engine::Lease>> told_;  ///< runs that had their turn to tell their time limits
+  std::vector<InFlight> polls_;                                 ///< runs that ended with RetryLater
   std::vector<std::pair<engine::TaskIndex, int>> evaluations_;
   std::set<std::string> ran_;
   bool killed_ = false;
