@@ -116,9 +116,8 @@ class Agent : public TaskRunner {
 
   void run(RunRequest request) override;
   void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
-  /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after its `_kill_grace` or else agent.kill-grace-time; evaluations at once) and waits
-  /// for it.
-  /// Who never interrupts cannot wait for ever here: that gives the default grace.
+  /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after its `_kill_grace` or else agent.kill-grace-time; evaluations at once) and
+  /// waits for it. Who never interrupts cannot wait for ever here: that gives the default grace.
   void shutdown();
   /// How many seconds `shutdown` would give to what runs now, at most.
   std::int64_t longest_grace() const;

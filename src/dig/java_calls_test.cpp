@@ -11,7 +11,8 @@ TEST(JavaCalls, AreMarkedWhereAMethodOfStringIsCalled) {
 }
 
 TEST(JavaCalls, AreNotMarkedWhereAPropertyIsOnlyRead) {
-  for (const char* text : {"s.isEmpty ? 1 : 2", "typeof s.contains", "o.length", "contains('x')", "s.split(',')", "moment(t).format('x')"}) {
+  for (const char* text :
+       {"s.isEmpty ? 1 : 2", "typeof s.contains", "o.length", "contains('x')", "s.split(',')", "moment(t).format('x')"}) {
     EXPECT_EQ(with_java_calls(text), text);
   }
 }

@@ -54,10 +54,10 @@ std::vector<std::int32_t> all_upstreams(const TaskTree& tree, std::int32_t task)
 /// One `.dig` file: its name, its time zone and its content split by the rules of spec/language.md 3.3.
 struct Workflow {
   std::string name;
-  TimeZone timezone;              ///< UTC where the file names none
-  bool has_timezone = false;      ///< whether the file names one
-  Value config;                   ///< `_export`, schedule, sla, _error, _check, _retry, _parallel, …, then the tasks; nothing evaluated
-  std::string file;               ///< as the user would write it, relative to the project
+  TimeZone timezone;          ///< UTC where the file names none
+  bool has_timezone = false;  ///< whether the file names one
+  Value config;               ///< `_export`, schedule, sla, _error, _check, _retry, _parallel, …, then the tasks; nothing evaluated
+  std::string file;           ///< as the user would write it, relative to the project
   Position position;
 };
 
