@@ -40,6 +40,12 @@ bool is_secret_key(std::string_view key) {
   return true;
 }
 
+/// `-p n.b=2 -p n=1`: a text cannot have what was set below it.
+Error conflict(const std::string& key, const Value& earlier, const std::string& value) {
+  const std::string nested = key + "." + earlier.as_object().begin()->key;
+  return config_error("Parameter '" + nested + "' is set but '" + key + "' is not a object (" + to_json(Value(value)) + ")");
+}
+
 }  // namespace
 
 std::vector<Option> with_common_options(std::vector<Option> options) {
@@ -91,10 +97,7 @@ Value load_params(const Arguments& arguments, const SystemConfig& system) {
   }
   Value given = Value::object();
   for (const auto& [key, value] : key_values(arguments.list("-p"), "-p")) {
-    if (const Value* earlier = given.find(key); earlier && earlier->is_object()) {
-      const std::string nested = key + "." + earlier->as_object().begin()->key;
-      throw config_error("Parameter '" + nested + "' is set but '" + key + "' is not a object (" + to_json(Value(value)) + ")");
-    }
+    if (const Value* earlier = given.find(key); earlier && earlier->is_object()) throw conflict(key, *earlier, value);
     set_nested(given, key, value);
   }
   merge(params, given);

@@ -58,23 +58,23 @@ class StrictCheck {
       if (name.find('$') == std::string::npos) warn(task.position, "W-unknown-operator", unknown_operator(task.full_name, name));
       return;
     }
-    const std::vector<std::string> own(type->keys.begin(), type->keys.end());
-    std::vector<std::string> reserved = dig::task_keys();
-    reserved.emplace_back("_workdir");
-    for (const std::string& key : own) {
-      if (key.starts_with('_')) reserved.push_back(key);
-    }
+    std::vector<std::string> known = dig::task_keys();
+    known.insert(known.end(), type->keys.begin(), type->keys.end());
+    known.emplace_back("_workdir");
     for (const auto& member : task.local.as_object()) {
       const std::string& key = member.key;
-      const std::vector<std::string>& known = key.starts_with('_') ? reserved : own;
       if (key == name + ">" || dig::is_file_only_key(key) || std::find(known.begin(), known.end(), key) != known.end()) continue;
       const auto similar = similar_words(key, known);
       // What looks like no key of ours is a parameter of the user's program.
       if (type->takes_any_key && (similar.empty() || !key.starts_with('_'))) continue;
       warn(member.position.known() ? member.position : task.position, "W-unknown-option",
-           name + "> has no option '" + key + "' at task " + task.full_name +
-               (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?"));
+           unknown_option(task.full_name, name, key, similar));
     }
+  }
+
+  static std::string unknown_option(const std::string& task, const std::string& type, const std::string& key,
+                                    const std::vector<std::string>& similar) {
+    return type + "> has no option '" + key + "' at task " + task + (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?");
   }
 
   static std::string unknown_operator(const std::string& task, const std::string& name) {

@@ -187,11 +187,12 @@ class Strict(Check):
 
     def test_what_looks_like_a_reserved_key_is_told_on_every_operator(self):
         found = self.places('+a:\n  echo>: 1\n  _eror: {}\n  _error:\n    echo>: 2\n+b:\n  sh>: x\n  _retyr: 1\n  _of_my_own: 1\n+c:\n  fail>: x\n'
-                            '  _exprt: {}\n  _workdir: x\n  _timeout: 1m\n+d:\n  for_each>: {v: [1]}\n  _paralel: true\n  _do:\n    echo>: 1\n', '[W-unknown-option]')
+                            '  _exprt: {}\n  _workdir: x\n  _timeout: 1m\n+d:\n  for_each>: {v: [1]}\n  _paralel: true\n  do:\n    echo>: 1\n', '[W-unknown-option]')
         self.assertEqual(found, ["3:3: echo> has no option '_eror' at task +w+a; did you mean '_error'?",
                                  "8:3: sh> has no option '_retyr' at task +w+b; did you mean '_retry'?",
                                  "12:3: fail> has no option '_exprt' at task +w+c; did you mean '_export'?",
-                                 "17:3: for_each> has no option '_paralel' at task +w+d; did you mean '_parallel'?"])
+                                 "17:3: for_each> has no option '_paralel' at task +w+d; did you mean '_parallel'?",
+                                 "18:3: for_each> has no option 'do' at task +w+d; did you mean '_do'?"])
 
     def test_defaults_that_an_operator_reads_from_an_object_of_its_name_are_options(self):
         done = self.check('+a:\n  http>: http://localhost\n  http: {method: GET}\n+b:\n  http_call>: http://localhost\n  http: {method: GET}\n', '--strict')
