@@ -82,19 +82,26 @@ struct Scheduled {
   std::unique_ptr<schedule::Scheduler> scheduler;
 };
 
-/// The schedulers of all workflows; wrong ones become errors.
-std::vector<Scheduled> schedules_of(const dig::Project& project, std::vector<Error>& errors) {
+/// What other rooms than the loader have to say about a project.
+struct Findings {
   std::vector<Scheduled> schedules;
-  for (const auto& file : project.files) {
-    if (!file.workflow) continue;
-    try {
-      auto scheduler = schedule::scheduler_of(file.workflow->config, file.workflow->timezone);
-      if (scheduler) schedules.push_back({&*file.workflow, *file.workflow->config.find("schedule"), std::move(scheduler)});
-    } catch (const Error& error) {
-      errors.push_back(dig::SourceLines(project.directory).complete(error));
-    }
+  std::vector<Error> other_errors;
+  std::vector<dig::Warning> other_warnings;
+};
+
+/// Wrong schedules become errors.
+void look_at_schedule(const dig::Project& project, const dig::Workflow& workflow, Findings& findings) {
+  const Object::Member* config = workflow.config.as_object().find_member("schedule");
+  if (!config) return;
+  std::vector<std::string> unused;
+  try {
+    findings.schedules.push_back({&workflow, config->value, schedule::scheduler_of(workflow.config, workflow.timezone, &unused)});
+  } catch (const Error& error) {
+    findings.other_errors.push_back(dig::SourceLines(project.directory).complete(error));
   }
-  return schedules;
+  for (std::string& text : unused) findings.other_warnings.push_back({config->position, "W-schedule-key", std::move(text)});
+  for (const auto& warning : schedule::schedule_warnings(config->value))
+    findings.other_warnings.push_back({warning.position.known() ? warning.position : config->position, warning.id, warning.message});
 }
 
 void print_schedules(const std::vector<Scheduled>& schedules) {
@@ -110,34 +117,17 @@ void print_schedules(const std::vector<Scheduled>& schedules) {
   std::cout << "\n";
 }
 
-void add_schedule_warnings(const dig::Project& project, std::vector<dig::Warning>& warnings) {
-  for (const auto& file : project.files) {
-    if (!file.workflow) continue;
-    const Object::Member* config = file.workflow->config.as_object().find_member("schedule");
-    if (!config) continue;
-    for (const auto& warning : schedule::schedule_warnings(config->value)) {
-      warnings.push_back({warning.position.known() ? warning.position : config->position, warning.id, warning.message});
-    };
-  }
-}
-
 void print_warnings(const std::vector<dig::Warning>& warnings) {
   for (const dig::Warning& warning : warnings) {
     std::cerr << "warning: " << to_string(warning.position) << ": " << visible(warning.message, "\t") << " [" << warning.id << "]\n";
   }
 }
 
-/// What other rooms than the loader have to say about a project.
-struct Findings {
-  std::vector<Scheduled> schedules;
-  std::vector<Error> other_errors;
-  std::vector<dig::Warning> other_warnings;
-};
-
 Findings look_at(const dig::Project& project, bool strict) {
   Findings findings;
-  findings.schedules = schedules_of(project, findings.other_errors);
-  add_schedule_warnings(project, findings.other_warnings);
+  for (const auto& file : project.files) {
+    if (file.workflow) look_at_schedule(project, *file.workflow, findings);
+  }
   if (strict) {
     auto more = strict_warnings(project);
     findings.other_warnings.insert(findings.other_warnings.end(), more.begin(), more.end());

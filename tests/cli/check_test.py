@@ -123,6 +123,12 @@ class Text(Check):
         self.assertTrue(lines[0].startswith('warning: w.dig:2:6: '), lines)
 
 
+    def test_a_key_that_means_nothing_to_a_schedule_is_told(self):
+        done = self.check('schedule:\n  daily>: 07:00:00\n  skip_on_overtme: true\n+a:\n  echo>: 1\n')
+        self.assertEqual((done.code, self.warnings(done)), (0, [
+            "warning: w.dig:1:1: Parameter 'skip_on_overtme' is not used at schedule. > Did you mean '[skip_on_overtime]'? [W-schedule-key]"]))
+
+
 class Json(Check):
     def json(self, *words):
         done = self.digdag('check', '--json', *words)
