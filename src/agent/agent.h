@@ -87,6 +87,7 @@ struct AgentOptions {
   RunFilter* filter = nullptr;
   std::filesystem::path task_log_directory;  ///< `--task-log`; empty: no task logs
   operators::SecretLookup secrets;           ///< before `_secrets` of the task is applied
+  std::string secret_hint;                   ///< where one that is missing is to be put
   std::int64_t task_limit = 100'000;
 };
 

@@ -58,8 +58,7 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
   engine::Params layers;
   if (const auto defaults = system_.get("digdag.defaultParams")) layers = layers.with(parse_json(*defaults));
   layers = layers.with(dig::declared_params(workflow, given)).with(given);
-  if (const Value* config = workflow.config.find("schedule")) {
-    const auto scheduler = schedule::make_scheduler(*config, workflow.timezone);
+  if (const auto scheduler = schedule::scheduler_of(workflow.config, workflow.timezone)) {
     layers = layers.with(schedule::schedule_params(*scheduler, session_time, workflow.timezone));
   }
 

@@ -28,7 +28,9 @@
 #include "dig/compiler.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
+#include "dig/source_lines.h"
 #include "executor/executor.h"
+#include "schedule/scheduler.h"
 #include "store/store.h"
 
 namespace digdag::cli {
@@ -201,12 +203,7 @@ class RunProgram {
     Target target = load_target(arguments_, project_, log_);
     const fs::path state_root = project_ / arguments_.text_or("-o", ".digdag/status");
     const dig::Workflow& workflow = *target.workflow;
-    std::unique_ptr<schedule::Scheduler> scheduler;
-    if (const Value* config = workflow.config.find("schedule")) {
-      std::vector<std::string> unused;
-      scheduler = schedule::make_scheduler(*config, workflow.timezone, &unused);
-      for (const std::string& text : unused) log_.write(LogLevel::error, "main", "schedule", text);
-    }
+    const auto scheduler = scheduler_of(workflow);
     const SessionTime session =
         session_time(arguments_.text_or("--session", "last"), workflow.name, workflow.timezone, now(), scheduler.get(), state_root);
     if (!session.notice.empty()) log_.write(LogLevel::warn, "main", "cli", session.notice);
@@ -233,6 +230,17 @@ class RunProgram {
   }
 
  private:
+  std::unique_ptr<schedule::Scheduler> scheduler_of(const dig::Workflow& workflow) {
+    std::vector<std::string> unused;
+    try {
+      auto scheduler = schedule::scheduler_of(workflow.config, workflow.timezone, &unused);
+      for (const std::string& text : unused) log_.write(LogLevel::error, "main", "schedule", text);
+      return scheduler;
+    } catch (const Error& error) {
+      throw dig::SourceLines(project_).complete(error);
+    }
+  }
+
   bool dry_run() const { return arguments_.has("-d") || arguments_.has("-dE"); }
 
   void prepare_project() {
@@ -275,6 +283,8 @@ class RunProgram {
     options.filter = &local;
     if (const auto directory = arguments_.text("-O")) options.task_log_directory = fs::absolute(*directory);
     options.secrets = [this](std::string_view key) { return local_secret(system_, key); };
+    options.secret_hint = "a local secret is a file named by its key in " + (configuration_home() / "secrets").string() +
+                          ", or secrets.KEY of the configuration";
     options.task_limit = LocalAttempts::options_of(system_).task_limit;
     return options;
   }

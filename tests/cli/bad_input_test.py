@@ -135,6 +135,13 @@ class BadInput(ProgramTest):
         done = self.run_workflow('+a:\n  loop>: 70\n  _do:\n    echo>: 1\n', '-X', 'executor.task_max_run=60')
         self.assert_error(done, 'Too many loop subtasks. Limit: 60')
 
+    def test_a_missing_secret_is_told_with_the_place_where_it_belongs(self):
+        done = self.run_workflow('+a:\n  sh>: echo ${secret:db.password}\n')
+        self.assert_error(done, "Secret not found for key: 'db.password'", f'hint: a local secret is a file named by its key in {self.home}/digdag/secrets')
+
+    def test_a_wrong_schedule_is_told_with_its_line(self):
+        self.assert_error(self.run_workflow('schedule:\n  daily>: seven\n+a:\n  echo>: 1\n'), 'w.dig:2:3', '  2 |   daily>: seven')
+
     def test_a_second_run_of_the_same_session_is_refused_while_the_first_goes_on(self):
         self.file('w.dig', '+a:\n  sh>: touch started; while [ ! -e go ]; do sleep 0.05; done\n')
         first = self.start('run', 'w.dig', *SESSION)
