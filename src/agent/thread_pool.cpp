@@ -1,7 +1,5 @@
 #include "agent/thread_pool.h"
 
-#include <pthread.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -10,16 +8,13 @@
 #include <set>
 #include <system_error>
 
+#include "base/thread.h"
+
 namespace digdag::agent {
 namespace {
 
 constexpr auto idle_time = std::chrono::seconds(5);
 constexpr auto stuck_time = std::chrono::milliseconds(2);
-#ifdef DIGDAG_SANITIZED
-constexpr std::size_t stack_bytes = 4 << 20;  // instrumented frames are large
-#else
-constexpr std::size_t stack_bytes = 256 << 10;
-#endif
 
 std::system_error no_thread() { return {EAGAIN, std::generic_category(), "cannot start a thread for tasks"}; }
 
@@ -58,15 +53,8 @@ struct ThreadPool::Impl {
 
   /// With the lock held. False where the system refuses a thread.
   bool start_thread(unsigned slot) {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, stack_bytes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     auto start = std::make_unique<Start>(Start{this, slot});
-    pthread_t thread;
-    const bool started = pthread_create(&thread, &attributes, thread_main, start.get()) == 0;
-    pthread_attr_destroy(&attributes);
-    if (!started) return false;
+    if (start_detached_thread(thread_main, start.get()) != 0) return false;
     static_cast<void>(start.release());
     ++threads;
     return true;

@@ -11,9 +11,10 @@
 #include <cstdlib>
 #include <mutex>
 #include <optional>
-#include <thread>
 
+#include "base/error.h"
 #include "base/log_output.h"
+#include "base/thread.h"
 #include "base/time.h"
 
 namespace digdag {
@@ -54,9 +55,7 @@ std::size_t columns_of_terminal(int descriptor) {
 std::array<std::atomic<const LogOutput*>, 2> outputs_to_rescue{};
 
 void rescue_outputs(int signal) {
-  for (auto& slot : outputs_to_rescue) {
-    if (const LogOutput* output = slot.exchange(nullptr)) output->rescue();
-  }
+  rescue_logged_output();
   ::raise(signal);  // SA_RESETHAND: the default action follows
 }
 
@@ -97,7 +96,7 @@ struct Log::Impl {
       ending = true;
     }
     wake.notify_one();
-    if (flusher.joinable()) flusher.join();
+    flusher.join();
     for (auto& slot : outputs_to_rescue) {
       const LogOutput* rescued = slot;
       if (rescued == &out || (file && rescued == &*file)) slot.compare_exchange_strong(rescued, nullptr);
@@ -224,15 +223,15 @@ struct Log::Impl {
   void flush_later() {
     if (flusher_has_work) return;
     flusher_has_work = true;
-    if (flusher.joinable()) {
+    if (flusher.running()) {
       wake.notify_one();
-    } else {
-      // It takes no signals: those belong to whoever waits for them.
-      sigset_t all{}, before{};
-      ::sigfillset(&all);
-      ::pthread_sigmask(SIG_SETMASK, &all, &before);
-      flusher = std::thread([this] { flush_when_due(); });
-      ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      return;
+    }
+    try {
+      flusher = Thread("the log", [this] { flush_when_due(); });
+    } catch (const Error&) {
+      flusher_has_work = false;
+      flush();
     }
   }
 
@@ -276,8 +275,14 @@ struct Log::Impl {
   bool flusher_has_work = false;
   bool ending = false;
   std::condition_variable wake;
-  std::thread flusher;
+  Thread flusher;
 };
+
+void rescue_logged_output() {
+  for (auto& slot : outputs_to_rescue) {
+    if (const LogOutput* output = slot.exchange(nullptr)) output->rescue();
+  }
+}
 
 Log::Log(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 Log::~Log() = default;

@@ -74,4 +74,7 @@ class SecretMask {
   std::size_t covered_ = 0;  ///< so many bytes of `kept_` belong to a secret that is masked already
 };
 
+/// Writes what the log has not written yet, where the process cannot go on. Safe in a handler of a signal.
+void rescue_logged_output();
+
 }  // namespace digdag

@@ -31,12 +31,12 @@ sigset_t signals_to_watch() {
 
 Interrupts::Interrupts(std::function<void()> on_first) : on_first_(std::move(on_first)), watched_(signals_to_watch()) {
   pthread_sigmask(SIG_BLOCK, &watched_, nullptr);
-  thread_ = std::thread([this] { wait(); });
+  thread_ = Thread("signals", [this] { wait(); });
 }
 
 Interrupts::~Interrupts() {
   ending_ = true;
-  pthread_kill(thread_.native_handle(), SIGUSR2);
+  thread_.signal(SIGUSR2);
   thread_.join();
 }
 

@@ -5,7 +5,8 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <thread>
+
+#include "base/thread.h"
 
 namespace digdag::cli {
 
@@ -32,7 +33,7 @@ class Interrupts {
   std::atomic<int> signal_ = 0;
   std::atomic<bool> ending_ = false;
   std::atomic<std::chrono::steady_clock::time_point> end_by_{};  ///< once there was a signal
-  std::thread thread_;
+  Thread thread_;
 };
 
 }  // namespace digdag::cli

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/memory_end.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "base/version.h"
@@ -126,6 +127,7 @@ int main(int argc, char** argv) {
   cli::fill_closed_streams();
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error to be told
+  tell_when_memory_ends();
   int code = 1;
   try {
     code = cli::dispatch({argv + 1, argv + argc});
@@ -133,6 +135,8 @@ int main(int argc, char** argv) {
     code = cli::report(errors);
   } catch (const Error& error) {
     code = cli::report(error);
+  } catch (const std::bad_alloc&) {
+    end_for_lack_of_memory();
   } catch (const std::exception& error) {
     code = cli::report(task_error(error.what()));
   }

@@ -22,11 +22,11 @@
 #include <limits>
 #include <map>
 #include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/thread.h"
 #include "command/command.h"
 #include "command/last_output.h"
 #include "command/process.h"
@@ -158,7 +158,7 @@ struct CommandRunner::Impl {
 
   std::mutex lock_;
   std::condition_variable all_gone_;
-  std::thread thread_;
+  Thread thread_;
   Fd epoll_, wake_;
   Id next_id_ = first_command;
   std::unordered_map<Id, std::shared_ptr<Running>> running_;
@@ -178,7 +178,7 @@ struct CommandRunner::Impl {
 };
 
 CommandRunner::Impl::~Impl() {
-  if (!thread_.joinable()) return;
+  if (!thread_.running()) return;
   {
     const std::lock_guard guard(lock_);
     closing_ = true;
@@ -274,17 +274,12 @@ void CommandRunner::Impl::hold(int fd) {
 }
 
 void CommandRunner::Impl::ensure_thread() {
-  if (thread_.joinable()) return;
+  if (thread_.running()) return;
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll_ || !wake_) throw Error("runtime", open_files_error("an event queue for commands", errno));
   watch(epoll_, EPOLL_CTL_ADD, wake_.get(), wake_up, EPOLLIN);
-  // Signals of the process are for other threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { serve(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = Thread("commands", [this] { serve(); });
 }
 
 /// Starts the guard unless it runs; gives why that is not possible.

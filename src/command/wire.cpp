@@ -94,7 +94,7 @@ std::string encode(const Variant& message) {
 
 }  // namespace
 
-Channel::Channel(Fd socket) : socket_(std::move(socket)) {}
+Channel::Channel(Fd socket) : socket_(std::move(socket)), buffer_(65536) {}
 
 void Channel::send(const ToGuard& message, Fd attached) { enqueue(encode(message), std::move(attached)); }
 void Channel::send(const FromGuard& message) { enqueue(encode(message), Fd()); }
@@ -140,9 +140,8 @@ bool Channel::receive() {
   incoming_.erase(0, taken_);
   taken_ = 0;
   if (incoming_.empty() && incoming_.capacity() > std::size_t{1} << 20) incoming_.shrink_to_fit();
-  std::array<char, 65536> buffer;
   for (;;) {
-    iovec part{buffer.data(), buffer.size()};
+    iovec part{buffer_.data(), buffer_.size()};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> control{};
     msghdr header{};
     header.msg_iov = &part;
@@ -164,9 +163,9 @@ bool Channel::receive() {
       }
     }
     if (count == 0) return false;
-    incoming_.append(buffer.data(), static_cast<std::size_t>(count));
+    incoming_.append(buffer_.data(), static_cast<std::size_t>(count));
     // One buffer at a time: whoever sends fast must not keep us from our other duties, nor make us hold many descriptors.
-    if (next_message() || static_cast<std::size_t>(count) < buffer.size()) return true;
+    if (next_message() || static_cast<std::size_t>(count) < buffer_.size()) return true;
   }
 }
 

@@ -120,6 +120,7 @@ class Channel {
   std::string incoming_;
   std::size_t taken_ = 0;  ///< of `incoming_`
   std::deque<Fd> incoming_fds_;
+  std::vector<char> buffer_;  ///< not on the stack, which may be small (`ulimit -s`)
 };
 
 extern template std::optional<ToGuard> Channel::take();
