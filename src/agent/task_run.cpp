@@ -6,6 +6,7 @@
 #include "agent/failure.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_pointer.h"
 #include "base/text.h"
 #include "dig/keys.h"
 #include "dig/time_limit.h"
@@ -14,8 +15,8 @@
 namespace digdag::agent {
 namespace {
 
-constexpr std::int64_t default_params_bytes = 16 << 20;     // executor.max_params_size (E-66)
-constexpr std::int64_t quiet_poll_millis = 30 * 60 * 1000;  // polls of younger tasks are announced at DEBUG only
+constexpr std::int64_t default_params_bytes = 16 << 20;  // executor.max_params_size (E-66)
+constexpr std::int64_t quiet_poll_millis = 1'800'000;    // polls of younger tasks are announced at DEBUG only
 
 /// An object without the keys of handlers, which the engine has read.
 Value without_handlers(Value object) {
@@ -27,7 +28,7 @@ Value without_handlers(Value object) {
 /// Spans of the operator's command, under `_command` as well.
 void alias_command_spans(std::unordered_map<std::string, dig::SecretSpans>& spans, const std::string& key) {
   if (spans.empty() || key == "_type") return;
-  const std::string from = operators::pointer_to("", key);
+  const std::string from = pointer_to("", key);
   std::vector<std::pair<std::string, dig::SecretSpans>> more;
   for (const auto& [pointer, of_pointer] : spans) {
     const bool below = pointer.starts_with(from) && (pointer.size() == from.size() || pointer[from.size()] == '/');
@@ -40,7 +41,7 @@ std::filesystem::path workspace_of(const Value& config, const std::filesystem::p
   const Value* directory = config.find("_workdir");
   if (directory == nullptr || directory->is_null()) return project;
   const std::string name = convert_to_string(*directory, "_workdir");
-  const auto path = (project / name).lexically_normal();
+  auto path = (project / name).lexically_normal();
   if (!is_inside(path, project))
     throw Error("illegal argument", "Working directory must not be outside of project path (" + project.string() + "): " + name);
   return path;

@@ -297,8 +297,6 @@ Value Config::parse_nested(std::string_view key) const {
   });
 }
 
-Value Config::parse_nested_or_empty(std::string_view key) const { return read_set(key) ? parse_nested(key) : Value::object(); }
-
 Value Config::parse_list(std::string_view key) const {
   return placed(key, [&] {
     Value value = parsed(required(key), key);

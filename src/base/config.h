@@ -52,7 +52,6 @@ class Config {
   std::optional<std::int64_t> optional_duration(std::string_view key) const;
   /// `{}` for missing and null; another kind → "must be an object".
   Value nested_or_empty(std::string_view key) const;
-  Value parse_nested_or_empty(std::string_view key) const;
   /// Strings; elements are converted to text, `[]` for missing and null.
   std::vector<std::string> strings_or_empty(std::string_view key) const;
   /// An object, or a list of objects merged left to right by key replacement; `{}` for missing (values of `+task` keys).

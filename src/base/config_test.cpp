@@ -162,7 +162,6 @@ TEST(Config, DefaultsStandInForMissingAndNull) {
     EXPECT_EQ(config.optional_integer("k"), std::nullopt);
     EXPECT_EQ(config.optional_duration("k"), std::nullopt);
     EXPECT_EQ(to_json(config.nested_or_empty("k")), "{}");
-    EXPECT_EQ(to_json(config.parse_nested_or_empty("k")), "{}");
     EXPECT_THAT(config.strings_or_empty("k"), IsEmpty());
   }
 }

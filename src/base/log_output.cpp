@@ -20,8 +20,8 @@ namespace digdag {
 
 namespace {
 
-constexpr std::size_t buffer_size = 64 * 1024;
-constexpr std::int64_t full_file = 10 * 1024 * 1024;
+constexpr std::size_t buffer_size = 64 << 10;
+constexpr std::int64_t full_file = 10 << 20;
 constexpr int most_old_files = 5;
 
 /// Keeps SIGPIPE of a write from ending the process, without a change that child processes would inherit.
@@ -59,7 +59,7 @@ bool compress(const std::string& from, const std::string& to) {
   const gzFile zip = out < 0 ? nullptr : ::gzdopen(out, "wb6");
   bool good = zip != nullptr;
   if (!good && out >= 0) ::close(out);
-  std::array<char, 32 * 1024> block;
+  std::array<char, 32 << 10> block;
   while (good) {
     const ssize_t size = ::read(in, block.data(), block.size());
     if (size == 0) break;

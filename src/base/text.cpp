@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -235,6 +236,14 @@ std::string percent_decode(std::string_view text) {
   return result;
 }
 
+std::optional<std::int32_t> parse_java_int(std::string_view text) {
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
+  std::int32_t number = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (problem != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
 std::size_t levenshtein(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -261,6 +270,7 @@ std::vector<std::string> similar_words(std::string_view word, const std::vector<
   }
   std::sort(near.begin(), near.end());
   std::vector<std::string> words;
+  words.reserve(near.size());
   for (auto& [distance, candidate] : near) words.push_back(std::move(candidate));
   return words;
 }

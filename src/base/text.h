@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +28,9 @@ std::size_t utf16_length(std::string_view text);
 /// application/x-www-form-urlencoded, as java.net.URLEncoder (blank → `+`).
 std::string form_urlencode(std::string_view text);
 std::string percent_decode(std::string_view text);
+
+/// As Java's Integer.parseInt: 32 bits, an optional sign, digits.
+std::optional<std::int32_t> parse_java_int(std::string_view text);
 
 /// Edit distance.
 std::size_t levenshtein(std::string_view a, std::string_view b);

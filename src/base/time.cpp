@@ -50,7 +50,8 @@ constexpr void set_date(LocalTime& local, std::int64_t days) {
 
 /// Seconds since the epoch of a local time at offset 0.
 constexpr std::int64_t seconds_of(const LocalTime& local) {
-  return days_of(local.year, local.month, local.day) * seconds_per_day + local.hour * 3600 + local.minute * 60 + local.second;
+  return days_of(local.year, local.month, local.day) * seconds_per_day + std::int64_t{local.hour} * 3600 + std::int64_t{local.minute} * 60 +
+         local.second;
 }
 
 constexpr LocalTime local_of(std::int64_t seconds) {

@@ -111,7 +111,10 @@ void write_block(std::string& out, const Value& value, std::size_t indent) {
   for (const Object::Member& member : value.as_object()) {
     begin_line();
     const std::string key = is_plain_key(member.key) ? member.key : quoted(member.key);
-    out += key.size() <= longest_simple_key ? key : "? " + key + "\n" + margin;
+    const bool simple = key.size() <= longest_simple_key;
+    if (!simple) out += "? ";
+    out += key;
+    if (!simple) out.append("\n").append(margin);
     out += ':';
     if (is_block(member.value)) {
       const std::size_t inner = member.value.is_array() ? indent : indent + 2;

@@ -11,7 +11,7 @@
 namespace digdag::dig {
 
 /// Compiles a workflow into its task tree: order, dependencies, validation (spec/language.md 5). The root is `+<name>`.
-/// Throws Error(config); `compile_all_errors` gives all of them.
+/// Throws Error(config) for the first fault.
 TaskTree compile(const Workflow& workflow);
 /// Compiles a generated subtree: the root is called `parent_full_name` + `name` (`^sub`, `^error`, `^check`, …) and has no parent.
 TaskTree compile(std::string_view parent_full_name, std::string_view name, const Value& config);

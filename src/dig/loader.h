@@ -63,7 +63,7 @@ Project::File load_project_file(const std::filesystem::path& directory, const st
                                 const LoadLimits& limits = {});
 
 /// Splits a loaded document into a workflow (spec/language.md 3.3); `name` is the workflow's name, for a called file
-/// `sub/x`. Throws the first error; the others are its `because` chain only where the original does so.
+/// `sub/x`. Throws the first error.
 Workflow workflow_of(std::string name, const Value& document, std::string file);
 /// What `call>` makes of a file: the config of the subtree, `_workdir` set for a file in a subdirectory (3.3, 3.5).
 Value called_workflow(const std::string& name, const Value& document, const std::string& file);

@@ -40,6 +40,7 @@ std::size_t match_task(std::string_view pattern, const std::vector<std::string>&
   if (matches.empty()) throw Error("no match", fmt::format("Task pattern '{}' doesn't match with any tasks.", pattern));
   if (matches.size() == 1) return matches.front();
   std::vector<std::string> candidates;
+  candidates.reserve(matches.size());
   for (const std::size_t i : matches) candidates.push_back(full_names[i]);
   throw Error("multiple task match",
               fmt::format("Task pattern '{}' is ambiguous. Matching candidates are [{}]", pattern, join(candidates, ", ")));

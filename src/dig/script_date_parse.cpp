@@ -101,9 +101,12 @@ std::optional<double> parse_iso(std::string_view text) {
   double millis = 0;
   if (reader.accept('T')) {
     hour = reader.digits(2);
-    if (hour < 0 || !reader.accept(':') || (minute = reader.digits(2)) < 0) return std::nullopt;
+    if (hour < 0 || !reader.accept(':')) return std::nullopt;
+    minute = reader.digits(2);
+    if (minute < 0) return std::nullopt;
     if (reader.accept(':')) {
-      if ((second = reader.digits(2)) < 0) return std::nullopt;
+      second = reader.digits(2);
+      if (second < 0) return std::nullopt;
       if (reader.accept('.')) millis = reader.fraction();
     }
     if (reader.peek() == '+' || reader.peek() == '-') {

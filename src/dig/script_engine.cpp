@@ -134,7 +134,7 @@ duk_ret_t run(duk_context* js, void* udata) {
 std::string error_text(duk_context* js) {
   if (!duk_is_error(js, -1) && duk_is_object(js, -1)) return "Object";
   duk_safe_to_string(js, -1);
-  const std::string text = replace_all(text_at(js, -1), java_call_mark, "");
+  std::string text = replace_all(text_at(js, -1), java_call_mark, "");
   constexpr std::string_view before = "ReferenceError: identifier '", after = "' undefined";
   if (text.starts_with(before) && text.ends_with(after)) {
     return "ReferenceError: " + text.substr(before.size(), text.size() - before.size() - after.size()) + " is not defined";

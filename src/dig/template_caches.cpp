@@ -1,7 +1,5 @@
 #include "dig/template_caches.h"
 
-#include <cstring>
-
 namespace digdag::dig {
 namespace {
 
@@ -13,7 +11,7 @@ bool scan(const Value& value, std::size_t& cost) {
   if (value.is_string()) {
     const std::string& text = value.as_string();
     cost += text.size();
-    return std::memchr(text.data(), '$', text.size()) != nullptr;
+    return text.find('$') != std::string::npos;
   }
   if (value.is_array()) {
     for (const Value& item : value.as_array()) {

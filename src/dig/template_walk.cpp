@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_pointer.h"
 #include "base/text.h"
 #include "dig/script_worker.h"
 #include "dig/template_value.h"
@@ -12,24 +13,6 @@ namespace {
 
 /// Results of texts whose variables are bigger than this are not remembered.
 constexpr std::size_t most_key_bytes = 64 << 10;
-
-std::string escape_step(std::string_view step) {
-  if (step.find_first_of("~/") == std::string_view::npos) return std::string(step);
-  return replace_all(replace_all(std::string(step), "~", "~0"), "/", "~1");
-}
-
-/// The steps of a JSON pointer.
-std::vector<std::string> steps_of(std::string_view pointer) {
-  std::vector<std::string> steps;
-  if (pointer.empty()) return steps;
-  for (std::string& step : split(pointer.substr(1), '/')) steps.push_back(replace_all(replace_all(std::move(step), "~1", "/"), "~0", "~"));
-  return steps;
-}
-
-/// Whether `pointer` is `above` or lies below it.
-bool is_below(std::string_view pointer, std::string_view above) {
-  return pointer.starts_with(above) && (pointer.size() == above.size() || pointer[above.size()] == '/');
-}
 
 /// A key whose value is config of tasks to come and is evaluated there.
 bool is_verbatim(std::string_view key) { return key == "_do" || key == "_else_do"; }
@@ -64,7 +47,7 @@ Evaluated TemplateWalk::evaluate() {
   flush();
   for (const Pending& pending : pending_) {
     Value* at = &all_;
-    for (const std::string& step : steps_of(pending.pointer)) {
+    for (const std::string& step : pointer_keys(pending.pointer)) {
       at = at->is_array() ? &at->mutable_array().at(std::stoull(step)) : at->mutable_object().find_mutable(step);
     }
     *at = Value(pending.result);
@@ -90,7 +73,7 @@ void TemplateWalk::object(Value& value, const Level* outer) {
     const Position position = member.position;
     const std::size_t length = pointer_.size();
     pointer_ += '/';
-    pointer_ += escape_step(member.key);
+    pointer_ += pointer_step(member.key);
     const std::string key = member.key;
     if (visit(rebuilt, level, position)) *value.mutable_object().find_mutable(key) = std::move(rebuilt);
     pointer_.resize(length);
@@ -158,9 +141,9 @@ TemplateWalk::Place TemplateWalk::find_near(const Level& level, std::string_view
   const Object& built = level.built->as_object();
   const Object::Member* const member = built.empty() ? nullptr : built.find_member(name);
   if (member && static_cast<std::size_t>(member - &built[0]) < level.done)
-    return {&member->value, true, level.pointer + "/" + escape_step(name)};
+    return {&member->value, true, level.pointer + "/" + pointer_step(name)};
   const Value* const param = in_.params.find(name);
-  return param ? Place{param, false, "/" + escape_step(name)} : Place{};
+  return param ? Place{param, false, "/" + pointer_step(name)} : Place{};
 }
 
 TemplateWalk::Place TemplateWalk::find_around(const Level& level, std::string_view name) const {
@@ -168,7 +151,7 @@ TemplateWalk::Place TemplateWalk::find_around(const Level& level, std::string_vi
     const Object& built = outer->built->as_object();
     const Object::Member* const member = built.empty() ? nullptr : built.find_member(name);
     if (member && static_cast<std::size_t>(member - &built[0]) < outer->done) {
-      return {&member->value, true, outer->pointer + "/" + escape_step(name)};
+      return {&member->value, true, outer->pointer + "/" + pointer_step(name)};
     }
   }
   return {};
@@ -177,17 +160,18 @@ TemplateWalk::Place TemplateWalk::find_around(const Level& level, std::string_vi
 bool TemplateWalk::is_pending(const Place& place, const Path& path) const {
   if (!place.built || pending_.empty()) return false;
   std::string pointer = place.pointer;
-  for (const Path::Step& step : path.steps) pointer += '/' + escape_step(step.name);
-  return std::any_of(pending_.begin(), pending_.end(),
-                     [&](const Pending& pending) { return is_below(pending.pointer, pointer) || is_below(pointer, pending.pointer); });
+  for (const Path::Step& step : path.steps) pointer += '/' + pointer_step(step.name);
+  return std::any_of(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+    return is_at_or_below(pending.pointer, pointer) || is_at_or_below(pointer, pending.pointer);
+  });
 }
 
 void TemplateWalk::add_fills(Array& fills, const char* in, const std::string& name, const Place& place) const {
   if (!place.built) return;
   for (std::size_t i = 0; i < pending_.size(); ++i) {
-    if (!is_below(pending_[i].pointer, place.pointer)) continue;
+    if (!is_at_or_below(pending_[i].pointer, place.pointer)) continue;
     Array path{Value(name)};
-    for (std::string& step : steps_of(std::string_view(pending_[i].pointer).substr(place.pointer.size())))
+    for (std::string& step : pointer_keys(std::string_view(pending_[i].pointer).substr(place.pointer.size())))
       path.emplace_back(std::move(step));
     fills.push_back(Value::object({{"in", in}, {"path", Value(std::move(path))}, {"from", static_cast<std::int64_t>(i)}}));
   }
@@ -195,7 +179,7 @@ void TemplateWalk::add_fills(Array& fills, const char* in, const std::string& na
 
 // ---- JavaScript --------------------------------------------------------------------------------------------------------
 
-void TemplateWalk::defer(std::shared_ptr<const Template> text, const Level& level, Position position, Value& value) {
+void TemplateWalk::defer(const std::shared_ptr<const Template>& text, const Level& level, Position position, Value& value) {
   Value scope = Value::object(), outer = Value::object();
   Array literals{Value("")}, code, fills;
   bool dynamic = false;
@@ -233,7 +217,7 @@ void TemplateWalk::defer(std::shared_ptr<const Template> text, const Level& leve
       for (std::size_t i = 0; i < at->done; ++i) {
         const bool near = at == &level;
         add(near ? scope : outer, near ? "scope" : "outer", built[i].key,
-            {&built[i].value, true, at->pointer + "/" + escape_step(built[i].key)});
+            {&built[i].value, true, at->pointer + "/" + pointer_step(built[i].key)});
       }
     }
   }
@@ -295,7 +279,7 @@ void TemplateWalk::flush() {
 void TemplateWalk::fail(const std::string& pointer, Position position, std::string_view text, const std::string& why) {
   // Texts that wait stand before this one; one of them may fail first.
   flush();
-  const std::vector<std::string> steps = steps_of(pointer);
+  const std::vector<std::string> steps = pointer_keys(pointer);
   Error error = config_error("Failed to evaluate a variable " + std::string(text) + " (" + why + ")");
   if (position.known()) error = std::move(error).at(position);
   throw Failure{std::move(error), steps.empty() ? std::string() : steps.front()};
@@ -316,7 +300,7 @@ bool TemplateWalk::is_literal(const std::string& pointer) const {
 Origin TemplateWalk::origin_of_built(const std::string& pointer) const {
   const Value* local = &in_.local;
   const Value* param = &in_.params;
-  for (const std::string& step : steps_of(pointer)) {
+  for (const std::string& step : pointer_keys(pointer)) {
     local = local->find(step);
     if (!local) break;
     param = param ? param->find(step) : nullptr;
@@ -329,11 +313,11 @@ bool TemplateWalk::is_clean(const Place& place) const {
   const Origin origin = place.built ? origin_of_built(place.pointer) : in_.origins.of(place.pointer);
   if (origin != Origin::code) return false;
   for (const auto& [pointer, below] : in_.origins.all()) {
-    if (below != Origin::code && is_below(pointer, place.pointer) && (!place.built || origin_of_built(pointer) != Origin::code))
+    if (below != Origin::code && is_at_or_below(pointer, place.pointer) && (!place.built || origin_of_built(pointer) != Origin::code))
       return false;
   }
   if (!place.built) return true;
-  return std::none_of(runs_.begin(), runs_.end(), [&](const auto& run) { return is_below(run.first, place.pointer); });
+  return std::none_of(runs_.begin(), runs_.end(), [&](const auto& run) { return is_at_or_below(run.first, place.pointer); });
 }
 
 std::vector<TemplateWalk::Part> TemplateWalk::parts_of(const Template& text, const Level& level) const {
@@ -354,7 +338,7 @@ std::vector<TemplateWalk::Part> TemplateWalk::parts_of(const Template& text, con
     };
     if (expression->path) {
       if (Place* const place = use(expression->path->variable)) {
-        for (const Path::Step& step : expression->path->steps) place->pointer += '/' + escape_step(step.name);
+        for (const Path::Step& step : expression->path->steps) place->pointer += '/' + pointer_step(step.name);
       }
     } else {
       for (const std::string& name : expression->identifiers) use(name);

@@ -80,7 +80,7 @@ class TemplateWalk {
   bool text(Value& value, const Level& level, Position position);
   /// The values of all expressions; nothing where JavaScript is needed.
   bool paths(const Template& text, const Level& level, Position position, std::vector<std::string>& values);
-  void defer(std::shared_ptr<const Template> text, const Level& level, Position position, Value& value);
+  void defer(const std::shared_ptr<const Template>& text, const Level& level, Position position, Value& value);
   void flush();
   void finish(Pending& pending, std::vector<std::string> values);
 

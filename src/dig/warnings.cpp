@@ -68,8 +68,6 @@ class Doubts {
   }
 
   void look_at_disabled(const std::string& full_name, const Object::Member& task) {
-    TaskTree tree;
-    std::vector<Error> errors;
     Value enabled = task.value;
     enabled.mutable_object().erase("_disable");
     try {

@@ -371,7 +371,8 @@ YamlDocument read_yaml(std::string_view text, std::uint16_t file, std::size_t mo
 Error with_source_line(Error error, std::string_view text) {
   if (!error.position().known() || !error.source_line().empty()) return error;
   const unsigned caret = error.caret_length();
-  return std::move(error).source(std::string(line_of(text, error.position().line)), caret);
+  std::string line(line_of(text, error.position().line));
+  return std::move(error).source(std::move(line), caret);
 }
 
 }  // namespace digdag::dig

@@ -311,7 +311,7 @@ std::optional<Value> timestamp_value(std::string_view text) {
       if (!take('+') && !take('-')) return std::nullopt;
       const auto hours = number(1, 2);
       if (!hours) return std::nullopt;
-      offset_minutes = *hours * 60;
+      offset_minutes = std::int64_t{*hours} * 60;
       if (take(':')) offset_minutes += number(2, 2).value_or(0);
       if (west) offset_minutes = -offset_minutes;
     }

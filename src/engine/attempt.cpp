@@ -23,7 +23,10 @@ Attempt::Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, At
   impl_->base = std::move(params);
   impl_->zone = std::move(zone);
   impl_->options = options;
-  for (auto& [name, task] : resumed) impl_->pool.emplace(name, std::move(task));
+  while (!resumed.empty()) {
+    auto task = resumed.extract(resumed.begin());
+    impl_->pool.emplace(std::move(task.key()), std::move(task.mapped()));
+  }
   // The root is counted twice, as the original does (spec/decisions.md L-19).
   if (auto problem = impl_->limit_problem(1, workflow.tasks.size(), false)) throw std::move(*problem);
   impl_->rows.insert(workflow, no_task, initial_task);

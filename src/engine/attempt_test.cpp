@@ -374,14 +374,7 @@ TEST(Attempt, TheNewestRowOfEachNameIsTheOneThatCounts) {
 
 TEST(TaskState, HasTheNamesAndCodesOfTheOriginal) {
   EXPECT_EQ(to_string(TaskState::group_retry_waiting), "group_retry_waiting");
-  EXPECT_EQ(task_state_of("canceled"), TaskState::canceled);
   EXPECT_EQ(static_cast<int>(TaskState::group_error), 6);
-  EXPECT_FALSE(task_state_of("lost"));
-}
-
-TEST(ConfigKey, IsADottedPath) {
-  EXPECT_EQ(parse_config_key("a.b_1"), "a.b_1");
-  for (const char* wrong : {"", ".", "a.", ".a", "a..b", "a-b", "ü"}) EXPECT_THROW(parse_config_key(wrong), Error) << wrong;
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/text.h"
+#include "base/json_pointer.h"
 #include "engine/attempt_impl.h"
 
 namespace digdag::engine {
@@ -45,8 +45,6 @@ dig::TaskTree single_task(std::string name, std::string_view type, std::string_v
   tree.tasks.push_back(std::move(task));
   return tree;
 }
-
-bool is_handler_name(std::string_view name) { return name == "^error" || name == "^failure-alert" || name.starts_with("^sla"); }
 }  // namespace
 
 // ---- Results -------------------------------------------------------------------------------------------------------------
@@ -132,17 +130,17 @@ void Attempt::Impl::mark_literals(TaskIndex root, const std::vector<std::string>
     return found == place->second.end() ? no_task : found->second;
   };
   for (const std::string& pointer : pointers) {
-    std::vector<std::string> steps = split(pointer, '/');
+    const std::vector<std::string> keys = pointer_keys(pointer);
     TaskIndex task = root;
-    std::size_t step = 1;
-    for (; step < steps.size() && steps[step].starts_with('+'); ++step) {
-      const TaskIndex child = child_of(task, replace_all(replace_all(steps[step], "~1", "/"), "~0", "~"));
+    std::size_t step = 0;
+    for (; step < keys.size() && keys[step].starts_with('+'); ++step) {
+      const TaskIndex child = child_of(task, keys[step]);
       if (child == no_task) break;
       task = child;
     }
-    if (step + 1 >= steps.size() || steps[step] != "_export") continue;
+    if (step + 1 >= keys.size() || keys[step] != "_export") continue;
     std::string path;
-    for (++step; step < steps.size(); ++step) path += "/" + steps[step];
+    for (++step; step < keys.size(); ++step) path = pointer_to(path, keys[step]);
     rows.extra(task).export_origins.set(path, dig::Origin::data);
   }
 }

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/json_pointer.h"
 #include "base/text.h"
 #include "engine/param_run.h"
 
@@ -15,19 +16,10 @@ using dig::Origins;
 
 namespace {
 
-std::string escape_pointer(std::string_view key) {
-  if (key.find_first_of("~/") == std::string_view::npos) return std::string(key);
-  return replace_all(replace_all(std::string(key), "~", "~0"), "/", "~1");
-}
-
-bool lies_below(std::string_view pointer, std::string_view ancestor) {
-  return pointer.starts_with(ancestor) && (pointer.size() == ancestor.size() || pointer[ancestor.size()] == '/');
-}
-
 Origins without_those_below(const Origins& origins, std::string_view path) {
   Origins result;
   for (const auto& [pointer, origin] : origins.all()) {
-    if (!lies_below(pointer, path)) result.set(pointer, origin);
+    if (!is_at_or_below(pointer, path)) result.set(pointer, origin);
   }
   return result;
 }
@@ -38,7 +30,7 @@ void replace_origins(Origins& into, const std::string& path, const Origins& from
   const Origin whole = from.of(path_in_from);
   if (whole != result.of(path)) result.set(path, whole);
   for (const auto& [pointer, origin] : from.all()) {
-    if (pointer.size() > path_in_from.size() && lies_below(pointer, path_in_from)) {
+    if (pointer.size() > path_in_from.size() && is_at_or_below(pointer, path_in_from)) {
       result.set(path + pointer.substr(path_in_from.size()), origin);
     }
   }
@@ -53,7 +45,7 @@ void merge_origins(Origins& into, const std::string& path, const Value& below, c
     return;
   }
   for (const auto& member : over.as_object()) {
-    const std::string step = "/" + escape_pointer(member.key);
+    const std::string step = pointer_to("", member.key);
     const Value* existing = below.find(member.key);
     merge_origins(into, path + step, existing ? *existing : Value(), member.value, from, path_in_from + step);
   }
@@ -124,7 +116,7 @@ ParamEntry merged(const ParamEntry* existing, const Object::Member& member, cons
   }
   if ((existing && existing->origins) || !origins.empty()) {
     Origins result = existing && existing->origins ? *existing->origins : Origins();
-    merge_origins(result, "", existing ? existing->value : Value(), member.value, origins, "/" + escape_pointer(member.key));
+    merge_origins(result, "", existing ? existing->value : Value(), member.value, origins, pointer_to("", member.key));
     entry.origins = unless_empty(std::move(result));
   }
   return entry;
@@ -202,7 +194,7 @@ struct Params::Layering {
         value.set(slot.entry->key, slot.entry->value, slot.entry->position);
         if (!slot.entry->origins) continue;
         for (const auto& [pointer, origin] : slot.entry->origins->all()) {
-          top.whole.origins.set("/" + escape_pointer(slot.entry->key) + pointer, origin);
+          top.whole.origins.set(pointer_to("", slot.entry->key) + pointer, origin);
         }
       }
       top.whole.value = Value(std::move(value));

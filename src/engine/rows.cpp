@@ -76,7 +76,7 @@ TaskIndex Rows::append(Task task, TaskIndex parent) {
       task.ordinal = 0;
     }
   }
-  if (task.name == "^error" || task.name == "^failure-alert" || task.name.starts_with("^sla")) task.in_handler = true;
+  if (is_handler_name(task.name)) task.in_handler = true;
   tasks_.push_back(std::move(task));
   return index;
 }
@@ -97,8 +97,9 @@ TaskIndex Rows::append_copy(TaskIndex original, TaskIndex parent, const std::uno
   }
   const std::int32_t window = from.extra && from.extra->window ? from.extra->window->limit : 0;
   std::vector<TaskIndex> upstreams;
+  upstreams.reserve(static_cast<std::size_t>(from.upstream_count));
   for (std::int32_t e = 0; e < from.upstream_count; ++e) {
-    upstreams.push_back(copies.at(edges_[static_cast<std::size_t>(from.first_upstream + e)].upstream));
+    upstreams.push_back(copies.at(upstream_at(from, e)));
   }
   const BarrierIndex barrier = from.barrier;
   const TaskIndex i = append(std::move(copy), parent);
@@ -156,7 +157,7 @@ void Rows::count_visible_siblings(TaskIndex i) {
   Task& task = (*this)[i];
   std::int32_t covered = 0;
   for (std::int32_t e = 0; e < task.upstream_count; ++e) {
-    const Task& upstream = (*this)[edges_[static_cast<std::size_t>(task.first_upstream + e)].upstream];
+    const Task& upstream = (*this)[upstream_at(task, e)];
     covered = std::max(covered, upstream.visible_siblings);
   }
   if (task.barrier != no_barrier) {
@@ -166,7 +167,7 @@ void Rows::count_visible_siblings(TaskIndex i) {
     if ((*this)[barrier.first_member].ordinal <= covered) covered = std::max(covered, (*this)[barrier.last_member].ordinal + 1);
   }
   for (std::int32_t e = 0; e < task.upstream_count; ++e) {
-    const Task& upstream = (*this)[edges_[static_cast<std::size_t>(task.first_upstream + e)].upstream];
+    const Task& upstream = (*this)[upstream_at(task, e)];
     if (upstream.ordinal > covered) {
       covered = -1;
       break;
@@ -203,8 +204,8 @@ std::vector<TaskIndex> Rows::succeeded(TaskIndex i) {
 std::vector<TaskIndex> Rows::upstreams(TaskIndex i) const {
   const Task& task = (*this)[i];
   std::vector<TaskIndex> result;
-  for (std::int32_t e = 0; e < task.upstream_count; ++e)
-    result.push_back(edges_[static_cast<std::size_t>(task.first_upstream + e)].upstream);
+  result.reserve(static_cast<std::size_t>(task.upstream_count));
+  for (std::int32_t e = 0; e < task.upstream_count; ++e) result.push_back(upstream_at(task, e));
   if (task.barrier != no_barrier) {
     const Barrier& barrier = barriers_[static_cast<std::size_t>(task.barrier)];
     for (TaskIndex member = barrier.first_member;; member = (*this)[member].next_sibling) {

@@ -90,6 +90,8 @@ struct Task {
   bool is_generated_root() const { return name.starts_with('^'); }
 };
 
+/// `^error`, `^failure-alert`, `^sla` and what begins so: the own name of a handler's root.
+inline bool is_handler_name(std::string_view name) { return name == "^error" || name == "^failure-alert" || name.starts_with("^sla"); }
 inline bool is_progressing(TaskState s) { return !is_done(s) && s != TaskState::blocked; }
 
 /// The tasks of an attempt with their tree and dependencies. Knows nothing of events.
@@ -143,6 +145,9 @@ class Rows {
     std::int32_t remaining;
     std::vector<TaskIndex> waiting;
   };
+  TaskIndex upstream_at(const Task& task, std::int32_t i) const {
+    return edges_[static_cast<std::size_t>(task.first_upstream) + static_cast<std::size_t>(i)].upstream;
+  }
   BarrierIndex barrier_of(TaskIndex first, TaskIndex last);
 
   std::vector<Task> tasks_;

@@ -1,6 +1,5 @@
 #include "engine/session_monitor.h"
 
-#include <charconv>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,13 +20,9 @@ std::optional<std::int64_t> parse_clock(std::string_view text) {
   if (parts.size() != 2 && parts.size() != 3) return std::nullopt;
   std::int64_t seconds = 0;
   for (std::size_t i = 0; i < 3; ++i) {
-    std::int32_t number = 0;
-    if (i < parts.size()) {
-      const std::string& part = parts[i];
-      const auto [end, problem] = std::from_chars(part.data(), part.data() + part.size(), number);
-      if (problem != std::errc() || end != part.data() + part.size()) return std::nullopt;
-    }
-    seconds = seconds * 60 + number;
+    const auto number = i < parts.size() ? parse_java_int(parts[i]) : std::optional(0);
+    if (!number) return std::nullopt;
+    seconds = seconds * 60 + *number;
   }
   return seconds;
 }

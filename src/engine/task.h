@@ -27,7 +27,6 @@ enum class TaskState : std::uint8_t {
   canceled = 9,
 };
 std::string_view to_string(TaskState state);
-std::optional<TaskState> task_state_of(std::string_view name);
 inline bool is_done(TaskState s) { return s >= TaskState::group_error; }
 inline bool is_error(TaskState s) { return s == TaskState::error || s == TaskState::group_error; }
 
@@ -35,8 +34,6 @@ enum TaskFlag : std::uint8_t { cancel_requested = 1, delayed_error = 2, delayed_
 
 /// A dotted key of stored params to be removed (spec/language.md 4.6).
 using ConfigKey = std::string;
-/// Throws Error(config) where the expression is no ConfigKey.
-ConfigKey parse_config_key(std::string_view expression);
 
 /// What an operator run gives (spec/operators.md 1.3). Null objects count as empty.
 struct TaskResult {
@@ -51,7 +48,7 @@ struct TaskResult {
 };
 
 /// Index of a task in its attempt; stable while the attempt lives. Tasks are numbered in order of insertion, so within one
-/// generation a smaller index stands earlier in the file. `id = first task id of the attempt + …` is the store's business.
+/// generation a smaller index stands earlier in the file. Ids of the database are the store's business.
 using TaskIndex = std::int32_t;
 constexpr TaskIndex no_task = -1;
 /// Counts the runs of a task; a finish with another number than the current one is refused (design rule 3).

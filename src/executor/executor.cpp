@@ -20,7 +20,7 @@ namespace {
 
 /// `_retry: ${…}` of groups is rare and normally quick; a hostile expression holds up its thread for its whole time limit.
 constexpr agent::ThreadPool::Options evaluators{.steady = 1, .grows_at_once = false, .most = 8};
-constexpr std::int64_t longest_wait_millis = 24 * 3600 * 1000;
+constexpr std::int64_t longest_wait_millis = std::int64_t{24} * 3600 * 1000;
 
 struct QueuedEvent {
   std::int64_t attempt_id;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "base/json_pointer.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "client/base64.h"

@@ -1,22 +1,15 @@
 #include "operators/operator.h"
 
 #include "base/file.h"
+#include "base/json_pointer.h"
 #include "base/text.h"
 
 namespace digdag::operators {
 namespace {
 
-/// The steps of a JSON pointer, escapes undone.
-std::vector<std::string> steps_of(std::string_view pointer) {
-  std::vector<std::string> steps;
-  if (pointer.empty()) return steps;
-  for (std::string& step : split(pointer.substr(1), '/')) steps.push_back(replace_all(replace_all(std::move(step), "~1", "/"), "~0", "~"));
-  return steps;
-}
-
 const Value* value_at(const Value& root, std::string_view pointer) {
   const Value* value = &root;
-  for (const std::string& step : steps_of(pointer)) {
+  for (const std::string& step : pointer_keys(pointer)) {
     if (value->is_array()) {
       std::size_t index = 0;
       for (const char c : step) {
@@ -33,7 +26,7 @@ const Value* value_at(const Value& root, std::string_view pointer) {
 }
 
 Error missing(std::string_view pointer) {
-  const auto steps = steps_of(pointer);
+  const auto steps = pointer_keys(pointer);
   return config_error("Parameter '" + (steps.empty() ? std::string() : steps.back()) + "' is required but not set");
 }
 
@@ -47,10 +40,6 @@ std::string secret_from(const SecretLookup& lookup, std::string_view key) {
 bool below_env(std::string_view pointer) { return pointer.starts_with("/_env/"); }
 
 }  // namespace
-
-std::string pointer_to(std::string_view parent, std::string_view key) {
-  return std::string(parent) + '/' + replace_all(replace_all(std::string(key), "~", "~0"), "/", "~1");
-}
 
 Value params_with_defaults(const TaskContext& task, std::string_view type) {
   const Value* defaults = task.config.find(type);
@@ -87,7 +76,7 @@ std::string TaskContext::secret(std::string_view key) const { return secret_from
 std::string TaskContext::with_secrets(std::string_view pointer) const {
   const Value* value = value_at(config, pointer);
   if (value == nullptr) throw missing(pointer);
-  if (!value->is_string()) return convert_to_string(*value, steps_of(pointer).back());
+  if (!value->is_string()) return convert_to_string(*value, pointer_keys(pointer).back());
   const auto spans = secret_spans.find(std::string(pointer));
   if (spans == secret_spans.end()) return value->as_string();
   const SecretLookup& lookup = below_env(pointer) && unmounted_secrets ? unmounted_secrets : secrets;

@@ -100,9 +100,6 @@ Error with_command_explained(Error error, const TaskContext& task);
 /// `did you mean x, y?` with the three nearest words, or nothing where no known word is like this one.
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& known);
 
-/// One more step of a JSON pointer, `~` and `/` escaped: `/headers` + `a/b` is `/headers/a~1b`.
-std::string pointer_to(std::string_view parent, std::string_view key);
-
 /// The operator wants to be called again with this state after a delay; holds no thread meanwhile.
 struct RetryLater {
   std::int64_t delay_millis;

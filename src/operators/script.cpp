@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "base/json_pointer.h"
 #include "base/text.h"
 
 namespace digdag::operators {

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_pointer.h"
 #include "operators/io_directory.h"
 #include "operators/operator.h"
 

@@ -1,6 +1,7 @@
 #include "operators/subtasks.h"
 
 #include "base/json.h"
+#include "base/json_pointer.h"
 
 namespace digdag::operators {
 namespace {

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_pointer.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
 #include "operators/operator.h"

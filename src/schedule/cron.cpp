@@ -16,7 +16,7 @@ using Fields = CronPattern::Fields;
 constexpr int years_searched = 50;
 constexpr std::int64_t minute_millis = 60'000;
 /// Longer than any change of clocks, a skipped day included.
-constexpr std::int64_t around_change_seconds = 26 * 3600;
+constexpr std::int64_t around_change_seconds = 26 * std::int64_t{3600};
 
 Instant start_of_minute(Instant t) {
   const std::int64_t rest = ((t.millis % minute_millis) + minute_millis) % minute_millis;

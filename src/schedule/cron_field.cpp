@@ -1,6 +1,5 @@
 #include "schedule/cron_field.h"
 
-#include <charconv>
 #include <limits>
 #include <optional>
 #include <string>
@@ -12,15 +11,6 @@ namespace digdag::schedule {
 
 namespace {
 
-/// Java's Integer.parseInt.
-std::optional<int> parse_int(std::string_view text) {
-  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
-  int n = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return n;
-}
-
 std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
 
 /// Where a value was not understood: why.
@@ -31,7 +21,7 @@ struct ValueProblem {
 int parse_value(const CronField& field, std::string_view text) {
   const std::string word = lower(text);
   if (field.has_last_day && word == "l") return CronField::last_day_value;
-  const auto number = parse_int(text);
+  const auto number = parse_java_int(text);
   if (number && *number >= field.least && *number <= field.most) return field.modulo != 0 ? *number % field.modulo : *number;
   for (std::size_t i = 0; i < field.aliases.size(); ++i) {
     if (word == field.aliases[i]) return field.first_alias + static_cast<int>(i);
@@ -66,7 +56,7 @@ std::vector<int> parse_range(const CronField& field, std::string_view text) {
 }
 
 int parse_step(std::string_view text) {
-  const auto step = parse_int(text);
+  const auto step = parse_java_int(text);
   if (!step) throw ValueProblem{"invalid divisor " + quoted(text)};
   if (*step < 1) throw ValueProblem{"non positive divisor " + quoted(std::to_string(*step))};
   return *step;

@@ -103,6 +103,7 @@ class UnionScheduler : public Scheduler {
   template <typename Of>
   ScheduleTime earliest(Of&& time_of) const {
     std::vector<ScheduleTime> times;
+    times.reserve(entries_.size());
     for (const auto& entry : entries_) times.push_back(time_of(*entry));
     for (;;) {
       const auto best = std::min_element(times.begin(), times.end(), runs_before);

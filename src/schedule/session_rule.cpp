@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -44,15 +43,6 @@ class IntervalTimes : public SessionTimes {
   std::int64_t seconds_;
 };
 
-/// Java's Integer.parseInt.
-std::optional<std::int64_t> parse_int(std::string_view text) {
-  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
-  std::int32_t n = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return n;
-}
-
 /// `text` split at its first comma.
 std::optional<std::pair<std::string_view, std::string_view>> day_and_time(std::string_view text) {
   const auto comma = text.find(',');
@@ -91,7 +81,7 @@ class RuleMaker {
     const auto parts = day_and_time(description);
     if (!parts) fail("weekly>: scheduler requires day,hh:mm:ss format: " + description, hint);
     const std::string day(trim(parts->first));
-    if (const auto number = parse_int(day); number && *number < 0) fail("weekly>: invalid day: " + day, hint);
+    if (const auto number = parse_java_int(day); number && *number < 0) fail("weekly>: invalid day: " + day, hint);
     const std::int64_t delay = clock(std::string(trim(parts->second)));
     const std::string pattern = "0 0 * * " + day;
     try {
@@ -105,7 +95,7 @@ class RuleMaker {
   SessionRule monthly() const {
     const std::string description = at_text();
     const auto parts = day_and_time(description);
-    const auto day = parts ? parse_int(parts->first) : std::nullopt;
+    const auto day = parts ? parse_java_int(parts->first) : std::nullopt;
     if (!day)
       fail("monthly>: scheduler requires day,hh:mm:ss format: " + description,
            "for the first of each month at 9 write monthly>: 1,09:00:00");
@@ -223,7 +213,7 @@ std::optional<std::int64_t> parse_clock(std::string_view text, std::size_t parts
   if (fields.size() != parts) return std::nullopt;
   std::int64_t seconds = 0;
   for (const std::string& field : fields) {
-    const auto number = parse_int(field);
+    const auto number = parse_java_int(field);
     if (!number) return std::nullopt;
     seconds = seconds * 60 + *number;
   }

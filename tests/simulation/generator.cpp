@@ -159,11 +159,6 @@ class Writer {
       if (budget_ <= 0 || !may(key[1] == 'e' ? features_.error : features_.check, 6)) continue;
       params.mutable_object().set(key, may(features_.broken_subtasks, 50) ? Value::object({{"strange", 1}}) : handler(4));
     }
-    // Nothing looks into these before they are needed (language.md 5.4).
-    for (const char* key : {"_error", "_check"}) {
-      if (budget_ <= 0 || !may(key[1] == 'e' ? features_.error : features_.check, 6)) continue;
-      params.mutable_object().set(key, may(features_.broken_subtasks, 50) ? Value::object({{"strange", 1}}) : handler(4));
-    }
     into.set("_export", params);
   }
 
