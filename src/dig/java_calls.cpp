@@ -9,11 +9,33 @@ namespace digdag::dig {
 namespace {
 
 // The methods of the prelude; ES5's own ones and what JavaScript engines of its time had beside them are not among them.
-constexpr std::array<std::string_view, 27> java_methods = {
-    "codePointAt",  "codePointBefore",  "codePointCount", "compareTo",     "compareToIgnoreCase", "contains",      "contentEquals",
-    "endsWith",     "equals",           "equalsIgnoreCase", "hashCode",    "intern",              "isBlank",       "isEmpty",
-    "length",       "matches",          "regionMatches",  "repeat",        "replaceAll",          "replaceFirst",  "startsWith",
-    "strip",        "stripLeading",     "stripTrailing",  "subSequence",   "toCharArray",         "lines"};
+constexpr std::array<std::string_view, 27> java_methods = {"codePointAt",
+                                                           "codePointBefore",
+                                                           "codePointCount",
+                                                           "compareTo",
+                                                           "compareToIgnoreCase",
+                                                           "contains",
+                                                           "contentEquals",
+                                                           "endsWith",
+                                                           "equals",
+                                                           "equalsIgnoreCase",
+                                                           "hashCode",
+                                                           "intern",
+                                                           "isBlank",
+                                                           "isEmpty",
+                                                           "length",
+                                                           "matches",
+                                                           "regionMatches",
+                                                           "repeat",
+                                                           "replaceAll",
+                                                           "replaceFirst",
+                                                           "startsWith",
+                                                           "strip",
+                                                           "stripLeading",
+                                                           "stripTrailing",
+                                                           "subSequence",
+                                                           "toCharArray",
+                                                           "lines"};
 
 bool is_java_method(std::string_view name) { return std::find(java_methods.begin(), java_methods.end(), name) != java_methods.end(); }
 

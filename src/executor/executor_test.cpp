@@ -189,7 +189,8 @@ TEST_F(ExecutorTest, WhatTheEngineNotesStandsInTheLog) {
     executor.step();
   }
   EXPECT_THAT(testing::internal::GetCapturedStdout(),
-              testing::HasSubstr("executor: task +a+g at a.dig:1:1: Ignore retry parameter because of invalid retry configuration. Expected integer"));
+              testing::HasSubstr(
+                  "executor: task +a+g at a.dig:1:1: Ignore retry parameter because of invalid retry configuration. Expected integer"));
 }
 
 TEST_F(ExecutorTest, APollIsDueAtItsTime) {
