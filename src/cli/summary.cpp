@@ -42,7 +42,7 @@ std::string seconds_text(std::int64_t millis) {
 
 std::string indented(std::string_view text, std::string_view indent) {
   std::string result;
-  for (const std::string& line : split(text, '\n')) result += std::string(indent) + line + "\n";
+  for (const std::string& line : split(text, '\n')) result += (line.empty() ? "" : std::string(indent)) + line + "\n";
   return result;
 }
 
@@ -105,7 +105,7 @@ std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, cons
     if (!own_error && !group_with_error) continue;
     const std::string name = tasks.full_name(task);
     if (first_failed.empty()) first_failed = name;
-    text += "  * " + agent::shown_task_name(name) + ":\n    " + shown_message(tasks.error(task)) + "\n" +
+    text += "  * " + agent::shown_task_name(name) + ":\n" + indented(shown_message(tasks.error(task)), "    ") +
             details_of(tasks, task, run.failure_of(task));
   }
   text += resume_hint(first_failed, texts);

@@ -28,13 +28,7 @@ std::vector<std::string> interpreter(const Value& params, const Variables& envir
   throw config_error("Invalid python: " + to_json(*python));
 }
 
-/// Without the line end that Python gives each entry of a traceback.
-std::string_view without_line_end(std::string_view text) {
-  while (text.ends_with('\n')) text.remove_suffix(1);
-  return text;
-}
-
-/// What the runner wrote about the exception that ended it: `: message (class)` and the frames.
+/// What the runner wrote about the exception that ended it: `: message (class)` and, indented, the traceback as Python prints it.
 std::string describe(const Value& output) {
   const Value* error = output.find("error");
   if (error == nullptr || !error->is_object()) return "";
@@ -42,7 +36,11 @@ std::string describe(const Value& output) {
   std::string text;
   if (const auto message = details.optional_string("message")) text += ": " + *message;
   if (const auto type = details.optional_string("class")) text += " (" + *type + ")";
-  for (const std::string& line : details.strings_or_empty("backtrace")) text += "\n\tfrom " + std::string(without_line_end(line));
+  const std::string trace = join(details.strings_or_empty("backtrace"), "");
+  if (is_blank(trace)) return text;
+  for (const std::string& line : split(trace.substr(0, trace.find_last_not_of('\n') + 1), '\n')) {
+    text += line.empty() ? "\n" : "\n  " + line;
+  }
   return text;
 }
 

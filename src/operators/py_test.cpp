@@ -177,12 +177,12 @@ TEST_F(Py, FailsWithTheExceptionAndItsFrames) {
   EXPECT_EQ(ended.error,
             "Python command failed with code 1\n"
             "Error messages from python: bad value (ValueError)\n"
-            "\tfrom Traceback (most recent call last):\n"
-            "\tfrom   File \"" +
+            "  Traceback (most recent call last):\n"
+            "    File \"" +
                 (project / "tasks.py").string() +
                 "\", line 2, in f\n"
-                "    raise ValueError('bad value')\n"
-                "\tfrom ValueError: bad value (runtime)");
+                "      raise ValueError('bad value')\n"
+                "  ValueError: bad value (runtime)");
   EXPECT_EQ(ended.output, "") << "the exception is shown once";
   EXPECT_THAT(leftovers(), IsEmpty());
 }

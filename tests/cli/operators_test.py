@@ -376,6 +376,19 @@ class Server(OperatorTest):
         self.assertEqual(self.requests[0][1]['Authorization'], 'Bearer mine')
 
 
+    # operators 14.114
+    def test_the_summary_shows_an_exception_once_and_indented(self):
+        self.file('t.py', 'def f():\n  raise ValueError("no rows")\n')
+        done = self.run_workflow('+a:\n  py>: t.f\n')
+        self.assertIn('  * +w+a:\n'
+                      '    Python command failed with code 1\n'
+                      '    Error messages from python: no rows (ValueError)\n'
+                      '      Traceback (most recent call last):\n'
+                      f'        File "{os.path.realpath(self.project)}/t.py", line 2, in f\n'
+                      '          raise ValueError("no rows")\n'
+                      '      ValueError: no rows (runtime)\n', done.err)
+        self.assertEqual(done.err.count('Traceback'), 1)
+
 class Notification(OperatorTest):
     # operators 14.198
     def test_a_failed_run_notifies_once(self):
