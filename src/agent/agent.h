@@ -83,7 +83,7 @@ struct AgentOptions {
   std::int64_t max_task_threads = 0;                             ///< tasks that run at once; 0 = no limit
   std::int64_t kill_grace_seconds = default_kill_grace_seconds;  ///< agent.kill-grace-time; -1: never interrupt (E-30)
   std::filesystem::path project_directory;                       ///< the workspace of local runs
-  const SystemConfig* system = nullptr;
+  const SystemConfig* system = &SystemConfig::empty();
   RunFilter* filter = nullptr;
   std::filesystem::path task_log_directory;  ///< `--task-log`; empty: no task logs
   operators::SecretLookup secrets;           ///< before `_secrets` of the task is applied
@@ -127,12 +127,5 @@ class Agent : public TaskRunner {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// The runtime variables of a task (`session_time`, `task_name`, …; spec/language.md 7.5), in their order. `params` are looked
-/// at for `last_session_time`, `next_session_time` and `last_executed_session_time`.
-Value runtime_params(const operators::TaskIdentity& identity, const Value& params);
-
-/// The error object of a failure (spec/execution.md 10.5), cut at 64 KiB (E-66).
-Value error_object(const Error& error);
 
 }  // namespace digdag::agent

@@ -11,6 +11,8 @@
 #include <mutex>
 #include <thread>
 
+#include "agent/failure.h"
+#include "agent/runtime_params.h"
 #include "base/file.h"
 #include "base/gate_for_test.h"
 #include "base/json.h"

@@ -4,8 +4,6 @@
 #include <exception>
 #include <new>
 
-#include "agent/agent.h"
-
 namespace digdag::agent {
 namespace {
 

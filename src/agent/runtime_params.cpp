@@ -1,7 +1,8 @@
+#include "agent/runtime_params.h"
+
 #include <optional>
 #include <string>
 
-#include "agent/agent.h"
 #include "base/time.h"
 
 namespace digdag::agent {

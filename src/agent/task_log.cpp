@@ -3,7 +3,6 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -14,8 +13,6 @@
 
 namespace digdag::agent {
 namespace {
-
-constexpr std::array<std::string_view, 5> level_names = {"ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
 
 std::string attempt_directory(const operators::TaskIdentity& identity) {
   const Instant session = identity.session_time;
@@ -55,8 +52,7 @@ TaskLog::~TaskLog() {
 
 void TaskLog::line(LogLevel level, std::string_view thread, std::string_view component, std::string_view message) {
   if (level > LogLevel::debug) return;
-  std::string text =
-      format_log_time(now(), TimeZone::system(), true) + " [" + std::string(level_names[static_cast<std::size_t>(level)]) + "] (";
+  std::string text = format_log_time(now(), TimeZone::system(), true) + " [" + std::string(level_name(level)) + "] (";
   text += std::string(thread) + ") " + std::string(component) + ": " + std::string(message) + "\n";
   write(text);
 }

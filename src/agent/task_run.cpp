@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "agent/failure.h"
+#include "agent/runtime_params.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/json_pointer.h"
@@ -316,9 +317,7 @@ std::int64_t TaskRun::retries_left() const {
 
 void TaskRun::check_size(const engine::TaskResult& result) const {
   if (result.store_params.is_null() && result.export_params.is_null()) return;
-  const std::int64_t most = services_.options.system != nullptr
-                                ? services_.options.system->integer_or("executor.max_params_size", default_params_bytes)
-                                : default_params_bytes;
+  const std::int64_t most = services_.options.system->integer_or("executor.max_params_size", default_params_bytes);
   const auto bytes = static_cast<std::int64_t>(to_json(result.store_params).size() + to_json(result.export_params).size());
   if (most > 0 && bytes > most)
     throw Error("parameters too large",

@@ -21,7 +21,6 @@ namespace digdag {
 
 namespace {
 
-constexpr std::array<std::string_view, 5> level_names = {"ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
 constexpr std::array<std::string_view, 5> level_colors = {"\x1b[35m", "\x1b[33m", "\x1b[32m", "\x1b[37m", "\x1b[34m"};
 constexpr std::string_view end_of_color = "\x1b[0;39m";
 constexpr std::string_view erase_line = "\r\x1b[K";
@@ -116,7 +115,7 @@ struct Log::Impl {
     if (colored_line) line += level_colors[static_cast<std::size_t>(level)];
     append_time();
     line += " [";
-    line += level_names[static_cast<std::size_t>(level)];
+    line += level_name(level);
     line += "] (";
     line += thread;
     line += ')';
@@ -277,6 +276,11 @@ struct Log::Impl {
   std::condition_variable wake;
   Thread flusher;
 };
+
+std::string_view level_name(LogLevel level) {
+  constexpr std::array<std::string_view, 5> names = {"ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
+  return names[static_cast<std::size_t>(level)];
+}
 
 void rescue_logged_output() {
   for (auto& slot : outputs_to_rescue) {

@@ -11,6 +11,8 @@
 namespace digdag {
 
 enum class LogLevel : std::uint8_t { error, warn, info, debug, trace };
+/// `ERROR`, `WARN`, …
+std::string_view level_name(LogLevel level);
 
 /// Writes the log of the process and the output of tasks (spec/cli.md 3). Thread-safe; a line is never torn by another one.
 ///

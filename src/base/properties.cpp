@@ -147,6 +147,11 @@ std::vector<std::pair<std::string, std::string>> parse_properties(std::string_vi
   return PropertiesReader(utf8).entries();
 }
 
+const SystemConfig& SystemConfig::empty() {
+  static const SystemConfig nothing;
+  return nothing;
+}
+
 std::optional<std::string> SystemConfig::get(std::string_view key) const {
   const auto found = values_.find(key);
   return found == values_.end() ? std::nullopt : std::optional(found->second);

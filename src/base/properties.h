@@ -18,6 +18,9 @@ std::vector<std::pair<std::string, std::string>> parse_properties(std::string_vi
 /// The system configuration: flat dotted keys, as a configuration file, DIGDAG_CONFIG and -X give them.
 class SystemConfig {
  public:
+  /// One that sets nothing.
+  static const SystemConfig& empty();
+
   void set(std::string_view key, std::string value) { values_[std::string(key)] = std::move(value); }
   std::optional<std::string> get(std::string_view key) const;
   std::string get_or(std::string_view key, std::string_view fallback) const;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "agent/failure.h"
+#include "agent/runtime_params.h"
 #include "agent/thread_pool.h"
 #include "base/text.h"
 

@@ -5,14 +5,12 @@
 namespace digdag::operators {
 namespace {
 
-constexpr std::string_view extension = ".dig";
-
 /// call>: the tasks of another workflow file as subtasks (spec/operators.md 3.1).
 class Call : public Operator {
  public:
   Outcome run(TaskContext& task) override {
     std::string name = task.params().string("_command");
-    if (!name.ends_with(extension)) name += extension;
+    if (!name.ends_with(workflow_extension)) name += workflow_extension;
     const std::filesystem::path path = task.workspace_file(name);
     const std::string file = path.lexically_relative(task.project_directory.lexically_normal()).string();
     if (generation_depth(task.identity.task_name) >= most_generations)
@@ -21,7 +19,7 @@ class Call : public Operator {
     if (!std::filesystem::is_regular_file(path))
       throw config_error("File not found: " + path.string()).hint(did_you_mean(path.stem().string(), workflows_in(path.parent_path())));
     const Value document = dig::load_yaml_file(path, task.project_directory, file);
-    const std::string workflow = file.substr(0, file.size() - extension.size());
+    const std::string workflow = file.substr(0, file.size() - workflow_extension.size());
     return engine::TaskResult{.subtask_config = dig::called_workflow(workflow, document, file)};
   }
 
@@ -30,7 +28,7 @@ class Call : public Operator {
     std::vector<std::string> names;
     std::error_code unreadable;
     for (const auto& entry : std::filesystem::directory_iterator(directory, unreadable))
-      if (entry.path().extension() == extension) names.push_back(entry.path().stem().string());
+      if (entry.path().extension() == workflow_extension) names.push_back(entry.path().stem().string());
     return names;
   }
 };

@@ -3,15 +3,11 @@
 namespace digdag::operators {
 namespace {
 
-constexpr std::int64_t default_most_content = 65536;
-
 /// http>: one HTTP request (spec/operators.md 5.1).
 class Http : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const std::int64_t most = task.system != nullptr
-                                  ? task.system->integer_or("config.http.max_stored_response_content_size", default_most_content)
-                                  : default_most_content;
+    const std::int64_t most = task.system->integer_or("config.http.max_stored_response_content_size", HttpExchange::default_most_content);
     HttpExchange exchange(task, {.secret_uri = true,
                                  .allowed_hosts_key = "config.http.allowed_hosts",
                                  .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});

@@ -7,7 +7,6 @@
 namespace digdag::operators {
 namespace {
 
-constexpr std::int64_t default_most_content = 65536;
 const std::string file_name = "http_call.dig";
 
 /// The media type of an answer, in lower case, without its parameters.
@@ -17,9 +16,8 @@ std::string media_type(std::string_view content_type) { return lower(trim(conten
 class HttpCall : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const SystemConfig empty;
-    const SystemConfig& system = task.system != nullptr ? *task.system : empty;
-    const std::int64_t most = system.integer_or("config.http_call.max_response_content_size", default_most_content);
+    const SystemConfig& system = *task.system;
+    const std::int64_t most = system.integer_or("config.http_call.max_response_content_size", HttpExchange::default_most_content);
     HttpExchange exchange(task, {.user = "http_call>",
                                  .secret_uri = false,
                                  .allowed_hosts_key = system.get("config.http_call.allowed_hosts") ? "config.http_call.allowed_hosts"

@@ -16,11 +16,6 @@ namespace {
 constexpr std::int64_t most_wait_seconds = 30;
 constexpr std::size_t summary_units = 200;
 
-const SystemConfig& system_of(const TaskContext& task) {
-  static const SystemConfig empty;
-  return task.system != nullptr ? *task.system : empty;
-}
-
 std::vector<std::string> list_of(const SystemConfig& system, std::string_view key) {
   std::vector<std::string> entries;
   for (const std::string& entry : split(system.get_or(key, ""), ','))
@@ -75,7 +70,7 @@ dig::SecretSpans spans_of(const std::string& text) {
 }  // namespace
 
 HttpExchange::HttpExchange(TaskContext& task, Rules rules)
-    : task_(task), rules_(std::move(rules)), system_(system_of(task)), merged_(params_with_defaults(task, "http")), options_(merged_) {
+    : task_(task), rules_(std::move(rules)), system_(*task.system), merged_(params_with_defaults(task, "http")), options_(merged_) {
   request_.method = upper(options_.string_or("method", "GET"));
   request_.timeout_seconds = options_.long_integer_or("timeout", 30);
   request_.follow_redirects = options_.boolean_or("follow_redirects", true);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -14,6 +15,7 @@ namespace digdag::operators {
 /// http_call> (spec/operators.md 5.1, 3.2).
 class HttpExchange {
  public:
+  static constexpr std::int64_t default_most_content = 65536;
   struct Rules {
     const char* user = "http>";     ///< the operator
     bool secret_uri = false;        ///< the secret `http.uri` goes before the command

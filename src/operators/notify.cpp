@@ -11,9 +11,9 @@ class Notify : public Operator {
  public:
   Outcome run(TaskContext& task) override {
     const std::string message = task.params().string("_command");
-    const std::string type = task.system != nullptr ? task.system->get_or("notification.type", "") : "";
-    if (type.empty()) return engine::TaskResult{};
     const SystemConfig& system = *task.system;
+    const std::string type = system.get_or("notification.type", "");
+    if (type.empty()) return engine::TaskResult{};
     read_state(task);
     const Value notification = notification_of(task.identity, task.mask ? task.mask(message) : message, timestamp_);
     try {

@@ -67,7 +67,7 @@ struct TaskContext {
   std::function<void(std::string_view)> hide;         ///< masks a text that was made from secrets; may be unset
   const std::atomic<bool>* stopped = nullptr;         ///< set while the run shall end: blocking operators look at it
   const dig::TemplateEngine* templates = nullptr;
-  const SystemConfig* system = nullptr;
+  const SystemConfig* system = &SystemConfig::empty();
   const std::vector<std::pair<std::string, std::string>>* environment = nullptr;  ///< of the process, for commands
   engine::AttemptStarter* attempts = nullptr;
   IoArea* io_area = nullptr;

@@ -12,7 +12,6 @@ namespace digdag::operators {
 namespace {
 
 constexpr std::size_t most_files = 1000;
-constexpr std::string_view extension = ".dig";
 
 /// The files that `call>` names below a value, relative to the project. (A `_workdir` of the calling file is its directory.)
 void collect_calls(const Value& value, const std::filesystem::path& directory, std::vector<std::string>& files) {
@@ -22,7 +21,7 @@ void collect_calls(const Value& value, const std::filesystem::path& directory, s
   for (const auto& member : value.as_object()) {
     if (member.key == "call>" && member.value.is_string()) {
       std::string name = member.value.as_string();
-      if (!name.ends_with(extension)) name += extension;
+      if (!name.ends_with(workflow_extension)) name += workflow_extension;
       files.push_back((directory / name).lexically_normal().string());
     } else {
       collect_calls(member.value, directory, files);
@@ -41,7 +40,7 @@ std::vector<std::string> calls_of(const std::filesystem::path& project, const st
 }
 
 std::string without_extension(const std::string& file) {
-  return file.ends_with(extension) ? file.substr(0, file.size() - extension.size()) : file;
+  return file.ends_with(workflow_extension) ? file.substr(0, file.size() - workflow_extension.size()) : file;
 }
 
 }  // namespace

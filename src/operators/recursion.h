@@ -6,6 +6,9 @@
 
 namespace digdag::operators {
 
+/// Of the files that hold workflows.
+constexpr std::string_view workflow_extension = ".dig";
+
 /// Generated subtrees around a task: the `^sub` in its full name.
 std::size_t generation_depth(std::string_view task_name);
 /// So many of them hold a workflow that calls itself without end (spec/decisions.md O-10).
