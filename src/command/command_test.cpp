@@ -491,6 +491,14 @@ TEST_F(Commands, AreStoppedThoughTheGuardHangs) {
   EXPECT_TRUE(eventually([&] { return !lives(static_cast<pid_t>(std::stol(command.output->text()))); }));
 }
 
+TEST_F(Commands, AreStoppedThoughTheGuardIsSuspended) {
+  auto command = start(shell("echo $$; exec sleep 100"));
+  ASSERT_TRUE(eventually([&] { return !command.output->text().empty(); }));
+  kill(guards().at(0), SIGSTOP);
+  runner.stop(command.id, 10);
+  EXPECT_EQ(command.end().signal, SIGTERM);
+}
+
 TEST_F(Commands, AGuardThatHangsDoesNotHoldUpAnOrderlyEnd) {
   {
     CommandRunner other;

@@ -131,6 +131,7 @@ struct CommandRunner::Impl {
   // With the lock held:
   void ensure_thread();
   std::string ensure_guard();
+  void ask_to_stop(Id command, std::int64_t grace_in_millis);
   void end_guard_by_force() const;
   void send(const ToGuard& message, Fd attached = Fd());
   void watch_guard_for_sending();
@@ -243,7 +244,12 @@ void CommandRunner::Impl::stop(Id command, std::int64_t grace_seconds) {
   const auto found = running_.find(command);
   if (found == running_.end() || found->second->end || !guard_) return;
   found->second->stop_requested = true;
-  send(Stop{command, grace_millis(grace_seconds)});
+  ask_to_stop(command, grace_millis(grace_seconds));
+}
+
+void CommandRunner::Impl::ask_to_stop(Id command, std::int64_t grace_in_millis) {
+  kill(guard_pid_, SIGCONT);  // one that is suspended has to wake up to notice
+  send(Stop{command, grace_in_millis});
 }
 
 void CommandRunner::Impl::stop_all(std::int64_t grace_seconds) {
@@ -541,7 +547,7 @@ void CommandRunner::Impl::stop_late() {
     limits_.erase(limits_.begin());
     if (found == running_.end() || found->second->end || !guard_) continue;
     found->second->timed_out = true;
-    send(Stop{found->first, grace_millis_after_limit});
+    ask_to_stop(found->first, grace_millis_after_limit);
   }
 }
 

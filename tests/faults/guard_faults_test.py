@@ -214,8 +214,8 @@ _error:
             run.wait_for('handled')
             self.assert_nothing_left(run, patience=3)
 
-    def test_a_run_whose_guard_hangs_can_be_interrupted(self):
-        with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n', '-X', 'agent.kill-grace-time=1') as run:
+    def test_a_run_whose_guard_is_suspended_can_be_interrupted(self):
+        with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n') as run:
             run.wait_for('ready')
             os.kill(run.processes('--guard')[0], signal.SIGSTOP)
             run.process.send_signal(signal.SIGTERM)
