@@ -127,6 +127,7 @@ struct Agent::Impl {
     closed = true;
     for (auto& run : waiting) post_refusal(std::move(run));
     waiting.clear();
+    going_on.reserve(runs.size());
     for (const auto& [key, run] : runs) going_on.push_back(run);
     lock.unlock();
     services.templates.interrupt();

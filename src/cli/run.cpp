@@ -2,11 +2,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
-#include <thread>
 
 #include "agent/agent.h"
 #include "base/config.h"
@@ -14,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/interrupts.h"
@@ -168,27 +170,39 @@ class ProgressLine {
  public:
   ProgressLine(Log& log, const LocalRun& run) : log_(log) {
     if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || !isatty(STDERR_FILENO)) return;
-    thread_ = std::jthread([this, &run](std::stop_token stop) {
-      const auto start = std::chrono::steady_clock::now();
-      while (!stop.stop_requested()) {
-        const auto elapsed = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
-        char seconds[32];
-        std::snprintf(seconds, sizeof seconds, ", %.1f s", static_cast<double>(elapsed) / 1000);
-        if (elapsed >= 300) log_.progress(run.progress() + seconds);
-        std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      }
-    });
+    thread_ = Thread("the progress line", [this, &run] { draw(run); });
   }
   ~ProgressLine() {
-    if (!thread_.joinable()) return;
-    thread_.request_stop();
+    if (!thread_.running()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    end_.notify_one();
     thread_.join();
     log_.progress("");
   }
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
 
  private:
+  void draw(const LocalRun& run) {
+    using std::chrono::milliseconds, std::chrono::steady_clock;
+    const auto start = steady_clock::now();
+    std::unique_lock lock(mutex_);
+    while (!end_.wait_for(lock, milliseconds(100), [this] { return ending_; })) {
+      const auto elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - start).count();
+      char seconds[32];
+      std::snprintf(seconds, sizeof seconds, ", %.1f s", static_cast<double>(elapsed) / 1000);
+      if (elapsed >= 300) log_.progress(run.progress() + seconds);
+    }
+  }
+
   Log& log_;
-  std::jthread thread_;
+  std::mutex mutex_;
+  std::condition_variable end_;
+  bool ending_ = false;
+  Thread thread_;
 };
 
 /// Everything that one run needs while it goes on.

@@ -211,7 +211,7 @@ CommandRunner::Id CommandRunner::Impl::start(CommandRequest request, OnOutput on
   Fd write_end(pipe[1]);
   Start run{0, running->program, request.arguments, {}, request.working_directory.string(), std::move(request.input)};
   run.environment.reserve(request.environment.size());
-  for (const auto& [name, value] : request.environment) run.environment.push_back(name + '=' + value);
+  for (const auto& [name, value] : request.environment) run.environment.push_back(fmt::format("{}={}", name, value));
   const auto limit = std::chrono::milliseconds(std::min(request.timeout_millis, longest_limit_millis));
   running->request = std::move(request);
   running->on_output = std::move(on_output);
