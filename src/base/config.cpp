@@ -77,17 +77,6 @@ std::optional<std::string> to_text(const Value& value) {
   return java_text(value);
 }
 
-std::string_view kind_word(const Value& value) {
-  switch (value.kind()) {
-    case Kind::null: return "null";
-    case Kind::boolean: return "boolean";
-    case Kind::string: return "string";
-    case Kind::array: return "array";
-    case Kind::object: return "object";
-    default: return "number";
-  }
-}
-
 Error not_an_object(std::string_view key) { return config_error(fmt::format("Parameter '{}' must be an object", key)); }
 
 std::int64_t seconds_of(const Value& value, std::string_view type, std::string_view key) {
@@ -111,6 +100,17 @@ Value parsed(const Value& value, std::string_view key) {
 }
 
 }  // namespace
+
+std::string_view kind_word(const Value& value) {
+  switch (value.kind()) {
+    case Kind::null: return "null";
+    case Kind::boolean: return "boolean";
+    case Kind::string: return "string";
+    case Kind::array: return "array";
+    case Kind::object: return "object";
+    default: return "number";
+  }
+}
 
 Error unexpected_type(std::string_view type, std::string_view key, const Value& got) {
   std::string sample = to_json(got);

@@ -83,6 +83,9 @@ std::int64_t convert_to_int(const Value& value, std::string_view key);
 std::int64_t convert_to_long(const Value& value, std::string_view key);
 bool convert_to_boolean(const Value& value, std::string_view key);
 
+/// `object`, `number`, `null`, …: how messages call what a value is.
+std::string_view kind_word(const Value& value);
+
 /// Error `Expected <type> for key '<key>' but got <json sample> (<json kind>)` (spec/language.md 4.2).
 Error unexpected_type(std::string_view type, std::string_view key, const Value& got);
 

@@ -11,17 +11,6 @@
 namespace digdag::operators {
 namespace {
 
-std::string_view kind_name(const Value& value) {
-  switch (value.kind()) {
-    case Kind::null: return "null";
-    case Kind::boolean: return "boolean";
-    case Kind::string: return "string";
-    case Kind::array: return "array";
-    case Kind::object: return "object";
-    default: return "number";
-  }
-}
-
 std::string text_of(const Value& scalar, std::string_view key) { return scalar.is_null() ? "null" : convert_to_string(scalar, key); }
 
 std::string form_body(const Value& fields) {
@@ -42,7 +31,7 @@ HttpContent http_content(const Value& content, const std::optional<std::string>&
   if (as == "json") return {to_json(content), type.value_or("application/json")};
   if (as == "text" && !structured) return {text_of(content, "content"), type.value_or("plain/text")};  // the original's spelling
   if (as == "form" && content.is_object()) return {form_body(content), "application/x-www-form-urlencoded"};
-  throw config_error("Invalid content format for " + std::string(kind_name(content)) + "s: '" + as + "'")
+  throw config_error("Invalid content format for " + std::string(kind_word(content)) + "s: '" + as + "'")
       .hint("content_format is text, json or form; form needs an object");
 }
 
