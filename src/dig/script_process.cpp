@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "dig/frame.h"
+#include "dig/harmless.h"
 #include "dig/script_engine.h"
 #include "dig/script_heap.h"
 #include "dig/script_sandbox.h"
@@ -33,7 +35,8 @@
 //
 // `scope` are the variables of a text, `outer` those that count where a name has no value else (decisions L-23). `fill` puts
 // the result of an earlier text of this request into them. The first error ends the request. Nothing is evaluated in this
-// process: each text gets a fork of it, which sees what was loaded before the first request and nothing of other texts.
+// process: each text gets a fork of it, which sees what was loaded before the first request and nothing of other texts. Texts
+// that can leave nothing behind share one.
 
 namespace digdag::dig {
 namespace {
@@ -45,14 +48,28 @@ constexpr int answer_fd = 4;  ///< of an evaluating process
 /// What evaluation needs besides the engine's own memory: stack, the answer, this language's containers.
 constexpr std::int64_t spare_bytes = 32 << 20;
 
-struct Job {
+struct Text {
   std::vector<std::string> code;
   Value scope;
+};
+
+struct Job {
+  std::vector<Text> texts;
   std::int64_t memory_bytes;
   std::int64_t timeout_millis;
 };
 
 std::string memory_error(std::int64_t bytes) { return "evaluation needs more than " + std::to_string(bytes >> 20) + " MiB"; }
+
+Value error_answer(std::string text) { return Value::object({{"error", Value(std::move(text))}}); }
+
+Value result_of(const ScriptEngine::Result& result, std::int64_t memory_bytes) {
+  if (result.out_of_memory) return error_answer(memory_error(memory_bytes));
+  if (!result.error.empty()) return Value::object({{"error", result.error}, {"undefined_name", result.undefined_name}});
+  Array values;
+  for (const std::string& value : result.values) values.emplace_back(value);
+  return Value::object({{"values", Value(std::move(values))}, {"pure", result.pure}});
+}
 
 /// The evaluating process, from its fork to its end.
 [[noreturn]] void evaluate_and_exit(ScriptEngine& engine, const ScriptSandbox& sandbox, const Job& job, pid_t parent) {
@@ -63,51 +80,43 @@ std::string memory_error(std::int64_t bytes) { return "evaluation needs more tha
   if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed) seed = static_cast<std::uint64_t>(getpid());
   engine.begin_fork();
   if (!sandbox.enter({job.memory_bytes + spare_bytes, job.timeout_millis / 1000 + 2})) {
-    write_frame(answer_fd, to_json(Value::object({{"error", "the sandbox of the JavaScript worker cannot be entered"}})), Channel::pipe);
+    write_frame(answer_fd, to_json(Value(Array{error_answer("the sandbox of the JavaScript worker cannot be entered")})), Channel::pipe);
     std::_Exit(1);
   }
   try {
-    const ScriptEngine::Result result = engine.evaluate(job.code, job.scope, {job.memory_bytes, seed});
-    Value answer = Value::object();
-    if (result.out_of_memory) {
-      answer.mutable_object().set("error", memory_error(job.memory_bytes));
-    } else if (!result.error.empty()) {
-      answer.mutable_object().set("error", result.error);
-      answer.mutable_object().set("undefined_name", result.undefined_name);
-    } else {
-      Array values;
-      for (const std::string& value : result.values) values.emplace_back(value);
-      answer.mutable_object().set("values", std::move(values));
-      answer.mutable_object().set("pure", result.pure);
+    Array results;
+    for (const Text& text : job.texts) {
+      results.push_back(result_of(engine.evaluate(text.code, text.scope, {job.memory_bytes, seed}), job.memory_bytes));
+      if (results.back().find("error")) break;
     }
-    write_frame(answer_fd, to_json(answer), Channel::pipe);
+    write_frame(answer_fd, to_json(Value(std::move(results))), Channel::pipe);
   } catch (const std::bad_alloc&) {
     std::_Exit(ScriptHeap::exit_out_of_memory);
   } catch (const std::exception& error) {
-    write_frame(answer_fd, to_json(Value::object({{"error", error.what()}})), Channel::pipe);
+    write_frame(answer_fd, to_json(Value(Array{error_answer(error.what())})), Channel::pipe);
   }
   std::_Exit(0);
 }
-
-Value error_answer(std::string text) { return Value::object({{"error", Value(std::move(text))}}); }
 
 std::string seconds_text(std::int64_t millis) {
   if (millis % 1000 == 0) return std::to_string(millis / 1000) + "s";
   return std::to_string(millis) + "ms";
 }
 
-/// Runs one job in a fork. Ends this process where the one that asks has gone.
+Value failed_job(std::string text) { return Value(Array{error_answer(std::move(text))}); }
+
+/// Runs one job in a fork: the results of its texts, up to the first error. Ends this process where the one that asks has gone.
 Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const Job& job) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(job.timeout_millis);
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return error_answer("evaluation cannot be started: " + std::string(strerror(errno)));
+  if (pipe2(ends, O_CLOEXEC) != 0) return failed_job("evaluation cannot be started: " + std::string(strerror(errno)));
   const pid_t self = getpid();
   const pid_t child = fork();
   if (child < 0) {
     const int why = errno;
     close(ends[0]);
     close(ends[1]);
-    return error_answer("evaluation cannot be started: " + std::string(strerror(why)));
+    return failed_job("evaluation cannot be started: " + std::string(strerror(why)));
   }
   if (child == 0) {
     if (ends[1] != answer_fd) dup2(ends[1], answer_fd);
@@ -130,20 +139,20 @@ Value evaluate_in_fork(ScriptEngine& engine, const ScriptSandbox& sandbox, const
   }
   if (end == FrameEnd::other_closed) std::_Exit(0);
   const std::string too_long = "evaluation took longer than " + seconds_text(job.timeout_millis);
-  if (end == FrameEnd::timeout) return error_answer(too_long);
+  if (end == FrameEnd::timeout) return failed_job(too_long);
   if (end == FrameEnd::closed && WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
-    if (signal == SIGXCPU || (signal == SIGKILL && Clock::now() >= deadline)) return error_answer(too_long);
-    return error_answer("evaluation died by signal " + std::to_string(signal));
+    if (signal == SIGXCPU || (signal == SIGKILL && Clock::now() >= deadline)) return failed_job(too_long);
+    return failed_job("evaluation died by signal " + std::to_string(signal));
   }
   if (end == FrameEnd::too_long || (end == FrameEnd::closed && WEXITSTATUS(status) == ScriptHeap::exit_out_of_memory)) {
-    return error_answer(memory_error(job.memory_bytes));
+    return failed_job(memory_error(job.memory_bytes));
   }
-  if (end != FrameEnd::complete) return error_answer("evaluation ended without an answer");
+  if (end != FrameEnd::complete) return failed_job("evaluation ended without an answer");
   try {
     return parse_json(text);
   } catch (const Error&) {
-    return error_answer("evaluation gave no answer that can be read");
+    return failed_job("evaluation gave no answer that can be read");
   }
 }
 
@@ -187,31 +196,68 @@ Value widened(const Value& outer, const Value& scope) {
   return all;
 }
 
+/// A text with the results of earlier ones where it needs them.
+Text filled(const Value& asked, const std::vector<std::string>& evaluated) {
+  Value text = asked;
+  for (const Value& fill : member(asked, "fill").as_array()) {
+    const auto from = static_cast<std::size_t>(member(fill, "from").as_integer());
+    set_at(*text.mutable_object().find_mutable(member(fill, "in").as_string()), member(fill, "path").as_array(), evaluated.at(from));
+  }
+  Text made{{}, member(text, "scope")};
+  for (const Value& code : member(text, "code").as_array()) made.code.push_back(code.as_string());
+  return made;
+}
+
+/// The next texts that may be evaluated in one fork: those that leave nothing behind and need no result of each other, or one
+/// of any kind.
+std::vector<Text> texts_together(const Array& texts, const std::vector<std::string>& evaluated) {
+  std::vector<Text> together;
+  for (std::size_t i = evaluated.size(); i < texts.size(); ++i) {
+    const Array& fills = member(texts[i], "fill").as_array();
+    const bool needs_these = std::any_of(fills.begin(), fills.end(), [&](const Value& fill) {
+      return member(fill, "from").as_integer() >= static_cast<std::int64_t>(evaluated.size());
+    });
+    if (needs_these) break;
+    const Array& code = member(texts[i], "code").as_array();
+    const bool harmless = std::all_of(code.begin(), code.end(), [](const Value& each) { return is_harmless(each.as_string()); });
+    if (harmless || together.empty()) together.push_back(filled(texts[i], evaluated));
+    if (!harmless) break;
+  }
+  return together;
+}
+
+bool is_undefined_name(const Value& result) {
+  const Value* const undefined = result.find("undefined_name");
+  return undefined && undefined->is_boolean() && undefined->as_boolean();
+}
+
 Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& request) {
   const auto zone = TimeZone::of(member(request, "zone").as_string());
   if (!zone) throw Error("runtime", "unknown time zone");
   engine.use_zone(*zone);
-  Job job{{}, {}, member(request, "memory_bytes").as_integer(), member(request, "timeout_millis").as_integer()};
+  Job job{{}, member(request, "memory_bytes").as_integer(), member(request, "timeout_millis").as_integer()};
+  const Array& texts = member(request, "texts").as_array();
   Array results;
   std::vector<std::string> evaluated;
-  for (const Value& asked : member(request, "texts").as_array()) {
-    Value text = asked;
-    for (const Value& fill : member(asked, "fill").as_array()) {
-      const auto from = static_cast<std::size_t>(member(fill, "from").as_integer());
-      set_at(*text.mutable_object().find_mutable(member(fill, "in").as_string()), member(fill, "path").as_array(), evaluated.at(from));
+  while (evaluated.size() < texts.size()) {
+    const std::size_t first = evaluated.size();
+    job.texts = texts_together(texts, evaluated);
+    Array some = evaluate_in_fork(engine, sandbox, job).as_array();
+    if (some[0].find("error") && job.texts.size() > 1) {
+      job.texts.resize(1);  // it may have been another one's time or memory
+      some = evaluate_in_fork(engine, sandbox, job).as_array();
     }
-    job.code.clear();
-    for (const Value& code : member(text, "code").as_array()) job.code.push_back(code.as_string());
-    job.scope = member(text, "scope");
-    Value result = evaluate_in_fork(engine, sandbox, job);
-    const Value* const undefined = result.find("undefined_name");
-    if (undefined && undefined->is_boolean() && undefined->as_boolean() && !member(text, "outer").as_object().empty()) {
-      job.scope = widened(member(text, "outer"), job.scope);
-      result = evaluate_in_fork(engine, sandbox, job);
+    if (is_undefined_name(some[0]) && !member(texts[first], "outer").as_object().empty()) {
+      job.texts.front().scope = widened(member(texts[first], "outer"), job.texts.front().scope);
+      some = evaluate_in_fork(engine, sandbox, job).as_array();
     }
-    results.push_back(result);
-    if (result.find("error")) break;
-    evaluated.push_back(assemble(text, result));
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const bool failed = some[i].find("error") != nullptr;
+      if (failed && i > 0) break;  // once more, as the first of the next ones
+      if (!failed) evaluated.push_back(assemble(texts[first + i], some[i]));
+      results.push_back(std::move(some[i]));
+      if (failed) return Value::object({{"results", Value(std::move(results))}});
+    }
   }
   return Value::object({{"results", Value(std::move(results))}});
 }

@@ -30,10 +30,10 @@ using Clock = std::chrono::steady_clock;
 /// The worker keeps the time limit of each evaluation itself; where it does not answer so much later, it is taken for lost.
 constexpr std::chrono::milliseconds grace{5000};
 
-/// Each text is evaluated once, or twice where a name is looked for in the levels around it, too.
+/// Each text is evaluated up to three times: with others, alone, and where a name is looked for in the levels around it, too.
 std::int64_t evaluations_of(const Value& request) {
   const Value* const texts = request.find("texts");
-  return texts && texts->is_array() ? 2 * static_cast<std::int64_t>(texts->as_array().size()) : 1;
+  return texts && texts->is_array() ? 3 * static_cast<std::int64_t>(texts->as_array().size()) : 1;
 }
 
 /// One worker process.

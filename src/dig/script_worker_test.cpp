@@ -157,6 +157,22 @@ TEST(ScriptWorker, NothingPassesFromOneTextToTheNext) {
   }
 }
 
+TEST(ScriptWorker, TextsThatAreEvaluatedTogetherFailForThemselves) {
+  ScriptWorker worker;
+  const TemplateEngine engine(worker, options_of(300));
+  const auto outcome_of = [&](const std::string& last) {
+    const Value texts = Value::object({{"a", "${n + 1}"}, {"b", {"${n + 2}"}}, {"c", last}, {"d", "${n + 3}"}});
+    try {
+      return to_json(engine.evaluate(Value::object({{"n", 1}}), texts, {}, TimeZone()).all);
+    } catch (const Error& error) {
+      return error.message();
+    }
+  };
+  EXPECT_EQ(outcome_of("${a + n}"), R"({"n":1,"a":"2","b":"3","c":"21","d":"4"})");
+  EXPECT_THAT(outcome_of("${missing + 1}"), HasSubstr("variable ${missing + 1} (ReferenceError: missing is not defined)"));
+  EXPECT_THAT(outcome_of("${(function(){ for (;;); })()}"), HasSubstr("variable ${(function(){ for (;;); })()} (evaluation took longer"));
+}
+
 TEST(ScriptWorker, BreakingOutOfTheGeneratedCodeGainsNothing) {
   ScriptWorker worker;
   EXPECT_EQ(outcome(worker, "${0))]}});(function(){with({}){return [((1}"), outcome(worker, "${0))]}});(function(){with({}){return [((1}"));

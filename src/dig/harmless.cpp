@@ -1,0 +1,63 @@
+#include "dig/harmless.h"
+
+#include <algorithm>
+#include <array>
+
+#include "dig/js_tokens.h"
+
+namespace digdag::dig {
+namespace {
+
+using Kind = JsTokens::Kind;
+
+template <std::size_t Size>
+bool contains(const std::array<std::string_view, Size>& words, std::string_view word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+constexpr std::array<std::string_view, 5> functions = {"moment", "String", "Number", "parseInt", "parseFloat"};
+
+/// They change at most the object that they are called on, which the expression has made: what is shared cannot be named.
+constexpr std::array<std::string_view, 30> methods = {
+    "add",   "subtract", "startOf", "endOf",  "clone",     "format", "utc",     "unix",        "valueOf",     "year",
+    "date",  "month",    "day",     "hour",   "minute",    "second", "week",    "isoWeek",     "diff",        "toISOString",
+    "slice", "isBefore", "isAfter", "isSame", "substring", "substr", "indexOf", "toUpperCase", "toLowerCase", "trim"};
+
+/// Ways to what is shared, and to changing something without a call or an assignment.
+constexpr std::array<std::string_view, 7> refused = {"prototype", "fn", "constructor", "__proto__", "new", "delete", "function"};
+
+constexpr std::array<std::string_view, 24> signs = {"(", ")", ".", ",", "+",  "-",  "*",  "/",  "%",   "?",   ":",  "<",
+                                                    ">", "!", "&", "|", "&&", "||", "==", "!=", "===", "!==", "<=", ">="};
+
+bool may_be_called(const JsTokens::Token& before_name, const JsTokens::Token& name) {
+  if (name.kind == Kind::end) return true;  // not a call
+  if (name.kind == Kind::sign) return name.text != ")";
+  if (name.kind != Kind::word) return false;
+  return before_name.text == "." ? contains(methods, name.text) : contains(functions, name.text);
+}
+
+}  // namespace
+
+bool is_harmless(std::string_view expression) {
+  JsTokens tokens(expression);
+  JsTokens::Token before, last;
+  for (JsTokens::Token token = tokens.next(); token.kind != Kind::end; token = tokens.next()) {
+    switch (token.kind) {
+      case Kind::word:
+        if (contains(refused, token.text)) return false;
+        break;
+      case Kind::sign:
+        if (!contains(signs, token.text)) return false;
+        if (token.text == "(" && !may_be_called(before, last)) return false;
+        break;
+      case Kind::string:
+      case Kind::number: break;
+      default: return false;
+    }
+    before = last;
+    last = token;
+  }
+  return true;
+}
+
+}  // namespace digdag::dig
