@@ -58,7 +58,12 @@ class Process {
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     char name[] = "digdag", option[] = "--js-worker";
     char* arguments[] = {name, option, nullptr};
-    const int error = posix_spawn(&pid_, "/proc/self/exe", &actions, &attributes, arguments, environ);
+    // Functions of libraries are bound once, not in each fork.
+    char bind_now[] = "LD_BIND_NOW=1";
+    std::vector<char*> environment{bind_now};
+    for (char** variable = environ; *variable; ++variable) environment.push_back(*variable);
+    environment.push_back(nullptr);
+    const int error = posix_spawn(&pid_, "/proc/self/exe", &actions, &attributes, arguments, environment.data());
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
