@@ -87,7 +87,8 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
 void LocalAttempts::start_or_wait(const dig::Workflow& workflow, executor::AttemptIdentity identity, engine::Attempt attempt) {
   const Concurrency allowed = concurrency_of(workflow);
   if (!has_free_place(workflow.name, allowed.limit) || !admission_(identity)) {
-    waiting_.emplace(identity.session_time.seconds(), Waiting{allowed.limit, std::move(identity), std::move(attempt)});
+    const std::int64_t session = identity.session_time.seconds();
+    waiting_.emplace(session, Waiting{allowed.limit, std::move(identity), std::move(attempt)});
   } else {
     executor_.add(std::move(identity), std::move(attempt));
   }

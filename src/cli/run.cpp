@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cassert>
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
@@ -109,6 +110,7 @@ Error workflow_missing(const std::string& name, const std::optional<std::string>
     text = "Workflow '" + name + "' does not exist in current directory. You may need to change directory first, or set --project option.";
   }
   std::vector<std::string> known;
+  known.reserve(loaded.files.size());
   for (const auto& file : loaded.files) known.push_back(file.name.substr(0, file.name.size() - 4));
   Error error("resource not found", text);
   if (const auto similar = similar_words(name, known); !similar.empty())
@@ -126,6 +128,7 @@ void warn_of_broken_files(const dig::Project& project, const std::string& needed
 /// `+task`: only this subtree. `_export`s of the groups between do not apply (C-15), which is said.
 dig::TaskTree subtree(const dig::TaskTree& tree, const std::string& pattern, Log& log) {
   std::vector<std::string> names;
+  names.reserve(tree.tasks.size());
   for (const auto& task : tree.tasks) names.push_back(task.full_name);
   const std::size_t task = dig::match_task(pattern, names);
   std::vector<std::string> dropped;
@@ -371,6 +374,7 @@ class RunProgram {
   }
 
   int report(const engine::Attempt* tasks, bool finished, int signal, LocalRun& local) {
+    assert(!finished || tasks);  // an attempt that ended is kept by its executor
     const auto [unsaved, cause] = local.close();
     if (tasks && log_.enabled(LogLevel::debug)) {
       for (const std::string& line : task_dump(*tasks)) log_.write(LogLevel::debug, "main", "cli", line);

@@ -48,6 +48,7 @@ std::unordered_set<std::string> names_of(const dig::TaskTree& tree, const Marks&
 
 std::size_t find(const dig::TaskTree& tree, const std::string& pattern) {
   std::vector<std::string> names;
+  names.reserve(tree.tasks.size());
   for (const auto& task : tree.tasks) names.push_back(task.full_name);
   return dig::match_task(pattern, names);
 }

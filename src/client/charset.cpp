@@ -26,6 +26,7 @@ std::string decode_text(std::string_view bytes, std::string_view charset) {
   const std::string name = lower(charset);
   if (name == "utf-8" || name == "utf8" || name == "us-ascii" || name == "ascii") return to_valid_utf8(bytes);
   const iconv_t converter = iconv_open("UTF-8", name.c_str());
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): what POSIX says that iconv_open returns
   if (converter == reinterpret_cast<iconv_t>(-1)) throw Error("unsupported charset", std::string(charset));
   std::string text;
   char buffer[4096];

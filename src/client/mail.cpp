@@ -56,6 +56,7 @@ std::string header_address(const std::string& address) {
 
 std::string address_list(const std::vector<std::string>& addresses) {
   std::vector<std::string> texts;
+  texts.reserve(addresses.size());
   for (const std::string& address : addresses) texts.push_back(header_address(address));
   return join(texts, ",\r\n ");
 }

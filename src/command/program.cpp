@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view default_path = "/usr/local/bin:/usr/bin:/bin";
-constexpr std::size_t most_bytes_of_a_text = 128 * 1024;  // MAX_ARG_STRLEN of Linux, the zero at the end included
+constexpr std::size_t most_bytes_of_a_text = std::size_t{128} * 1024;  // MAX_ARG_STRLEN of Linux, the zero at the end included
 
 std::string_view path_of(const std::vector<std::pair<std::string, std::string>>& environment) {
   std::string_view path = default_path;

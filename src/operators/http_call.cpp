@@ -40,7 +40,7 @@ class HttpCall : public Operator {
     response.headers = {{"content-type", type}};
     const std::string content = exchange.content_of(response);
     if (media_type(type) == "application/json") {
-      const Value document = json_of(content);
+      Value document = json_of(content);
       task.info("Fetched definition for http_call>:\n" + to_yaml(document));
       return document;
     }

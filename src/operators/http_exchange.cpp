@@ -233,7 +233,7 @@ RetryLater HttpExchange::again_later(const Error& error) const {
 }
 
 std::string HttpExchange::content_of(const client::HttpResponse& response) const {
-  const std::string text = response.truncated ? std::string() : client::body_text(response);
+  std::string text = response.truncated ? std::string() : client::body_text(response);
   const std::size_t units = response.truncated ? response.body_bytes : utf16_length(text);
   if (units > rules_.most_content)
     throw task_error("Response content too large: " + std::to_string(units) + " > " + std::to_string(rules_.most_content));

@@ -65,6 +65,7 @@ const OperatorType* find_operator(std::string_view name) {
 
 std::vector<std::string_view> operator_names() {
   std::vector<std::string_view> names;
+  names.reserve(operators.size());
   for (const OperatorType& type : operators) names.push_back(type.name);
   return names;
 }
