@@ -32,8 +32,7 @@ void alias_command_spans(std::unordered_map<std::string, dig::SecretSpans>& span
   const std::string from = pointer_to("", key);
   std::vector<std::pair<std::string, dig::SecretSpans>> more;
   for (const auto& [pointer, of_pointer] : spans) {
-    const bool below = pointer.starts_with(from) && (pointer.size() == from.size() || pointer[from.size()] == '/');
-    if (below) more.emplace_back("/_command" + pointer.substr(from.size()), of_pointer);
+    if (is_at_or_below(pointer, from)) more.emplace_back("/_command" + pointer.substr(from.size()), of_pointer);
   }
   for (auto& [pointer, of_pointer] : more) spans[pointer] = std::move(of_pointer);
 }

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <exception>
 #include <new>
 #include <string_view>
-#include <typeinfo>
 
 #include "base/log.h"
 
@@ -18,9 +18,16 @@ namespace {
 std::terminate_handler usual_end = nullptr;
 
 [[noreturn]] void end_of_the_program() {
-  const std::type_info* uncaught = abi::__cxa_current_exception_type();
-  if (uncaught == nullptr || *uncaught != typeid(std::bad_alloc)) usual_end();
-  end_for_lack_of_memory();
+  if (abi::__cxa_current_exception_type() != nullptr) {
+    try {
+      throw;
+    } catch (const std::bad_alloc&) {
+      end_for_lack_of_memory();
+    } catch (...) {
+    }
+  }
+  usual_end();
+  std::abort();
 }
 
 }  // namespace

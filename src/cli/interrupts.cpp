@@ -30,7 +30,7 @@ sigset_t signals_to_watch() {
 }  // namespace
 
 Interrupts::Interrupts(std::function<void()> on_first) : on_first_(std::move(on_first)), watched_(signals_to_watch()) {
-  pthread_sigmask(SIG_BLOCK, &watched_, nullptr);
+  pthread_sigmask(SIG_BLOCK, &watched_, &before_);
   thread_ = Thread("signals", [this] { wait(); });
 }
 
@@ -38,6 +38,7 @@ Interrupts::~Interrupts() {
   ending_ = true;
   thread_.signal(SIGUSR2);
   thread_.join();
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
 void Interrupts::wait_for(std::chrono::seconds grace) { end_by_ = std::chrono::steady_clock::now() + grace + patience; }

@@ -67,9 +67,6 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
   Session& session = place->second;
   if (is_new) session.id = next_session_++;
   const std::int64_t id = next_attempt_++;
-  session.attempts[retry_name.value_or("")] = id;
-  session.last_attempt = id;
-  workflow_of_[id] = workflow.name;
 
   executor::AttemptIdentity identity;
   identity.session_id = session.id;
@@ -81,6 +78,9 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
   identity.timezone = workflow.timezone;
   identity.retry_attempt_name = retry_name;
   start_or_wait(workflow, std::move(identity), std::move(attempt));
+  session.attempts[retry_name.value_or("")] = id;
+  session.last_attempt = id;
+  workflow_of_[id] = workflow.name;
   return id;
 }
 
@@ -97,11 +97,15 @@ void LocalAttempts::start_or_wait(const dig::Workflow& workflow, executor::Attem
 void LocalAttempts::start_waiting() {
   for (auto place = waiting_.begin(); place != waiting_.end();) {
     Waiting& waiting = place->second;
-    if (!has_free_place(waiting.identity.workflow_name, waiting.limit) || !admission_(waiting.identity)) {
-      ++place;
-      continue;
+    try {
+      if (!has_free_place(waiting.identity.workflow_name, waiting.limit) || !admission_(waiting.identity)) {
+        ++place;
+        continue;
+      }
+      executor_.add(std::move(waiting.identity), std::move(waiting.attempt));
+    } catch (const Error& error) {
+      refused_[waiting.identity.attempt_id] = error.message_with_kind();
     }
-    executor_.add(std::move(waiting.identity), std::move(waiting.attempt));
     place = waiting_.erase(place);
   }
 }
@@ -176,6 +180,7 @@ engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
     std::optional<std::int64_t> existing;
     if (named != session->second.attempts.end()) existing = request.retry_attempt_name ? named->second : session->second.last_attempt;
     if (existing) {
+      if (const auto refused = refused_.find(*existing); refused != refused_.end()) return Refused{refused->second};
       if (*existing == request.requiring_attempt) {
         return Refused{"Workflow '" + request.workflow + "' requires itself for the same session"};
       }

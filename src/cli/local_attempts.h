@@ -75,6 +75,7 @@ class LocalAttempts : public engine::AttemptStarter {
     engine::Attempt attempt;
   };
   std::multimap<std::int64_t, Waiting> waiting_;  ///< by session time (seconds)
+  std::map<std::int64_t, std::string> refused_;   ///< attempts that had to wait and then could not start, and why
   std::int64_t next_session_ = 1, next_attempt_ = 1;
 };
 

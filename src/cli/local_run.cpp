@@ -4,8 +4,8 @@
 
 namespace digdag::cli {
 
-LocalRun::LocalRun(Options options, TaskSelection selection, Log& log)
-    : options_(std::move(options)), selection_(std::move(selection)), log_(log) {}
+LocalRun::LocalRun(Options options, TaskSelection selection, Log& log, command::CommandRunner& commands)
+    : options_(std::move(options)), selection_(std::move(selection)), log_(log), commands_(commands) {}
 
 std::shared_ptr<StateFiles> LocalRun::open_session(std::int64_t attempt, const std::string& workflow, Instant session_time,
                                                    const TimeZone& zone) {
@@ -19,6 +19,11 @@ std::shared_ptr<StateFiles> LocalRun::open_session(std::int64_t attempt, const s
   if (!marks.files) {
     const auto use = options_.dry_run ? StateFiles::Use::look : StateFiles::Use::run;
     shared = marks.files = std::make_shared<StateFiles>(directory, workflow, use);
+    if (marks.files->lock_file() >= 0) commands_.hold(marks.files->lock_file());
+    if (!marks.files->lock_problem().empty()) {
+      log_.write(LogLevel::warn, "main", "cli",
+                 "Nothing keeps other runs of this session out while this one goes on: " + marks.files->lock_problem());
+    }
   }
   return marks.files;
 }
@@ -108,6 +113,7 @@ void LocalRun::forget(std::int64_t attempt) {
 }
 
 void LocalRun::close_files(StateFiles& files) {
+  if (files.lock_file() >= 0) commands_.release(files.lock_file());
   files.close();
   unsaved_ += files.failures();
   if (first_unsaved_.empty()) first_unsaved_ = files.first_failure();

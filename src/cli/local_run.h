@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "cli/state_files.h"
 #include "cli/task_selection.h"
+#include "command/command.h"
 #include "executor/executor.h"
 
 namespace digdag::cli {
@@ -36,7 +37,8 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
   };
   static constexpr std::int64_t main_attempt = 1;
 
-  LocalRun(Options options, TaskSelection selection, Log& log);
+  /// `commands` keeps the locks of sessions that it runs commands for.
+  LocalRun(Options options, TaskSelection selection, Log& log, command::CommandRunner& commands);
 
   /// Opens the state files of an attempt's session before the attempt starts; attempts of one session and workflow share them until
   /// the last of them is done. nullptr with --no-save. Throws what StateFiles throws.
@@ -75,6 +77,7 @@ class LocalRun : public agent::RunFilter, public executor::Listener {
   Options options_;
   TaskSelection selection_;
   Log& log_;
+  command::CommandRunner& commands_;
 
   mutable std::mutex mutex_;
   std::map<std::int64_t, Marks> marks_;                                                          ///< by attempt

@@ -227,13 +227,11 @@ class RunProgram {
 
     TaskSelection selection(target.tree, arguments_.has("-a"), arguments_.text("-s"), arguments_.text("-g"), arguments_.text("-e"));
     const bool save = !arguments_.has("--no-save");
-    LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_);
+    LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_, commands_);
     texts_.session = format_local_time(session.time, workflow.timezone);
     texts_.resume_words = resume_words(workflow);
     texts_.selected = arguments_.has("-a") || arguments_.has("-s");
-    int session_lock = -1;
     if (const auto state = local.open_session(LocalRun::main_attempt, workflow.name, session.time, workflow.timezone)) {
-      session_lock = state->lock_file();
       if (!dry_run()) texts_.state_directory = state->directory().string();
       log_.write(LogLevel::info, "main", "cli", "Using session " + state->directory().string() + ".");
     }
@@ -243,7 +241,7 @@ class RunProgram {
     if (workflow.config.find("trigger")) {
       log_.write(LogLevel::warn, "main", "cli", "trigger: works only on a server; it does nothing in a local run");
     }
-    return execute(target, session.time, local, session_lock);
+    return execute(target, session.time, local);
   }
 
  private:
@@ -342,20 +340,17 @@ class RunProgram {
     }
   }
 
-  /// `session_lock`: kept until the last command that we started is gone, even if we are killed; -1: none.
-  int execute(const Target& target, Instant session_time, LocalRun& local, int session_lock) {
+  int execute(const Target& target, Instant session_time, LocalRun& local) {
     store::MemoryStore store;
     dig::ScriptWorker worker;
     const dig::TemplateEngine templates(worker, template_options());
     executor::Executor executor(store, log_, templates, &local);
     const agent::AgentOptions options = agent_options(local);
     Interrupts interrupts([&] { executor.interrupt(); });
-    command::CommandRunner commands;
-    if (session_lock >= 0) commands.hold(session_lock);
     LocalAttempts attempts(target.project, params_, system_, executor,
                            [&](const executor::AttemptIdentity& identity) { return admit(identity, local); });
     agent::Agent agent(
-        options, log_, templates, commands, attempts,
+        options, log_, templates, commands_, attempts,
         [&](const agent::RunRequest& request, agent::RunEnd end) { executor.ended(request, std::move(end)); },
         [&](const agent::RunRequest& request, Value limits) { executor.limits_evaluated(request, std::move(limits)); });
     executor.use(agent);
@@ -407,6 +402,7 @@ class RunProgram {
   fs::path project_;
   Value params_;
   RunTexts texts_;
+  command::CommandRunner commands_;
   std::set<std::int64_t> told_to_wait_;  ///< attempts; under the mutex of LocalAttempts
 };
 

@@ -134,6 +134,34 @@ std::string digest_of(const Value& local) {
   return text;
 }
 
+/// The file whose flock is the lock; -1 where nothing can be written into its directory, which saving will tell.
+int open_lock(const std::filesystem::path& file) {
+  constexpr int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  int lock = ::open(file.c_str(), O_RDWR | O_CREAT | flags, 0644);
+  if (lock < 0 && errno == EACCES) lock = ::open(file.c_str(), O_RDONLY | flags);  // that of another user locks as well
+  if (lock >= 0) return lock;
+  const int error = errno;
+  if (error == EROFS || error == ENOENT || error == ENOTDIR || error == ENOSPC || error == EDQUOT) return -1;
+  if (error == EACCES && ::access(file.parent_path().c_str(), W_OK) != 0) return -1;
+  const std::string problem =
+      error == ELOOP ? "is a symbolic link, not a lock of ours" : std::string("cannot be opened: ") + std::strerror(error);
+  throw Error("", "the session cannot be locked: " + file.string() + " " + problem).hint("remove it");
+}
+
+/// `is being run by pid N`, from what stands in the lock of somebody else.
+std::string what_holds(int lock) {
+  std::string pid;
+  for (int looks_left = 5; looks_left > 0; --looks_left) {
+    char text[32] = {};
+    if (::pread(lock, text, sizeof text - 1, 0) > 0) pid = text;
+    if (!pid.empty() && (::kill(std::atoi(pid.c_str()), 0) == 0 || errno != ESRCH)) return "is being run by pid " + pid;
+    ::usleep(20'000);  // one that just took it has yet to write its own
+  }
+  if (pid.empty()) return "is being run by another process";
+  // The guard of a process holds its lock until the last of its commands is gone.
+  return "is still being stopped: pid " + pid + " was killed, and commands that it started are being ended";
+}
+
 StateFiles::StateFiles(std::filesystem::path directory, std::string workflow, Use use)
     : directory_(std::move(directory)), workflow_(std::move(workflow)) {
   if (use == Use::run) lock();
@@ -152,19 +180,19 @@ void StateFiles::lock() {
   std::filesystem::create_directories(directory_, failure);
   directory_made_ = !failure;
   const std::filesystem::path file = directory_ / file_name(".lock+", workflow_, "");
-  lock_file_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-  if (lock_file_ < 0 && errno == ELOOP) throw Error("", file.string() + " is a symbolic link, not a lock of ours").hint("remove it");
-  if (lock_file_ < 0) return;  // the directory cannot be written: saving will say so
-  if (::flock(lock_file_, LOCK_EX | LOCK_NB) != 0) {
-    char text[32] = {};
-    const auto length = ::pread(lock_file_, text, sizeof text - 1, 0);
+  lock_file_ = open_lock(file);
+  if (lock_file_ < 0) return;
+  while (::flock(lock_file_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == EWOULDBLOCK) {
+      const int held = std::exchange(lock_file_, -1);
+      const SessionInUse in_use("session " + directory_.filename().string() + " of workflow '" + workflow_ + "' " + what_holds(held));
+      ::close(held);
+      throw in_use;
+    }
+    lock_problem_ = file.string() + " cannot be locked: " + std::strerror(errno);
     ::close(std::exchange(lock_file_, -1));
-    const std::string pid = length > 0 ? text : "(unknown)";
-    const std::string session = "session " + directory_.filename().string() + " of workflow '" + workflow_ + "'";
-    // Its guard holds the lock until the last of its commands is gone.
-    if (length > 0 && ::kill(std::atoi(text), 0) != 0 && errno == ESRCH)
-      throw SessionInUse(session + " is still being stopped: pid " + pid + " was killed, and commands that it started are being ended");
-    throw SessionInUse(session + " is being run by pid " + pid);
+    return;
   }
   const std::string pid = std::to_string(::getpid());
   if (::ftruncate(lock_file_, 0) != 0 || ::pwrite(lock_file_, pid.data(), pid.size(), 0) < 0) {

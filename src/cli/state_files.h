@@ -41,6 +41,8 @@ class StateFiles {
   const std::filesystem::path& directory() const { return directory_; }
   /// The descriptor whose flock keeps others out; -1 where nothing is locked.
   int lock_file() const { return lock_file_; }
+  /// Why nothing is locked where something should be: a file system without locks.
+  const std::string& lock_problem() const { return lock_problem_; }
 
   /// The saved result of a task that succeeded; nothing where there is none. A file that cannot be read gives nothing too;
   /// `problem` then says why.
@@ -66,6 +68,7 @@ class StateFiles {
   const std::filesystem::path directory_;
   const std::string workflow_;
   int lock_file_ = -1;
+  std::string lock_problem_;
   mutable std::mutex mutex_;
   /// File names that are there: read once, so that a task without one costs no system call. Nobody else changes those of the
   /// workflow while we hold the lock.

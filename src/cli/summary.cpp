@@ -82,7 +82,9 @@ std::string state_word(engine::TaskState state) {
 }  // namespace
 
 std::string shell_quoted(const std::string& word) {
-  if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_./:=@%,^") == std::string::npos) return word;
+  if (!word.empty() &&
+      word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_./:=@%,^") == std::string::npos)
+    return word;
   return "'" + replace_all(word, "'", "'\\''") + "'";
 }
 

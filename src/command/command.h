@@ -56,8 +56,10 @@ class CommandRunner {
   /// Starts it; the guard is started with the first one. Errors come through `on_end`.
   Id start(CommandRequest request, OnOutput on_output, OnEnd on_end);
   /// Keeps a duplicate of this descriptor open in the guard until all that it ran and has to end is gone: a lock on the file
-  /// outlives us as long as our commands do. Call before `start`.
+  /// outlives us as long as our commands do.
   void hold(int fd);
+  /// Ends a `hold`, before that descriptor is closed.
+  void release(int fd);
   /// SIGTERM to it and all that it started, SIGKILL after `grace_seconds` (0 = at once). Does nothing where it has ended.
   void stop(Id command, std::int64_t grace_seconds);
   /// Stops all of them and waits until they are gone (Ctrl-C).

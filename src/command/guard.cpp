@@ -185,9 +185,8 @@ class Guard {
     setrlimit(RLIMIT_NOFILE, &limit);
   }
 
-  void handle(const Hold&) {
-    if (Fd fd = channel_.take_fd(); fd) held_.push_back(std::move(fd));
-  }
+  void handle(const Hold& hold) { held_[hold.id] = channel_.take_fd(); }
+  void handle(const Release& release) { held_.erase(release.id); }
 
   void handle(Start& run) {
     const Fd output = channel_.take_fd();
@@ -306,7 +305,7 @@ class Guard {
   SpawnAttributes attributes_;
   std::unordered_map<pid_t, Group> groups_;  ///< of commands that run or are being stopped
   std::unordered_map<CommandId, pid_t> pid_of_;
-  std::vector<Fd> held_;
+  std::unordered_map<std::int32_t, Fd> held_;
   std::size_t stopping_ = 0;     ///< how many of `groups_`
   std::size_t answers_due_ = 0;  ///< of StopAll
   bool connected_ = true;

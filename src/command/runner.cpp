@@ -126,6 +126,7 @@ struct CommandRunner::Impl {
   void stop(Id command, std::int64_t grace_seconds);
   void stop_all(std::int64_t grace_seconds);
   void hold(int fd);
+  void release(int fd);
 
  private:
   // With the lock held:
@@ -134,6 +135,7 @@ struct CommandRunner::Impl {
   void ask_to_stop(Id command, std::int64_t grace_in_millis);
   void end_guard_by_force() const;
   void send(const ToGuard& message, Fd attached = Fd());
+  void hand_over(int id, const Fd& held);
   void watch_guard_for_sending();
   void wake();
 
@@ -166,8 +168,8 @@ struct CommandRunner::Impl {
   std::size_t unreported_ = 0;  ///< of `running_`
   std::vector<std::pair<OnEnd, CommandEnd>> refused_;
   std::multimap<Clock::time_point, Id> limits_;  ///< when a time limit passes, also of commands that have ended since
-  std::vector<Fd> held_;
-  std::optional<Channel> guard_;  ///< its receiving side belongs to the runner's thread
+  std::map<int, Fd> held_;                       ///< duplicates, by the descriptor of the caller
+  std::optional<Channel> guard_;                 ///< its receiving side belongs to the runner's thread
   bool guard_watched_for_sending_ = false;
   pid_t guard_pid_ = 0;
   std::size_t stops_due_ = 0;  ///< answers to StopAll that the guard owes
@@ -193,7 +195,7 @@ CommandRunner::Impl::~Impl() {
   // Without running commands it ends at once. With some it stays until they are gone, and nobody waits for it.
   if (unreported_ > 0) return;
   const Fd guard_process(static_cast<int>(syscall(SYS_pidfd_open, guard_pid_, 0)));
-  if (guard_process && !wait_for(guard_process.get(), POLLIN)) kill(guard_pid_, SIGKILL);
+  if (!guard_process || !wait_for(guard_process.get(), POLLIN)) kill(guard_pid_, SIGKILL);
   waitpid(guard_pid_, nullptr, 0);
 }
 
@@ -275,8 +277,17 @@ void CommandRunner::Impl::hold(int fd) {
   const std::lock_guard guard(lock_);
   Fd ours(fcntl(fd, F_DUPFD_CLOEXEC, 0));
   if (!ours) return;  // without it the lock ends with us
-  if (guard_) send(Hold{}, Fd(fcntl(fd, F_DUPFD_CLOEXEC, 0)));
-  held_.push_back(std::move(ours));
+  if (guard_) hand_over(fd, ours);
+  held_[fd] = std::move(ours);
+}
+
+void CommandRunner::Impl::hand_over(int id, const Fd& held) {
+  if (Fd copy(fcntl(held.get(), F_DUPFD_CLOEXEC, 0)); copy) send(Hold{id}, std::move(copy));
+}
+
+void CommandRunner::Impl::release(int fd) {
+  const std::lock_guard guard(lock_);
+  if (held_.erase(fd) > 0 && guard_) send(Release{fd});
 }
 
 void CommandRunner::Impl::ensure_thread() {
@@ -317,9 +328,7 @@ std::string CommandRunner::Impl::ensure_guard() {
   guard_watched_for_sending_ = false;
   watch(epoll_, EPOLL_CTL_ADD, guard_->fd(), guard_socket, EPOLLIN);
   send(Hello{raise_open_files_limit()});
-  for (const Fd& held : held_) {
-    if (Fd copy(fcntl(held.get(), F_DUPFD_CLOEXEC, 0)); copy) send(Hold{}, std::move(copy));
-  }
+  for (const auto& [id, held] : held_) hand_over(id, held);
   return "";
 }
 
@@ -577,5 +586,6 @@ CommandRunner::Id CommandRunner::start(CommandRequest request, OnOutput on_outpu
 void CommandRunner::stop(Id command, std::int64_t grace_seconds) { impl_->stop(command, grace_seconds); }
 void CommandRunner::stop_all(std::int64_t grace_seconds) { impl_->stop_all(grace_seconds); }
 void CommandRunner::hold(int fd) { impl_->hold(fd); }
+void CommandRunner::release(int fd) { impl_->release(fd); }
 
 }  // namespace digdag::command

@@ -27,7 +27,13 @@ struct Hello {
 /// Hands over a file descriptor that the guard keeps open until all that it ran and has to end is gone: a lock on the file
 /// outlives us as long as our commands do.
 struct Hold {
-  static void fields(auto&, auto&) {}
+  std::int32_t id = 0;
+  static void fields(auto& m, auto& f) { f(m.id); }
+};
+/// Ends a Hold.
+struct Release {
+  std::int32_t id = 0;
+  static void fields(auto& m, auto& f) { f(m.id); }
 };
 /// Starts a program; the writing end of its output pipe comes along.
 struct Start {
@@ -77,7 +83,7 @@ struct AllStopped {
   static void fields(auto&, auto&) {}
 };
 
-using ToGuard = std::variant<Hello, Hold, Start, Stop, StopAll, Goodbye>;
+using ToGuard = std::variant<Hello, Hold, Release, Start, Stop, StopAll, Goodbye>;
 using FromGuard = std::variant<Started, NotStarted, Ended, AllStopped>;
 
 /// A message larger than this is refused by the receiver; the sender must not build one.

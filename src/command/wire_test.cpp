@@ -55,7 +55,7 @@ TEST(Channel, CarriesMessagesInOrder) {
 
 TEST(Channel, CarriesAFileToHold) {
   Ends ends;
-  ends.owner->send(Hold{}, file_with("lock"));
+  ends.owner->send(Hold{3}, file_with("lock"));
   ASSERT_TRUE(ends.guard->receive());
   ASSERT_TRUE(std::holds_alternative<Hold>(*ends.guard->take<ToGuard>()));
   EXPECT_EQ(content_of(ends.guard->take_fd()), "lock");

@@ -131,6 +131,11 @@ struct ScriptWorker::Impl {
       lock.unlock();
       process = started();
       lock.lock();
+      if (interrupted) {
+        --running;
+        freed.notify_one();
+        check_interrupt();
+      }
     }
     busy.insert(process.get());
     return process;

@@ -18,6 +18,7 @@ namespace digdag::operators {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::size_t id_length = 8;  // of an agent, in hexadecimal digits
 constexpr std::string_view directory_prefix = "digdag-", lock_suffix = ".lock";
 /// How often what another process has removed meanwhile is made anew.
 constexpr int most_tries = 100;
@@ -39,8 +40,9 @@ std::string lock_name(const std::string& id) { return "." + id + std::string(loc
 
 /// The ID in the name of a lock; empty for another file.
 std::string id_of_lock(std::string_view name) {
-  if (!name.starts_with('.') || !name.ends_with(lock_suffix) || name.size() <= lock_suffix.size() + 1) return "";
-  return std::string(name.substr(1, name.size() - 1 - lock_suffix.size()));
+  if (!name.starts_with('.') || !name.ends_with(lock_suffix) || name.size() != 1 + id_length + lock_suffix.size()) return "";
+  const std::string_view id = name.substr(1, id_length);
+  return id.find_first_not_of("0123456789abcdef") == std::string_view::npos ? std::string(id) : "";
 }
 
 bool is_directory_of(std::string_view name, const std::string& id) {
@@ -85,7 +87,7 @@ void IoArea::sweep() const {
 
 /// False where it has to be tried again.
 bool IoArea::take_lock() {
-  const std::string id = random_uuid().substr(0, 8);
+  const std::string id = random_uuid().substr(0, id_length);
   const fs::path file = path_ / lock_name(id);
   Fd lock(open(file.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!lock && errno == EEXIST) return false;
@@ -105,8 +107,9 @@ bool IoArea::take_lock() {
   } else if (errno == EWOULDBLOCK) {
     return false;
   } else {
-    unlink(file.c_str());  // a file system without locks: without this file nobody takes our directories for left ones
+    unlink(file.c_str());  // a file system without locks
   }
+  if (options_.keep) unlink(file.c_str());  // without this file nobody takes our directories for left ones
   id_ = id;
   return true;
 }

@@ -174,6 +174,35 @@ class Resume(ProgramTest):
         self.assertIn('\nz', done.out)
         self.assertEqual(self.state_files(), ['+w', '+w+a', '+w+z'])
 
+    def lock(self, workflow):
+        directory = os.path.join(self.project, '.digdag/status/20260102T000000+0000')
+        os.makedirs(directory, exist_ok=True)
+        return os.path.join(directory, '.lock+' + workflow)
+
+    def test_a_lock_that_cannot_be_opened_is_an_error(self):
+        os.mkdir(self.lock('w'))
+        done = self.run_workflow('+a:\n  echo>: ran\n')
+        self.assert_error(done, 'the session cannot be locked', '.lock+w cannot be opened: Is a directory', 'hint: remove it')
+        self.assertNotIn('ran', done.out)
+
+    def test_a_required_session_that_cannot_be_locked_fails_each_time_it_is_asked_for(self):
+        self.file('sub.dig', '+o:\n  echo>: ran\n')
+        os.mkdir(self.lock('sub'))
+        done = self.run_workflow('+r:\n  require>: sub\n  _retry: 1\n')
+        self.assert_error(done, '  * +w+r:', '.lock+sub cannot be opened')
+        self.assertEqual(len(done.log('Task failed, retrying')), 1)
+
+    def test_a_required_session_stays_closed_until_the_tasks_of_a_killed_run_are_gone(self):
+        self.file('sub.dig', "+o:\n  sh>: trap '' TERM; touch started; until [ -e go ]; do sleep 0.05; done\n")
+        self.file('w.dig', '+r:\n  require>: sub\n')
+        first = self.start('run', 'w.dig', *SESSION)
+        self.wait_for('the required workflow', lambda: self.exists('started'))
+        first.kill()
+        first.wait(30)
+        self.assert_error(self.digdag('run', 'sub.dig', *SESSION), "of workflow 'sub' is still being stopped")
+        self.file('go', '')
+        self.wait_for('the end of its tasks', lambda: self.digdag('run', 'sub.dig', *SESSION).code == 0)
+
     def test_handlers_are_neither_saved_nor_skipped(self):
         text = '+a:\n  fail>: no\n  _error:\n    echo>: handled\n'
         for _ in range(2):
