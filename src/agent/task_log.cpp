@@ -53,7 +53,7 @@ TaskLog::~TaskLog() {
 void TaskLog::line(LogLevel level, std::string_view thread, std::string_view component, std::string_view message) {
   if (level > LogLevel::debug) return;
   std::string text = format_log_time(now(), TimeZone::system(), true) + " [" + std::string(level_name(level)) + "] (";
-  text += std::string(thread) + ") " + std::string(component) + ": " + std::string(message) + "\n";
+  text += visible(thread) + ") " + std::string(component) + ": " + visible(message, "\n\t") + "\n";
   write(text);
 }
 

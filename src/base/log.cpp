@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log_output.h"
+#include "base/text.h"
 #include "base/thread.h"
 #include "base/time.h"
 
@@ -300,8 +301,9 @@ bool Log::output_lost() const {
 
 void Log::write(LogLevel level, std::string_view thread, std::string_view component, std::string_view message) {
   if (!impl_->enabled(level)) return;
+  const std::string shown_thread = visible(thread), shown = visible(message, "\n\t");
   const std::lock_guard lock(impl_->mutex);
-  impl_->write(level, thread, component, message);
+  impl_->write(level, shown_thread, component, shown);
 }
 
 void Log::task_output(std::string_view bytes) {

@@ -37,6 +37,7 @@ class Log {
   bool enabled(LogLevel level) const;
   /// `component`: one word without blanks in the place of the original's Java class: the room's name.
   /// `thread`: what stands in parentheses: `main`, `0016@[0:default:1:1]+w+two`. The message may have several lines.
+  /// Other control characters, and those that turn the direction of writing, are shown as `\u001b`.
   void write(LogLevel level, std::string_view thread, std::string_view component, std::string_view message);
   /// What a task printed, as it is, to standard output.
   void task_output(std::string_view bytes);

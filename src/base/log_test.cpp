@@ -166,6 +166,11 @@ TEST(Log, QuietShowsWarningsAndErrorsOnly) {
   EXPECT_THAT(seen.out, MatchesRegex(".*strange\nprinted\n"));
 }
 
+TEST(Log, NothingOfALineIsObeyedByATerminal) {
+  const Seen seen = through_pipes([] { Log({}).write(LogLevel::info, "+w+\x1b[2J", "agent", "one\n\ttwo \x1b[31m\u202e\r"); });
+  EXPECT_THAT(seen.out, HasSubstr("(+w+\\u001b[2J) agent: one\n\ttwo \\u001b[31m\\u202e\\u000d\n"));
+}
+
 TEST(Log, TaskOutputIsPassedOnAsItIs) {
   const std::string bytes("no line end \xff\0 here", 20);
   EXPECT_EQ(through_pipes([&] { Log({}).task_output(bytes); }).out, bytes);

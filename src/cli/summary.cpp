@@ -15,14 +15,18 @@ constexpr std::string_view hints =
     "  * Use --session <daily | hourly | \"yyyy-MM-dd[ HH:mm:ss]\"> to not reuse the last session time.\n"
     "  * Use --rerun, --start +NAME, or --goal +NAME argument to rerun skipped tasks.";
 
+/// A text of a workflow as a terminal may get it: a message that has several lines keeps them.
+std::string harmless(std::string_view text) { return visible(text, "\n\t"); }
+
 /// How to go on: the same command for the session, which skips what succeeded; nothing where no state was saved. With tasks selected
 /// by hand from the failed one on; a generated task cannot be named then: the task that generates it is.
 std::string resume_hint(const std::string& failed_task, const RunTexts& texts) {
   if (texts.state_directory.empty()) return "";
-  std::string command = "digdag " + join(texts.resume_words, " ") + " --session " + shell_quoted(texts.session);
+  const std::string command = harmless("digdag " + join(texts.resume_words, " ") + " --session " + shell_quoted(texts.session));
   if (!texts.selected) return "hint: " + command + "    goes on from here\n";
   if (failed_task.empty()) return "";
-  return "hint: " + command + " --start " + shell_quoted(failed_task.substr(0, failed_task.find('^'))) + "    runs again from here\n";
+  return "hint: " + command + " --start " + harmless(shell_quoted(failed_task.substr(0, failed_task.find('^')))) +
+         "    runs again from here\n";
 }
 
 /// The text that the original shows: what follows `Exception: ` where that stands inside of the message.
@@ -52,7 +56,7 @@ std::string details_of(const engine::Attempt& tasks, engine::TaskIndex task, con
   std::string text;
   if (failure && failure->cause.cause()) {
     const std::string causes = failure->cause.chain().substr(failure->cause.message_with_kind().size());
-    if (!is_blank(causes)) text += indented(trim(causes), "      ");
+    if (!is_blank(causes)) text += indented(trim(harmless(causes)), "      ");
   }
   std::string circumstances = place.empty() ? "" : "at " + place;
   if (failure && failure->millis > 0)
@@ -60,11 +64,14 @@ std::string details_of(const engine::Attempt& tasks, engine::TaskIndex task, con
   if (!circumstances.empty()) text += "      " + circumstances + "\n";
   if (failure && !is_blank(failure->last_output)) {
     constexpr std::size_t most_lines = 10;
-    auto lines = split(trim(failure->last_output), '\n');
+    constexpr std::string_view blanks = " \t\r\n";  // a command may begin or end with an escape: trim would cut into that
+    std::string_view output = failure->last_output;
+    output = output.substr(0, output.find_last_not_of(blanks) + 1);
+    auto lines = split(output.substr(output.find_first_not_of(blanks)), '\n');
     if (lines.size() > most_lines) lines.erase(lines.begin(), lines.end() - most_lines);
     text += "      last output:\n" + indented(join(lines, "\n"), "        ");
   }
-  if (failure && !failure->cause.hint_text().empty()) text += "      hint: " + failure->cause.hint_text() + "\n";
+  if (failure && !failure->cause.hint_text().empty()) text += "      hint: " + harmless(failure->cause.hint_text()) + "\n";
   return text;
 }
 
@@ -107,7 +114,7 @@ std::string failure_text(const engine::Attempt& tasks, const LocalRun& run, cons
     if (!own_error && !group_with_error) continue;
     const std::string name = tasks.full_name(task);
     if (first_failed.empty()) first_failed = name;
-    text += "  * " + agent::shown_task_name(name) + ":\n" + indented(shown_message(tasks.error(task)), "    ") +
+    text += "  * " + visible(agent::shown_task_name(name)) + ":\n" + indented(harmless(shown_message(tasks.error(task))), "    ") +
             details_of(tasks, task, run.failure_of(task));
   }
   text += resume_hint(first_failed, texts);
@@ -146,7 +153,7 @@ std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts
   std::string text = "error: interrupted\n";
   if (tasks) {
     for (const engine::TaskIndex task : tasks->newest_rows()) {
-      if (tasks->state(task) == engine::TaskState::running) text += "  * " + tasks->full_name(task) + ":\n    interrupted\n";
+      if (tasks->state(task) == engine::TaskState::running) text += "  * " + visible(tasks->full_name(task)) + ":\n    interrupted\n";
     }
   }
   text += resume_hint("", texts) + "\n";

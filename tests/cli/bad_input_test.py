@@ -92,6 +92,19 @@ class BadInput(ProgramTest):
         self.assert_error(done, '  * +w+a:', 'Command failed with code 3 (runtime)', 'w.dig:', 'last output:', 'about to fail', 'goes on from here')
         self.assertEqual(self.state_files(), [])
 
+    def test_nothing_of_a_failed_task_is_obeyed_by_the_terminal(self):
+        done = self.run_workflow('+a:\n  _parallel: true\n  +b:\n    "ech\\e[2J>": 1\n  +c:\n    fail>: "one\\n\\ttwo \\u202e\\e[31m"\n', '-p', 'x=\x1b[1m')
+        self.assert_error(done, r'Unknown task type: ech\u001b[2J', 'one\n    \ttwo ' + r'\u202e\u001b[31m', r"-p 'x=\u001b[1m'")
+        self.assertTrue(done.log(r'ech\u001b[2J>: 1'), done.out)
+        self.assertTrue(done.log('fail>: one'), done.out)
+        self.assertIn(r'two \u202e\u001b[31m', done.out)
+        self.assertNotRegex(done.out + done.err, '[\x1b\u202e]')
+
+    def test_the_output_of_a_command_passes_as_it_is(self):
+        done = self.run_workflow("+a:\n  sh>: printf '\\033[1mbold\\033[0m\\n'; exit 1\n")
+        self.assertIn('\n\x1b[1mbold\x1b[0m\n', done.out)
+        self.assert_error(done, 'last output:\n        \x1b[1mbold\x1b[0m\n')
+
     def test_a_command_ended_by_a_signal_names_the_signal(self):
         done = self.run_workflow('+a:\n  sh>: python3 -c "import os; os.kill(os.getppid(), 9)"\n')
         self.assert_error(done, '+w+a', 'signal 9')

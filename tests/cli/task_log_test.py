@@ -27,6 +27,13 @@ class TaskLog(ProgramTest):
         self.run_workflow('+a:\n  sh>: echo ${secret:db.password}\n', '-O', 'logs', '-X', 'secrets.db.password=swordfish-7')
         self.assertNotIn('swordfish', self.read('+w+a'))
 
+    def test_shows_what_a_terminal_would_obey_in_its_lines_only(self):
+        self.run_workflow("+a:\n  sh>: \"printf '\\\\033[1mbold' # \\e[2J\"\n", '-O', 'logs')
+        log = self.read('+w+a')
+        self.assertIn(r'# \u001b[2J', log)
+        self.assertEqual(log.count('\x1b'), 1, log)
+        self.assertIn('\x1b[1mbold', log)
+
     def test_that_cannot_be_written_does_not_fail_the_task(self):
         self.file('logs', 'a file in the way')
         done = self.run_workflow('+a:\n  echo>: fine\n', '-O', 'logs')
