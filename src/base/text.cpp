@@ -159,6 +159,8 @@ char32_t character_of(std::string_view utf8) {
 }  // namespace
 
 std::string visible(std::string_view text, std::string_view kept) {
+  const auto plain = [](char c) { return c >= ' ' && c <= '~'; };
+  if (std::all_of(text.begin(), text.end(), plain)) return std::string(text);  // nearly every line of a log
   const std::string valid = to_valid_utf8(text);
   std::string shown;
   for (std::string_view rest = valid; !rest.empty();) {
