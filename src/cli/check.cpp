@@ -150,7 +150,7 @@ int check_json(const Arguments& arguments, const SystemConfig& system, const fs:
 
 int check_text(const Arguments& arguments, const SystemConfig& system, const fs::path& directory) {
   Value params = load_params(arguments, system);
-  if (arguments.has("--project") && directory != fs::current_path()) params.mutable_object().set("_project_path", directory.string());
+  if (arguments.has("--project") && directory != current_directory()) params.mutable_object().set("_project_path", directory.string());
   std::cout << "  System default timezone: " << TimeZone::system().id() << "\n\n";
   const dig::Project project = dig::load_project(directory);
   std::vector<Error> errors;
@@ -183,7 +183,7 @@ int check_command(const Invocation& invocation) {
   if (arguments.positional().size() > 1) return wrong_words(usage, "check takes at most one workflow");
   log_options(arguments);  // refuses wrong values as every command does
   const SystemConfig system = load_system_config(arguments, invocation.config);
-  const fs::path directory = (fs::current_path() / arguments.text_or("--project", ".")).lexically_normal();
+  const fs::path directory = (current_directory() / arguments.text_or("--project", ".")).lexically_normal();
   fs::path clean = directory;
   if (clean.filename().empty() && clean != clean.root_path()) clean = clean.parent_path();
   return arguments.has("--json") ? check_json(arguments, system, clean) : check_text(arguments, system, clean);

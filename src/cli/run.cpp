@@ -259,7 +259,7 @@ class RunProgram {
   bool dry_run() const { return arguments_.has("-d") || arguments_.has("-dE"); }
 
   void prepare_project() {
-    const fs::path current = fs::current_path();
+    const fs::path current = current_directory();
     project_ = arguments_.has("--project") ? (current / *arguments_.text("--project")).lexically_normal() : current;
     if (project_.filename().empty() && project_ != project_.root_path()) project_ = project_.parent_path();
     params_ = load_params(arguments_, system_);

@@ -48,6 +48,13 @@ Error conflict(const std::string& key, const Value& earlier, const std::string& 
 
 }  // namespace
 
+std::filesystem::path current_directory() {
+  std::error_code failure;
+  std::filesystem::path current = std::filesystem::current_path(failure);
+  if (failure) throw Error("", "the current directory cannot be used: " + failure.message()).hint("change to one that is still there");
+  return current;
+}
+
 std::vector<Option> with_common_options(std::vector<Option> options) {
   using Kind = Option::Kind;
   const std::vector<Option> common = {

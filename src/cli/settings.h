@@ -14,6 +14,9 @@
 
 namespace digdag::cli {
 
+/// The directory in which the command was given. Throws Error where it is gone.
+std::filesystem::path current_directory();
+
 /// The options that every command has (spec/cli.md 2, 3), to be appended to its own.
 std::vector<Option> with_common_options(std::vector<Option> options);
 

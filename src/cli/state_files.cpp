@@ -239,7 +239,8 @@ std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name,
     if (has_literals) loaded.literal_paths = texts_in(parse_json(read_regular_file(directory_ / literals_file_name(full_name))));
     return loaded;
   } catch (const Error& error) {
-    problem = file.string() + ": " + error.message();
+    problem = error.message();
+    if (problem.find(file.string()) == std::string::npos) problem = file.string() + ": " + problem;
     return std::nullopt;
   }
 }

@@ -153,7 +153,10 @@ std::string interrupted_text(const engine::Attempt* tasks, const RunTexts& texts
   std::string text = "error: interrupted\n";
   if (tasks) {
     for (const engine::TaskIndex task : tasks->newest_rows()) {
-      if (tasks->state(task) == engine::TaskState::running) text += "  * " + visible(tasks->full_name(task)) + ":\n    interrupted\n";
+      const engine::TaskState state = tasks->state(task);
+      if (state != engine::TaskState::running && state != engine::TaskState::retry_waiting) continue;
+      text += "  * " + visible(tasks->full_name(task)) + ":\n    interrupted" +
+              (state == engine::TaskState::running ? "" : " while it waited") + "\n";
     }
   }
   text += resume_hint("", texts) + "\n";

@@ -45,7 +45,11 @@ TEST(Harmless, IsNothingThatCouldReachWhatIsShared) {
                                        "\\u0066unction",
                                        "m\\u006fment.fn",
                                        "'abc",
-                                       "a /* b"}) {
+                                       "a /* b",
+                                       "1 //\r, moment.fn.format = 1",
+                                       "1 //\u2028, moment.fn.format = 1",
+                                       "1 <!-- /*\n, moment.fn.format = 1 //*/",
+                                       "a /* b */"}) {
     EXPECT_FALSE(is_harmless(expression)) << expression;
   }
 }

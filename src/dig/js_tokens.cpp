@@ -18,6 +18,11 @@ constexpr std::array<std::string_view, 28> signs = {">>>=", "...", "===", "!==",
                                                     "?.",   "??",  "==",  "!=",  "<=",  ">=",  "&&",  "||",  "++", "--",
                                                     "<<",   ">>",  "+=",  "-=",  "*=",  "%=",  "&=",  "|="};
 
+/// Whether a line ends here, by the four characters that JavaScript takes for it.
+bool is_line_end(std::string_view text) {
+  return text.starts_with('\n') || text.starts_with('\r') || text.starts_with("\u2028") || text.starts_with("\u2029");
+}
+
 }  // namespace
 
 bool is_js_word_byte(char c) {
@@ -46,7 +51,7 @@ bool JsTokens::skip_blanks() {
     if (const std::size_t space = js_space_length(rest)) {
       at_ += space;
     } else if (rest.starts_with("//")) {
-      at_ = std::min(source_.size(), source_.find('\n', at_));
+      while (at_ < source_.size() && !is_line_end(source_.substr(at_))) ++at_;
     } else if (rest.starts_with("/*")) {
       const std::size_t end = source_.find("*/", at_ + 2);
       if (end == std::string_view::npos) return false;
@@ -102,7 +107,7 @@ JsTokens::Token JsTokens::string_token() {
       ++i;
     } else if (source_[i] == quote) {
       return take(Kind::string, i + 1 - at_);
-    } else if (source_[i] == '\n') {
+    } else if (is_line_end(source_.substr(i))) {
       break;
     }
   }
@@ -114,7 +119,7 @@ JsTokens::Token JsTokens::regex_token() {
   regex_may_follow_ = false;
   for (std::size_t i = at_ + 1; i < source_.size(); ++i) {
     const char c = source_[i];
-    if (c == '\n') break;
+    if (is_line_end(source_.substr(i))) break;
     if (c == '\\') {
       ++i;
     } else if (c == '[') {

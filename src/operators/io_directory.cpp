@@ -61,6 +61,7 @@ IoArea::~IoArea() {
     if (!options_.keep) remove_directories_of(id_);
     unlink((path_ / lock_name(id_)).c_str());
   }
+  sweep();               // of one that was killed while we began, and whose commands have ended since
   rmdir(path_.c_str());  // only where it is empty
 }
 

@@ -148,6 +148,14 @@ class BadInput(ProgramTest):
         done = self.run_workflow('+a:\n  loop>: 70\n  _do:\n    echo>: 1\n', '-X', 'executor.task_max_run=60')
         self.assert_error(done, 'Too many loop subtasks. Limit: 60')
 
+    def test_a_current_directory_that_is_gone_is_told(self):
+        gone = os.path.join(self.project, 'gone')
+        os.mkdir(gone)
+        done = subprocess.run(['sh', '-c', 'cd gone && rmdir ../gone && exec "$@"', 'sh', BINARY, 'run', 'w.dig'], cwd=self.project,
+                              env=self.environment, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('error: the current directory cannot be used: No such file or directory', done.stderr)
+
     def test_a_missing_secret_is_told_with_the_place_where_it_belongs(self):
         done = self.run_workflow('+a:\n  sh>: echo ${secret:db.password}\n')
         self.assert_error(done, "Secret not found for key: 'db.password'", f'hint: a local secret is a file named by its key in {self.home}/digdag/secrets')

@@ -70,6 +70,16 @@ class Interrupts(ProgramTest):
         self.assertEqual(process.returncode, 130)
         self.wait_for('the end of all processes', lambda: not self.processes())
 
+    def test_a_task_that_waits_is_told_as_interrupted(self):
+        self.file('w.dig', '_parallel: true\n+a:\n  wait>: 1h\n+b:\n  sh>: touch started; sleep 60\n')
+        process = self.start('run', 'w.dig', *SESSION)
+        self.wait_for('the tasks', lambda: self.exists('started'))
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+        for task in ('a', 'b'):
+            self.assertIn(f'  * +w+{task}:\n    interrupted', err.decode())
+        self.assertIn('hint: digdag run w.dig --session', err.decode())
+
     def test_a_command_that_ignores_sigterm_is_killed_after_the_grace_time(self):
         self.file('w.dig', "+a:\n  sh>: trap '' TERM; touch started; while true; do sleep 0.1; done\n")
         process = self.start('run', 'w.dig', *SESSION, '-X', 'agent.kill-grace-time=1')

@@ -15,7 +15,7 @@ import time
 import unittest
 import uuid
 
-BINARY = os.environ.get('DIGDAG_BINARY', 'digdag')
+BINARY = os.path.abspath(os.environ.get('DIGDAG_BINARY', 'digdag'))
 SEED = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else random.randrange(1 << 32)
 ROUNDS = int(os.environ.get('DIGDAG_FAULT_ROUNDS', '20'))
 
