@@ -25,6 +25,12 @@ class Done:
         return [line for line in self.out.split('\n') if re.match(r'\d{4}-\d\d-\d\d ', line) and text in line]
 
 
+def as_at_login(ignoring=None):
+    """What a process inherits of signals: a test that runs in the background of a script would hand on that it ignores Ctrl-C."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number == ignoring else signal.SIG_DFL)
+
+
 class ProgramTest(unittest.TestCase):
     """Each test has an empty project directory `self.project` and a configuration home of its own."""
 
@@ -57,7 +63,7 @@ class ProgramTest(unittest.TestCase):
         """A command that goes on; ended with the test. `ignoring`: a signal that it inherits as ignored."""
         process = subprocess.Popen([BINARY, *words], cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   preexec_fn=ignoring and (lambda: signal.signal(ignoring, signal.SIG_IGN)))
+                                   preexec_fn=lambda: as_at_login(ignoring))
 
         def end():
             if process.poll() is None:
@@ -96,6 +102,7 @@ class Terminal:
     def __init__(self, test, *words, **environment):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            as_at_login()
             os.chdir(test.project)
             os.execve(BINARY, [BINARY, *words], {**test.environment, 'TERM': 'xterm', **environment})
         self.text = ''

@@ -15,6 +15,9 @@ import time
 import unittest
 import uuid
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'cli'))
+from program import as_at_login  # noqa: E402
+
 BINARY = os.path.abspath(os.environ.get('DIGDAG_BINARY', 'digdag'))
 SEED = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else random.randrange(1 << 32)
 ROUNDS = int(os.environ.get('DIGDAG_FAULT_ROUNDS', '20'))
@@ -45,7 +48,7 @@ class Run:
         environment = dict(os.environ, **{name: value})
         environment.pop('DIGDAG_CONFIG', None)
         return subprocess.Popen([BINARY, 'run', *words], cwd=self.directory.name, env=environment,
-                                stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
+                                stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, preexec_fn=as_at_login)
 
     def again(self, *words):
         return self.start(*words).wait(timeout=60)
