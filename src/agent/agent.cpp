@@ -109,15 +109,15 @@ struct Agent::Impl {
     run->stop(grace_seconds);
   }
 
-  std::int64_t grace_at_shutdown(const RunRequest& request) const {
-    const std::int64_t grace = request.kill_grace_seconds.value_or(options.kill_grace_seconds);
+  std::int64_t grace_at_shutdown(const TaskRun& run) const {
+    const std::int64_t grace = run.kill_grace_seconds().value_or(options.kill_grace_seconds);
     return grace < 0 ? default_kill_grace_seconds : grace;
   }
 
   std::int64_t longest_grace() {
     const std::lock_guard lock(mutex);
     std::int64_t longest = 0;
-    for (const auto& [key, run] : runs) longest = std::max(longest, grace_at_shutdown(run->request()));
+    for (const auto& [key, run] : runs) longest = std::max(longest, grace_at_shutdown(*run));
     return longest;
   }
 
@@ -133,7 +133,7 @@ struct Agent::Impl {
     services.templates.interrupt();
     std::int64_t longest = 0;  // what is being stopped keeps its own, shorter time
     for (const auto& run : going_on) {
-      const std::int64_t grace = grace_at_shutdown(run->request());
+      const std::int64_t grace = grace_at_shutdown(*run);
       longest = std::max(longest, grace);
       run->stop(grace);
     }

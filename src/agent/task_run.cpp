@@ -135,6 +135,10 @@ void TaskRun::read_time_limits() {
     if (auto fault = dig::fault_of_time_limit({key, value, written->position})) throw std::move(*fault);
     if (dig::contains_template(written->value)) evaluated.set(key, value, written->position);
   }
+  if (const Value* grace = evaluated.find("_kill_grace")) {
+    const std::lock_guard lock(mutex_);
+    kill_grace_seconds_ = dig::parse_kill_grace(*grace);
+  }
   if (!evaluated.empty()) services_.limits_evaluated(request_, Value(std::move(evaluated)));
 }
 
@@ -281,6 +285,11 @@ void TaskRun::stop(std::int64_t grace_seconds) {
   stopped_ = true;
   grace_seconds_ = grace_seconds;
   if (command_) services_.commands.stop(*command_, grace_seconds);
+}
+
+std::optional<std::int64_t> TaskRun::kill_grace_seconds() const {
+  const std::lock_guard lock(mutex_);
+  return kill_grace_seconds_ ? kill_grace_seconds_ : request_.kill_grace_seconds;
 }
 
 void TaskRun::succeed(engine::TaskResult result) {

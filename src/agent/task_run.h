@@ -52,6 +52,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   /// Lets it end soon: its command is stopped, an operator that blocks is told, what it still gives is dropped. A negative
   /// grace means that a run is never interrupted. From any thread.
   void stop(std::int64_t grace_seconds);
+  /// The nearest `_kill_grace`, evaluated where it is the task's own; -1: never interrupt. From any thread.
+  std::optional<std::int64_t> kill_grace_seconds() const;
 
  private:
   /// Where an error comes from decides whether `_retry` applies.
@@ -99,7 +101,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   std::string last_output_;
   std::int64_t command_millis_ = 0;
 
-  std::mutex mutex_;                                   ///< of what `stop` meets
+  mutable std::mutex mutex_;  ///< of what `stop` and others meet
+  std::optional<std::int64_t> kill_grace_seconds_;
   std::optional<command::CommandRunner::Id> command_;  ///< while one runs
   std::int64_t grace_seconds_ = 0;
   std::atomic<bool> stopped_ = false;

@@ -209,10 +209,10 @@ Text filled(const Value& asked, const std::vector<std::string>& evaluated) {
 }
 
 /// The next texts that may be evaluated in one fork: those that leave nothing behind and need no result of each other, or one
-/// of any kind.
-std::vector<Text> texts_together(const Array& texts, const std::vector<std::string>& evaluated) {
+/// of any kind; at most `most`.
+std::vector<Text> texts_together(const Array& texts, const std::vector<std::string>& evaluated, std::size_t most) {
   std::vector<Text> together;
-  for (std::size_t i = evaluated.size(); i < texts.size(); ++i) {
+  for (std::size_t i = evaluated.size(); i < texts.size() && together.size() < most; ++i) {
     const Array& fills = member(texts[i], "fill").as_array();
     const bool needs_these = std::any_of(fills.begin(), fills.end(), [&](const Value& fill) {
       return member(fill, "from").as_integer() >= static_cast<std::int64_t>(evaluated.size());
@@ -239,12 +239,15 @@ Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& re
   const Array& texts = member(request, "texts").as_array();
   Array results;
   std::vector<std::string> evaluated;
+  std::size_t most_together = 64;
   while (evaluated.size() < texts.size()) {
     const std::size_t first = evaluated.size();
-    job.texts = texts_together(texts, evaluated);
+    job.texts = texts_together(texts, evaluated, most_together);
     Array some = evaluate_in_fork(engine, sandbox, job).as_array();
     if (some[0].find("error") && job.texts.size() > 1) {
-      job.texts.resize(1);  // it may have been another one's time or memory
+      // It may have been the time or memory of all: from here on each has its own.
+      most_together = 1;
+      job.texts.resize(1);
       some = evaluate_in_fork(engine, sandbox, job).as_array();
     }
     if (is_undefined_name(some[0]) && !member(texts[first], "outer").as_object().empty()) {

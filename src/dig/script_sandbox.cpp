@@ -40,6 +40,20 @@ bool limit(__rlimit_resource resource, rlim_t value) {
   return setrlimit(resource, &both) == 0;
 }
 
+/// A condition on an argument of a system call; with a mask, `wanted` is what its bits must be.
+scmp_arg_cmp equals(unsigned argument, scmp_datum_t value) { return {argument, SCMP_CMP_EQ, value, 0}; }
+scmp_arg_cmp masked(unsigned argument, scmp_datum_t mask, scmp_datum_t wanted) { return {argument, SCMP_CMP_MASKED_EQ, mask, wanted}; }
+
+/// Under which conditions an allowed call is allowed.
+std::vector<scmp_arg_cmp> conditions_of(int call, int output) {
+  switch (call) {
+    case SYS_write: return {equals(0, static_cast<scmp_datum_t>(output))};
+    case SYS_futex: return {masked(1, static_cast<std::uint32_t>(FUTEX_CMD_MASK), FUTEX_WAKE)};
+    case SYS_mmap: return {masked(2, PROT_EXEC, 0), masked(3, MAP_ANONYMOUS, MAP_ANONYMOUS)};
+    default: return {};
+  }
+}
+
 }  // namespace
 
 const std::vector<int>& ScriptSandbox::allowed_system_calls() {
@@ -58,17 +72,8 @@ ScriptSandbox::ScriptSandbox(int output) {
   bool ok = context != nullptr;
   for (const int call : allowed_system_calls()) {
     if (!ok) break;
-    if (call == SYS_write) {
-      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(output))) == 0;
-    } else if (call == SYS_futex) {
-      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 1,
-                            SCMP_A1(SCMP_CMP_MASKED_EQ, static_cast<std::uint32_t>(FUTEX_CMD_MASK), FUTEX_WAKE)) == 0;
-    } else if (call == SYS_mmap) {
-      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 2, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-                            SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS)) == 0;
-    } else {
-      ok = seccomp_rule_add(context.get(), SCMP_ACT_ALLOW, call, 0) == 0;
-    }
+    const std::vector<scmp_arg_cmp> conditions = conditions_of(call, output);
+    ok = seccomp_rule_add_array(context.get(), SCMP_ACT_ALLOW, call, static_cast<unsigned>(conditions.size()), conditions.data()) == 0;
   }
   // The library can only write the finished program to a file.
   const int file = ok ? memfd_create("filter", MFD_CLOEXEC) : -1;

@@ -135,7 +135,10 @@ class Interrupts(ProgramTest):
         self.assertTrue(self.goodbye_after_ctrl_c(POLITE, '-X', 'agent.kill-grace-time=-1'))
 
     def test_the_kill_grace_of_a_task_goes_before_that_of_the_agent(self):
-        self.assertTrue(self.goodbye_after_ctrl_c(POLITE + '_kill_grace: 1m\n', '-X', 'agent.kill-grace-time=0'))
+        for grace in ('1m', '${1}m'):
+            self.assertTrue(self.goodbye_after_ctrl_c(POLITE + f'  _kill_grace: {grace}\n', '-X', 'agent.kill-grace-time=0'), grace)
+            for name in ('started', 'goodbye'):
+                os.remove(os.path.join(self.project, name))
 
     def test_at_random_moments_no_state_file_claims_what_did_not_happen(self):
         seed = int(os.environ.get('DIGDAG_SEED', random.randrange(1 << 30)))
