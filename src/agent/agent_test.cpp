@@ -96,6 +96,13 @@ class AgentTest : public testing::Test {
     return ends[task].empty() ? RunEnd(RunFailed{.error = {}, .retry = {}, .cause = task_error("no end"), .last_output = {}})
                               : ends[task].front();
   }
+  void await_file(const std::string& name) const {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!std::filesystem::exists(project / name)) {
+      ASSERT_LT(std::chrono::steady_clock::now(), give_up) << "no file " << name;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
   RunEnd run(RunRequest made) { return end_of(submit(std::move(made))); }
   RunEnd run(const std::string& yaml, const std::string& inherited = "{}") { return run(request(yaml, inherited)); }
   RunFailed failure(RunEnd end) {
@@ -462,7 +469,7 @@ TEST_F(AgentTest, KeepsTheFilesOfTasksWhereTheLogLevelIsDebug) {
 TEST_F(AgentTest, EvenWhoNeverInterruptsIsAskedToEndAtShutdown) {
   options.kill_grace_seconds = -1;
   const auto task = submit(request(polite_command));
-  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  await_file("here");
   agent->shutdown();
   EXPECT_EQ(failure(end_of(task)).cause.message(), "killed");
   EXPECT_TRUE(std::filesystem::exists(project / "goodbye"));
@@ -474,7 +481,7 @@ TEST_F(AgentTest, TheGraceOfATaskGoesBeforeThatOfTheAgentAtShutdown) {
   RunRequest made = request(polite_command);
   made.kill_grace_seconds = 60;
   submit(std::move(made));
-  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  await_file("here");
   agent->shutdown();
   EXPECT_TRUE(std::filesystem::exists(project / "goodbye"));
 }
@@ -483,7 +490,7 @@ TEST_F(AgentTest, ATaskWithoutGraceIsKilledAtOnceAtShutdown) {
   RunRequest made = request(polite_command);
   made.kill_grace_seconds = 0;
   submit(std::move(made));
-  while (!std::filesystem::exists(project / "here")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  await_file("here");
   agent->shutdown();
   EXPECT_FALSE(std::filesystem::exists(project / "goodbye"));
 }

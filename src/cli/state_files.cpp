@@ -159,7 +159,7 @@ std::string what_holds(int lock) {
   }
   if (pid.empty()) return "is being run by another process";
   // The guard of a process holds its lock until the last of its commands is gone.
-  return "is still being stopped: pid " + pid + " was killed, and commands that it started are being ended";
+  return "is still being stopped: pid " + pid + " has ended, and commands that it started are being ended";
 }
 
 StateFiles::StateFiles(std::filesystem::path directory, std::string workflow, Use use)

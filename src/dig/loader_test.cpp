@@ -180,6 +180,7 @@ TEST(Warnings, RetryOfAWrongForm) {
   EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: {limit: '${n}', grace: never}, _kill_grace: 1m, _error_on_cancel: 'true'}\n"),
               ElementsAre());
   EXPECT_THAT(warnings_of("+a: {echo>: 1, _retry: 3}\n"), ElementsAre("wf.dig:1:16: _retry has no effect on echo> [W-retry]"));
+  EXPECT_THAT(warnings_of("+a: {wait>: 1h, _timeout: 5s, _retry: 3}\n"), testing::IsEmpty());
 }
 
 TEST(Warnings, WorkflowsThatAreNotThere) {

@@ -14,7 +14,7 @@ namespace digdag::dig {
 /// The JavaScript engine with all that an expression finds in it: ES5.1, moment, Java's String methods, and dates of one time
 /// zone (spec/language.md 8.4, 8.5). Lives in the worker process only; one thread.
 ///
-/// Expressions change it as they like, so each text is evaluated by a fork of the process that made it.
+/// Expressions change it as they like, so it is evaluated by a fork of the process that made it.
 class ScriptEngine {
  public:
   /// Loads the prelude and moment (some milliseconds). Throws Error(runtime).

@@ -35,8 +35,8 @@
 //
 // `scope` are the variables of a text, `outer` those that count where a name has no value else (decisions L-23). `fill` puts
 // the result of an earlier text of this request into them. The first error ends the request. Nothing is evaluated in this
-// process: each text gets a fork of it, which sees what was loaded before the first request and nothing of other texts. Texts
-// that can leave nothing behind share one.
+// process: a fork of it sees what was loaded before the first request. A text has one for itself, or shares it with others that
+// can leave nothing behind either.
 
 namespace digdag::dig {
 namespace {
@@ -251,6 +251,8 @@ Value answer(ScriptEngine& engine, const ScriptSandbox& sandbox, const Value& re
       some = evaluate_in_fork(engine, sandbox, job).as_array();
     }
     if (is_undefined_name(some[0]) && !member(texts[first], "outer").as_object().empty()) {
+      most_together = 1;  // others may need it as well, and each would have the whole batch evaluated again
+      job.texts.resize(1);
       job.texts.front().scope = widened(member(texts[first], "outer"), job.texts.front().scope);
       some = evaluate_in_fork(engine, sandbox, job).as_array();
     }

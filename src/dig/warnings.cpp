@@ -143,7 +143,8 @@ class Doubts {
     if (const std::optional<std::string> fault = fault_of_retry(retry))
       return warn(at, "W-retry", fmt::format("_retry of {}: {}", task.full_name, *fault));
     const std::string type = task.group ? std::string() : type_of(task);
-    if (never_retries(type)) warn(at, "W-retry", fmt::format("_retry has no effect on {}>", type));
+    // A time limit makes everything fail in a way that is retried.
+    if (never_retries(type) && !task.local.find("_timeout")) warn(at, "W-retry", fmt::format("_retry has no effect on {}>", type));
   }
 
   static std::string type_of(const TaskDefinition& task) {

@@ -148,7 +148,6 @@ void Attempt::Impl::time_out(TaskIndex task) {
       extra.failed_itself = true;
       extra.error = Value::object({{"message", limit.message()}});
       rows.mark_errors(task);
-      note(Note::Kind::failure, task, limit.message());
       touch(task);
       cancel_descendants(task, limit.grace_seconds);
       if (rows[task].progressing_children == 0) settle_later(task);

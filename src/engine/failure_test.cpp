@@ -385,13 +385,16 @@ TEST(Timeout, OfAGroupCancelsWhatIsNotDone) {
 TEST(Timeout, OfAGroupIsRetriedAndHandled) {
   AttemptOf run("_timeout: 10\n_retry: {limit: 1, on: timeout}\n_error: {echo>: e}\n+a: {sh>: x}");
   run.wait(10);
+  EXPECT_EQ(run.notes(), "") << "whether it is retried is decided when its tasks have ended";
   run.finish("+a", failure("stopped"));
   EXPECT_EQ(run.root(), "group_retry_waiting");
+  EXPECT_EQ(run.last.notes.at(0).kind, Note::Kind::retried_failure);
   run.wait(0);
   EXPECT_EQ(run.wanted(), "run +a");
   EXPECT_EQ(run.seconds_to_tick(), 10);
   run.wait(10);
   run.finish("+a", failure("stopped"));
+  EXPECT_EQ(run.last.notes.at(0).kind, Note::Kind::failure);
   EXPECT_EQ(run.wanted(), "run ^failure-alert, run ^error");
   EXPECT_EQ(run.params("^error"), R"-({"error":{"message":"Task timed out after 10s (task timeout)"}})-");
   EXPECT_EQ(run.seconds_to_tick(), std::nullopt);

@@ -148,7 +148,10 @@ void Attempt::Impl::settle_failed(TaskIndex task) {
   }
   const bool possible = !extra || !extra->retry_is_impossible;
   const Cause cause = extra && extra->timed_out ? Cause::timeout : Cause::failure;
-  if (const auto control = possible ? allowed_retry(task, retry, cause) : std::nullopt) {
+  const auto control = possible ? allowed_retry(task, retry, cause) : std::nullopt;
+  if (cause == Cause::timeout)
+    note(control ? Note::Kind::retried_failure : Note::Kind::failure, task, extra->error.find("message")->as_string());
+  if (control) {
     const std::int64_t count = retries_of(task);
     Value state = extra && extra->state.is_object() ? extra->state : Value::object();
     state.mutable_object().set("retry_count", count + 1);

@@ -66,8 +66,9 @@ class Interrupts(ProgramTest):
         process = self.start('run', 'w.dig', *SESSION, '-X', 'eval.timeout=3600s')
         self.wait_for('the task before', lambda: self.exists('started'))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=300)
+        _, err = process.communicate(timeout=300)
         self.assertEqual(process.returncode, 130)
+        self.assertIn('error: interrupted', err.decode(), 'ended by patience alone')
         self.wait_for('the end of all processes', lambda: not self.processes())
 
     def test_a_task_that_waits_is_told_as_interrupted(self):
@@ -117,7 +118,7 @@ class Interrupts(ProgramTest):
         first.kill()
         first.wait(30)
         second = self.digdag('run', 'w.dig', *SESSION)
-        self.assert_error(second, 'is still being stopped', f'pid {first.pid} was killed')
+        self.assert_error(second, 'is still being stopped', f'pid {first.pid} has ended')
         self.file('go', '')
         self.wait_for('the end of all processes', lambda: not self.processes())
         self.assertEqual(self.digdag('run', 'w.dig', *SESSION).code, 0)

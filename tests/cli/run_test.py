@@ -52,12 +52,12 @@ class Run(ProgramTest):
 
     # decisions E-33
     def test_a_time_limit_ends_the_task_and_says_so(self):
-        done = self.run_workflow('_export: {limit: 1s}\n+a:\n  sh>: echo begun; tail -f /dev/null\n  _timeout: ${limit}\n  _retry: 1\n')
-        self.assertEqual((done.code, self.printed(done)), (1, ['begun', '> Task timed out after 1s (task timeout)', 'begun',
-                                                              'Task timed out after 1s (task timeout)']))
-        self.assertIn('[ERROR] (main) executor: Task +w+a failed at w.dig:2:1, retrying\n> Task timed out after 1s', done.out)
-        self.assertIn('[ERROR] (main) executor: Task +w+a failed at w.dig:2:1.\nTask timed out after 1s', done.out)
-        self.assertRegex(done.err, r'  \* \+w\+a:\n    Task timed out after 1s \(task timeout\)\n      at w.dig:2:1, after \d+\.\d s\n')
+        done = self.run_workflow('_export: {limit: 3s}\n+a:\n  sh>: echo begun; tail -f /dev/null\n  _timeout: ${limit}\n  _retry: 1\n')
+        self.assertEqual((done.code, self.printed(done)), (1, ['begun', '> Task timed out after 3s (task timeout)', 'begun',
+                                                              'Task timed out after 3s (task timeout)']))
+        self.assertIn('[ERROR] (main) executor: Task +w+a failed at w.dig:2:1, retrying\n> Task timed out after 3s', done.out)
+        self.assertIn('[ERROR] (main) executor: Task +w+a failed at w.dig:2:1.\nTask timed out after 3s', done.out)
+        self.assertRegex(done.err, r'  \* \+w\+a:\n    Task timed out after 3s \(task timeout\)\n      at w.dig:2:1, after \d+\.\d s\n')
 
     # decisions E-33
     def test_a_time_limit_that_cannot_be_read_fails_the_task(self):

@@ -164,12 +164,12 @@ class GuardFaults(unittest.TestCase):
                 run.wait_for('ready', 4)
                 run.process.send_signal(number)
                 self.assertNotEqual(run.end(), 0)
-                self.assert_nothing_left(run, patience=3)
+                self.assert_nothing_left(run)
                 self.assertNotIn('Success', run.text())
                 self.assertFalse(os.path.exists(run.path('.digdag/tmp')), 'temporary files are left')
 
     def test_a_time_limit_reaches_all_that_the_task_started(self):
-        with Run(FAMILY + '  _timeout: {limit: 2s, grace: 1s}\n') as run:
+        with Run(FAMILY + '  _timeout: {limit: 5s, grace: 1s}\n') as run:
             run.wait_for('ready', 4)
             self.assertEqual(run.end(), 1)
             self.assertIn('timed out', run.text())
@@ -196,7 +196,7 @@ class GuardFaults(unittest.TestCase):
             run.process.send_signal(signal.SIGINT)
             run.end()
             run.wait_for('cleaned')
-            self.assert_nothing_left(run, patience=3)
+            self.assert_nothing_left(run)
 
     def test_a_killed_guard_fails_its_tasks_and_the_next_ones_get_another(self):
         workflow = """
@@ -215,7 +215,7 @@ _error:
             self.assertNotEqual(run.end(), 0)
             self.assertIn('guard process ended (signal 9)', run.text())
             run.wait_for('handled')
-            self.assert_nothing_left(run, patience=3)
+            self.assert_nothing_left(run)
 
     def test_a_run_whose_guard_is_suspended_can_be_interrupted(self):
         with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n') as run:
