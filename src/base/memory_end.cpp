@@ -18,13 +18,13 @@ namespace {
 std::terminate_handler usual_end = nullptr;
 
 [[noreturn]] void end_of_the_program() {
-  if (abi::__cxa_current_exception_type() != nullptr) {
-    try {
-      throw;
-    } catch (const std::bad_alloc&) {
-      end_for_lack_of_memory();
-    } catch (...) {
-    }
+  // None at all: there was no memory for the exception itself. (Our threads join, so that is nobody else's end.)
+  if (abi::__cxa_current_exception_type() == nullptr) end_for_lack_of_memory();
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    end_for_lack_of_memory();
+  } catch (...) {
   }
   usual_end();
   std::abort();

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -139,6 +140,10 @@ int open_lock(const std::filesystem::path& file) {
   constexpr int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   int lock = ::open(file.c_str(), O_RDWR | O_CREAT | flags, 0644);
   if (lock < 0 && errno == EACCES) lock = ::open(file.c_str(), O_RDONLY | flags);  // that of another user locks as well
+  if (struct stat status{}; lock >= 0 && fstat(lock, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_nlink > 1)) {
+    ::close(lock);
+    throw Error("", "the session cannot be locked: " + file.string() + " is no file of ours").hint("remove it");
+  }
   if (lock >= 0) return lock;
   const int error = errno;
   if (error == EROFS || error == ENOENT || error == ENOTDIR || error == ENOSPC || error == EDQUOT) return -1;
