@@ -492,6 +492,12 @@ TEST(SecretMask, HidesASecretWhereverItStands) {
   EXPECT_EQ(masked(""), "");
 }
 
+TEST(SecretMask, HidesASecretWithoutItsLastLineEnd) {
+  SecretMask mask;
+  mask.add("k", "a long secret\n");
+  EXPECT_EQ(mask.mask_all("only-a long secret-x a long secret\n"), "only-***-x ***");
+}
+
 TEST(SecretMask, HidesEncodedForms) {
   const Masked masked{{"db.password", "p\"ss w/rd\n+1"}};
   EXPECT_EQ(masked("p\"ss w/rd\n+1"), "***");

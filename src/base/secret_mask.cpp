@@ -46,6 +46,9 @@ void SecretMask::add(std::string_view key, std::string_view value) {
     needles_.push_back(needle);
     begins_[static_cast<unsigned char>(needle[0])] = true;
   }
+  // Of a secret that was written with an editor or `echo`, what is shown seldom has the last line end.
+  const std::size_t end = value.find_last_not_of("\r\n");
+  if (end != std::string_view::npos && end + 1 < value.size()) add(key, value.substr(0, end + 1));
 }
 
 std::string SecretMask::mask(std::string_view piece) {
