@@ -4,7 +4,9 @@
 //   bench_js_worker [TASKS]      1,000 by default
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -43,13 +45,25 @@ double cpu_millis(int who) {
 /// Of this process and of all that it has waited for.
 double cpu_millis() { return cpu_millis(RUSAGE_SELF) + cpu_millis(RUSAGE_CHILDREN); }
 
-/// PSS in kB of the only child of this process.
-long pss_of_child() {
-  long pid = 0, kilobytes = 0;
-  std::ifstream(fmt::format("/proc/self/task/{}/children", getpid())) >> pid;
-  std::ifstream smaps(fmt::format("/proc/{}/smaps_rollup", pid));
-  for (std::string word; smaps >> word;) {
-    if (word == "Pss:") smaps >> kilobytes;
+/// Waits for what a worker that has ended left to its subreaper, which is this process, so that its CPU counts.
+void wait_for_forks() {
+  while (wait(nullptr) > 0) {
+  }
+}
+
+/// PSS in kB of the children of a process, and of theirs.
+long pss_of_children(long parent) {
+  long kilobytes = 0;
+  std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", parent));
+  for (long pid = 0; children >> pid;) {
+    std::ifstream smaps(fmt::format("/proc/{}/smaps_rollup", pid));
+    for (std::string word; smaps >> word;) {
+      if (word != "Pss:") continue;
+      long pss = 0;
+      smaps >> pss;
+      kilobytes += pss;
+    }
+    kilobytes += pss_of_children(pid);
   }
   return kilobytes;
 }
@@ -70,8 +84,9 @@ void row(std::string_view name, int tasks, const Value& local, const std::functi
     const TemplateEngine templates(worker, {});
     const Origins origins;
     for (int i = 0; i < tasks; ++i) (void)templates.evaluate(params(i), local, origins, tokyo());
-    pss = pss_of_child();
+    pss = pss_of_children(getpid());
   }
+  wait_for_forks();
   const double wall = millis(Clock::now() - start);
   fmt::print("  {:<58} {:>9.3f} ms {:>9.3f} ms CPU {:>8} kB\n", name, wall / tasks, (cpu_millis() - cpu_before) / tasks, pss);
 }
@@ -112,17 +127,20 @@ Value export_of_20(bool megabyte) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--js-worker") == 0) return script_worker_main();
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   const int tasks = argc > 1 ? std::atoi(argv[1]) : 1000;
-  fmt::print("JavaScript worker: for each task wall and CPU, memory (PSS) of the worker\n");
+  fmt::print("JavaScript worker: for each task wall and CPU, memory (PSS) of the worker and its fork\n");
 
   const Value plus = Value::object({{"x", "${n + 1}"}});
   const Value moment = Value::object({{"x", "${moment(session_time).add(n, 'days').format('YYYY-MM-DD')}"}});
+  const Value alone = Value::object({{"x", "${(function(day){ return day.format('YYYY-MM-DD') })(moment(session_time).add(n, 'days'))}"}});
   const Value three = Value::object({{"x", "${moment(session_time).add(n, 'days').format('YYYY-MM-DD')}"},
                                      {"y", "${moment(session_time).add(n, 'hours').format()}"},
                                      {"z", "${moment(session_time).add(n, 'weeks').format('gggg-ww')}"}});
   row("first expression of a run, worker started and ended", 1, plus);
   row("a new expression", tasks, plus);
   row("a new expression with moment", tasks, moment);
+  row("a new one with moment that needs a fork of its own", tasks, alone);
   row("three new expressions with moment", tasks, three);
 
   const Value shared = export_of_20(false), big = export_of_20(true);

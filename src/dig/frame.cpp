@@ -11,6 +11,9 @@
 namespace digdag::dig {
 namespace {
 
+/// Most messages are shorter, and read at once.
+constexpr std::size_t most_at_first = 4096;
+
 bool write_all(int fd, std::string_view bytes, Channel channel) {
   while (!bytes.empty()) {
     const ssize_t n =
@@ -45,34 +48,34 @@ FrameEnd wait_for(int fd, const std::optional<std::chrono::steady_clock::time_po
 
 bool write_frame(int fd, std::string_view content, Channel channel) {
   const auto length = static_cast<std::uint32_t>(content.size());
-  char head[sizeof length];
-  std::memcpy(head, &length, sizeof length);
-  return write_all(fd, {head, sizeof head}, channel) && write_all(fd, content, channel);
+  std::string frame(sizeof length, '\0');
+  std::memcpy(frame.data(), &length, sizeof length);
+  frame += content;
+  return write_all(fd, frame, channel);
 }
 
 FrameEnd read_frame(int fd, std::string& content, std::optional<std::chrono::steady_clock::time_point> deadline, int other,
                     std::size_t most_bytes) {
   std::uint32_t length = 0;
-  char head[sizeof length];
+  std::string frame(most_at_first, '\0');
   std::size_t have = 0;
-  content.clear();
-  bool has_length = false;
-  while (!has_length || have < length) {
-    if (const FrameEnd end = wait_for(fd, deadline, other); end != FrameEnd::complete) return end;
-    char* const into = has_length ? content.data() + have : head + have;
-    const std::size_t wanted = (has_length ? length : sizeof head) - have;
-    const ssize_t n = read(fd, into, wanted);
+  while (have < sizeof length || have < sizeof length + length) {
+    // Without anything else to wait for, reading waits by itself; a sandboxed process cannot wait otherwise.
+    if (deadline || other >= 0) {
+      if (const FrameEnd end = wait_for(fd, deadline, other); end != FrameEnd::complete) return end;
+    }
+    const ssize_t n = read(fd, frame.data() + have, frame.size() - have);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) return FrameEnd::closed;
+    const bool had_length = have >= sizeof length;
     have += static_cast<std::size_t>(n);
-    if (!has_length && have == sizeof head) {
-      std::memcpy(&length, head, sizeof length);
-      if (length > most_bytes) return FrameEnd::too_long;
-      content.resize(length);
-      has_length = true;
-      have = 0;
+    if (!had_length && have >= sizeof length) {
+      std::memcpy(&length, frame.data(), sizeof length);
+      if (length > most_bytes || have > sizeof length + length) return FrameEnd::too_long;
+      frame.resize(sizeof length + length);
     }
   }
+  content.assign(frame, sizeof length);
   return FrameEnd::complete;
 }
 

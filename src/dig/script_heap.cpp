@@ -10,12 +10,13 @@ namespace digdag::dig {
 namespace {
 
 constexpr std::size_t chunk_bytes = 128 << 10;
+constexpr std::size_t slab_bytes = 8 << 10;
 constexpr int most_refusals = 3;
 
 }  // namespace
 
 ScriptHeap::~ScriptHeap() {
-  for (const auto& [chunk, bytes] : chunks_) munmap(chunk, bytes);
+  for (void* chunk : chunks_) munmap(chunk, chunk_bytes);
 }
 
 bool ScriptHeap::refuses(double bytes) {
@@ -39,19 +40,24 @@ void* ScriptHeap::refuse() {
 void ScriptHeap::begin_fork() {
   ++forks_;
   free_.fill(nullptr);
-  new_chunk(chunk_bytes, true);
+  new_chunk(true);
 }
 
-bool ScriptHeap::new_chunk(std::size_t bytes, bool populated) {
-  void* const chunk = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (populated ? MAP_POPULATE : 0), -1, 0);
+bool ScriptHeap::new_chunk(bool populated) {
+  void* const chunk =
+      mmap(nullptr, chunk_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | (populated ? MAP_POPULATE : 0), -1, 0);
   if (chunk == MAP_FAILED) {
-    chunk_ = chunk_end_ = nullptr;
+    chunk_ = {};
     return false;
   }
-  chunks_.emplace_back(chunk, bytes);
-  chunk_ = static_cast<char*>(chunk);
-  chunk_end_ = chunk_ + bytes;
+  chunks_.push_back(chunk);
+  chunk_ = {static_cast<char*>(chunk), static_cast<char*>(chunk) + chunk_bytes};
   return true;
+}
+
+char* ScriptHeap::from_chunk(std::size_t bytes) {
+  if (chunk_.size() < bytes && !new_chunk(false)) return nullptr;
+  return chunk_.take(bytes);
 }
 
 void* ScriptHeap::small_block(std::size_t size_class) {
@@ -60,10 +66,17 @@ void* ScriptHeap::small_block(std::size_t size_class) {
     return block;
   }
   const std::size_t bytes = sizeof(Head) + size_class * step;
-  if (static_cast<std::size_t>(chunk_end_ - chunk_) < bytes && !new_chunk(chunk_bytes, false)) return nullptr;
-  void* const block = chunk_ + sizeof(Head);
-  chunk_ += bytes;
-  return block;
+  if (forks_ > 0) {
+    char* const head = from_chunk(bytes);
+    return head ? head + sizeof(Head) : nullptr;
+  }
+  Range& slab = slabs_[size_class];
+  if (slab.size() < bytes) {
+    char* const start = from_chunk(slab_bytes);
+    if (!start) return nullptr;
+    slab = {start, start + slab_bytes};
+  }
+  return slab.take(bytes) + sizeof(Head);
 }
 
 void* ScriptHeap::allocate(std::size_t size) {

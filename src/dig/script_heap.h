@@ -11,7 +11,8 @@ namespace digdag::dig {
 /// The memory of the JavaScript engine: bounded, and made for processes that are forked only to compute for a millisecond.
 ///
 /// After `begin_fork` new blocks come from fresh pages that were mapped at once, and what was allocated before is never given
-/// back. Holes between the blocks of the process that was forked are not filled: each would cost the copy of a page.
+/// back. Holes between the blocks of the process that was forked are not filled: each would cost the copy of a page. For the same
+/// reason blocks stand by their size before: what an evaluation changes, the heads of objects, then stands on few pages.
 class ScriptHeap {
  public:
   ScriptHeap() = default;
@@ -45,13 +46,22 @@ class ScriptHeap {
   struct Free {
     Free* next;
   };
+  /// Memory that is handed out from its start.
+  struct Range {
+    char* at = nullptr;
+    char* end = nullptr;
+    std::size_t size() const { return static_cast<std::size_t>(end - at); }
+    char* take(std::size_t bytes) { return std::exchange(at, at + bytes); }
+  };
   static constexpr std::size_t step = 16;
   static constexpr std::size_t most_small = 1024;
 
   static Head* head_of(void* block) { return static_cast<Head*>(block) - 1; }
   void* refuse();
   void* small_block(std::size_t size_class);
-  bool new_chunk(std::size_t bytes, bool populated);
+  /// From the current chunk, or a new one where it has less.
+  char* from_chunk(std::size_t bytes);
+  bool new_chunk(bool populated);
 
   std::size_t allocated_ = 0;
   std::size_t most_ = SIZE_MAX;
@@ -59,9 +69,9 @@ class ScriptHeap {
   bool was_refused_ = false;
   std::uint32_t forks_ = 0;
   std::array<Free*, most_small / step + 1> free_{};
-  char* chunk_ = nullptr;
-  char* chunk_end_ = nullptr;
-  std::vector<std::pair<void*, std::size_t>> chunks_;
+  std::array<Range, most_small / step + 1> slabs_{};  ///< of each size, before `begin_fork`
+  Range chunk_;
+  std::vector<void*> chunks_;
 };
 
 }  // namespace digdag::dig

@@ -7,7 +7,8 @@
 
 namespace digdag::dig {
 
-/// What an evaluating process may still do: compute, take memory up to a limit, write to one file descriptor, and end.
+/// What an evaluating process may still do: compute, take memory up to a limit, read from and write to one file descriptor, and
+/// end.
 ///
 /// Made once by the worker; entered by each process that evaluates. A sanitized build limits and filters nothing (the
 /// sanitizers need more), there the engine's own memory limit and the deadline hold.
@@ -18,17 +19,23 @@ class ScriptSandbox {
     std::int64_t cpu_seconds;
   };
 
-  /// Prepares the filter for processes that write to `output`. Throws Error(runtime).
-  explicit ScriptSandbox(int output);
+  /// Prepares the filter for forks of this process that speak with it through `channel`. Throws Error(runtime).
+  explicit ScriptSandbox(int channel);
+  ~ScriptSandbox();
+  ScriptSandbox(const ScriptSandbox&) = delete;
+  ScriptSandbox& operator=(const ScriptSandbox&) = delete;
 
-  /// Confines this process, for good. False with errno where the system refuses it; then nothing must be evaluated.
+  /// Confines this process, for good, and closes all its descriptors but `channel` and the standard ones. False with errno where
+  /// the system refuses it; then nothing must be evaluated.
   bool enter(const Limits& limits) const;
 
-  /// The system calls that stay possible; all others answer EPERM. mmap is anonymous and never executable, write goes to
-  /// `output` only.
+  /// The system calls that stay possible; all others answer EPERM. mmap is anonymous and never executable, read and write take
+  /// `channel` only.
   static const std::vector<int>& allowed_system_calls();
 
  private:
+  int channel_;
+  int memory_file_;  ///< statm of the process that made this, which its forks resemble; opened once, for it takes as long as the rest
   std::vector<sock_filter> filter_;
 };
 

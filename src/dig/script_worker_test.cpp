@@ -187,6 +187,41 @@ TEST(ScriptWorker, TextsThatNeedTooMuchTogetherAreEvaluatedOneByOne) {
   }
 }
 
+TEST(ScriptWorker, HarmlessTextsOfSeveralRequestsHaveTheirOwnZoneAndLimits) {
+  ScriptWorker worker;
+  const auto hour_in = [&](const char* zone) {
+    return TemplateEngine(worker, {}).render("${moment(n).format('HH Z')}", Value::object({{"n", 0}}), *TimeZone::of(zone));
+  };
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(hour_in("Asia/Tokyo"), "09 +09:00");
+    EXPECT_EQ(hour_in("UTC"), "00 +00:00");
+    EXPECT_EQ(outcome(worker, "${missing + n}"),
+              "Failed to evaluate a variable ${missing + n} (ReferenceError: missing is not defined) (config)");
+    EXPECT_EQ(outcome(worker, "${n.add(1)}").substr(0, 38), "Failed to evaluate a variable ${n.add(");
+  }
+  const Value large = Value::object({{"large", std::string(1 << 20, 'x')}});
+  const auto length_of_four = [&](std::int64_t memory_bytes) {
+    return TemplateEngine(worker, options_of(10'000, memory_bytes))
+        .render("${(large + large + large + large).length + 0}", large, TimeZone());
+  };
+  EXPECT_EQ(length_of_four(64 << 20), "4194304");
+  EXPECT_THROW(length_of_four(2 << 20), Error);
+  // More in all than one may take.
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(length_of_four(16 << 20), "4194304");
+}
+
+TEST(ScriptWorker, AForkThatIsKilledWhileItWaitsIsReplaced) {
+  ScriptWorker worker;
+  EXPECT_EQ(outcome(worker, "${n + 1}"), "2");
+  std::vector<pid_t> waiting;
+  for (const pid_t child : children_of(getpid())) {
+    for (const pid_t fork : children_of(child)) waiting.push_back(fork);
+  }
+  ASSERT_EQ(waiting.size(), 1u);
+  kill(waiting.front(), SIGKILL);
+  EXPECT_EQ(outcome(worker, "${n + 2}"), "3");
+}
+
 TEST(ScriptWorker, BreakingOutOfTheGeneratedCodeGainsNothing) {
   ScriptWorker worker;
   EXPECT_EQ(outcome(worker, "${0))]}});(function(){with({}){return [((1}"), outcome(worker, "${0))]}});(function(){with({}){return [((1}"));
@@ -309,8 +344,9 @@ std::string in_sandbox(
 
 TEST(ScriptSandbox, TheseSystemCallsArePossibleAndNoOthers) {
   const std::vector<int>& allowed = ScriptSandbox::allowed_system_calls();
-  EXPECT_THAT(allowed, testing::UnorderedElementsAre(SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_clock_gettime,
-                                                     SYS_gettimeofday, SYS_write, SYS_futex, SYS_exit, SYS_exit_group, SYS_rt_sigreturn));
+  EXPECT_THAT(allowed,
+              testing::UnorderedElementsAre(SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_madvise, SYS_clock_gettime, SYS_gettimeofday,
+                                            SYS_read, SYS_write, SYS_futex, SYS_exit, SYS_exit_group, SYS_rt_sigreturn));
   // Every number of the kernel, with arguments that would fail otherwise. Those from 335 to 423 are none on amd64, but for the
   // kernel's own probes, which no filter sees.
   const std::string possible = in_sandbox([&](int output) {
@@ -347,9 +383,10 @@ TEST(ScriptSandbox, WakesButNeverWaits) {
             "good");
 }
 
-TEST(ScriptSandbox, WritesToItsOutputOnlyAndMapsNothingThatRuns) {
+TEST(ScriptSandbox, ReadsAndWritesItsChannelOnlyAndMapsNothingThatRuns) {
   EXPECT_EQ(in_sandbox([](int output) {
-              const bool other = write(2, "x", 1) < 0 && errno == EPERM;
+              char byte;
+              const bool other = write(2, "x", 1) < 0 && errno == EPERM && read(0, &byte, 1) < 0 && errno == EPERM;
               const bool runs =
                   mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED && errno == EPERM;
               const bool file = mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, 0, 0) == MAP_FAILED && errno == EPERM;
