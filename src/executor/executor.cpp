@@ -27,21 +27,24 @@ struct QueuedEvent {
   std::int64_t attempt_id;
   engine::Event event;
   std::optional<std::int64_t> wakes_after;  ///< of a RetryLater: the attempt whose end it waits for
+  std::string hint;                         ///< of a Failed: what to do about it
 };
+
+std::string message_of(const Value& error) {
+  const Value* message = error.find("message");
+  return message && message->is_string() ? message->as_string() : "";
+}
 
 /// A message without the lines that are indented below it, such as the frames of a program.
 std::string one_line(const std::string& message) { return replace_all(message.substr(0, message.find("\n\t")), "\n", " "); }
 
 /// A note with the place of its task.
 std::string text_of(const engine::Note& note, const engine::Attempt& attempt) {
-  const std::string name = attempt.full_name(note.task), position = to_string(attempt.position(note.task));
+  using Kind = engine::Note::Kind;
+  const std::string name = agent::shown_task_name(attempt.full_name(note.task)), position = to_string(attempt.position(note.task));
   const std::string place = position.empty() ? "" : " at " + position;
-  switch (note.kind) {
-    case engine::Note::Kind::failure: return "Task " + agent::shown_task_name(name) + " failed" + place + ".\n" + note.message;
-    case engine::Note::Kind::retried_failure:
-      return "Task " + agent::shown_task_name(name) + " failed" + place + ", retrying\n> " + note.message;
-    default: return "task " + name + place + ": " + note.message;
-  }
+  if (note.kind == Kind::warning || note.kind == Kind::error) return "task " + name + place + ": " + note.message;
+  return "Task " + name + " failed" + place + (note.kind == Kind::retried_failure ? ", retrying\n> " : ".\n") + note.message;
 }
 
 /// The polls that wait for the end of another attempt, each for one.
@@ -92,8 +95,9 @@ struct Executor::Impl {
   struct Owned {
     AttemptIdentity identity;
     engine::Attempt attempt;
-    std::optional<Instant> due;  ///< as it stands in `timers`
-    std::size_t work = 0;        ///< its place in this round's work, counted from 1; 0 = none yet
+    std::optional<Instant> due;                                ///< as it stands in `timers`
+    std::size_t work = 0;                                      ///< its place in this round's work, counted from 1; 0 = none yet
+    std::unordered_map<engine::TaskIndex, std::string> hints;  ///< of failed tasks
   };
   struct Added {
     AttemptIdentity identity;
@@ -107,7 +111,6 @@ struct Executor::Impl {
   std::vector<Added> added;
   bool interrupted = false;
   std::unordered_map<std::int64_t, Status> statuses;
-  std::map<std::pair<std::int64_t, engine::TaskIndex>, std::string> hints;  ///< of failed tasks, until their attempt is done
 
   // Only the loop's.
   std::unordered_map<std::int64_t, Owned> attempts;  ///< those under way, and `kept`
@@ -117,10 +120,10 @@ struct Executor::Impl {
 
   std::unique_ptr<agent::ThreadPool> evaluations;  ///< made when first needed. Last: its threads end before what they use
 
-  void push(std::int64_t attempt_id, engine::Event event, std::optional<std::int64_t> wakes_after = std::nullopt) {
+  void push(std::int64_t attempt_id, engine::Event event, std::optional<std::int64_t> wakes_after = std::nullopt, std::string hint = "") {
     {
       const std::lock_guard lock(mutex);
-      inbox.push_back({attempt_id, std::move(event), wakes_after});
+      inbox.push_back({attempt_id, std::move(event), wakes_after, std::move(hint)});
     }
     arrived.notify_one();
   }
@@ -136,7 +139,7 @@ struct Executor::Impl {
   void start_added(std::vector<Added> fresh, std::vector<Work>& round) {
     for (Added& one : fresh) {
       const std::int64_t id = one.identity.attempt_id;
-      const auto place = attempts.emplace(id, Owned{std::move(one.identity), std::move(one.attempt), {}, 0}).first;
+      const auto place = attempts.emplace(id, Owned{std::move(one.identity), std::move(one.attempt), {}, 0, {}}).first;
       note_outcome(place->second, place->second.attempt.start(clock()), round);
     }
   }
@@ -174,7 +177,14 @@ struct Executor::Impl {
       if (place == attempts.end()) continue;
       note_outcome(place->second, place->second.attempt.apply(queued.event, clock()), round);
       if (queued.wakes_after) sleep(queued, *queued.wakes_after);
+      if (!queued.hint.empty()) keep_hint(place->second, queued);
     }
+  }
+
+  /// Where the task failed by this failure: it may be tried again, or have failed by its time limit instead.
+  static void keep_hint(Owned& owned, const QueuedEvent& queued) {
+    const auto& failed = std::get<engine::Failed>(queued.event);
+    if (message_of(owned.attempt.error(failed.task)) == message_of(failed.error)) owned.hints[failed.task] = queued.hint;
   }
 
   void tick(std::vector<Work>& round) {
@@ -215,32 +225,23 @@ struct Executor::Impl {
     if (listener) {
       for (const Work& work : round) listener->committed(work.owned->identity, work.owned->attempt, work.outcome.changed);
     }
-    const std::lock_guard lock(mutex);
     for (const Work& work : round) {
       const engine::Attempt& attempt = work.owned->attempt;
-      const std::int64_t id = work.owned->identity.attempt_id;
-      statuses[id] = {true, attempt.done(), attempt.success(), attempt.done() ? failure_of(id, attempt) : ""};
-      if (attempt.done()) hints.erase(hints.lower_bound({id, 0}), hints.lower_bound({id + 1, 0}));
+      Status status{true, attempt.done(), attempt.success(), failure_of(*work.owned)};
+      const std::lock_guard lock(mutex);
+      statuses[work.owned->identity.attempt_id] = std::move(status);
     }
   }
 
-  void note_hint(std::pair<std::int64_t, engine::TaskIndex> task, const std::string& hint) {
-    const std::lock_guard lock(mutex);
-    if (hint.empty())
-      hints.erase(task);  // that of an earlier try
-    else
-      hints.insert_or_assign(task, hint);
-  }
-
-  /// The first failed task and why; "" where none failed. Under the lock.
-  std::string failure_of(std::int64_t id, const engine::Attempt& attempt) const {
-    if (attempt.success()) return "";
+  /// Of an attempt that is done: its first failed task and why; "" where none failed.
+  static std::string failure_of(const Owned& owned) {
+    const engine::Attempt& attempt = owned.attempt;
+    if (!attempt.done() || attempt.success()) return "";
     for (const engine::TaskIndex task : attempt.newest_rows()) {
-      const Value error = attempt.error(task);
-      const Value* message = error.find("message");
-      if (attempt.state(task) != engine::TaskState::error || message == nullptr || !message->is_string()) continue;
-      const auto hint = hints.find({id, task});
-      return attempt.full_name(task) + ": " + one_line(message->as_string()) + (hint == hints.end() ? "" : "; " + hint->second);
+      if (attempt.state(task) != engine::TaskState::error) continue;
+      const auto hint = owned.hints.find(task);
+      return attempt.full_name(task) + ": " + one_line(message_of(attempt.error(task))) +
+             (hint == owned.hints.end() ? "" : "; " + hint->second);
     }
     return "";
   }
@@ -399,8 +400,8 @@ void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
   } else {
     auto& failed = std::get<agent::RunFailed>(end);
     if (impl_->listener) impl_->listener->run_failed(request, failed);
-    impl_->note_hint({request.attempt, request.task}, failed.cause.hint_text());
-    impl_->push(request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry});
+    impl_->push(request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry}, std::nullopt,
+                failed.cause.hint_text());
   }
 }
 

@@ -69,25 +69,24 @@ class ExecutorTest : public testing::Test {
   ExecutorTest() { executor_.use(runner_); }
 
   static std::string name_of(std::int64_t id) { return {static_cast<char>('a' + id - 1)}; }
-  static AttemptIdentity identity_of(std::int64_t id) {
+  /// The workflow of attempt 1 is called a, that of attempt 2 b.
+  static void add(Executor& executor, std::int64_t id, const std::string& dig) {
     AttemptIdentity identity;
     identity.attempt_id = identity.session_id = id;
     identity.workflow_name = name_of(id);
-    return identity;
+    const std::string name = name_of(id), file = name + ".dig";
+    const dig::Workflow workflow = dig::workflow_of(name, dig::load_yaml(dig, dig::Source{".", ".", file}), file);
+    executor.add(identity, engine::Attempt(dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()));
   }
-  static engine::Attempt attempt_of(std::int64_t id, const std::string& dig) {
-    const std::string name = name_of(id);
-    const dig::Workflow workflow = dig::workflow_of(name, dig::load_yaml(dig, dig::Source{".", ".", name + ".dig"}), name + ".dig");
-    return {dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()};
-  }
-  /// The workflow of attempt 1 is called a, that of attempt 2 b.
-  void add(std::int64_t id, const std::string& dig) { executor_.add(identity_of(id), attempt_of(id, dig)); }
+  void add(std::int64_t id, const std::string& dig) { add(executor_, id, dig); }
   void pass(std::int64_t seconds) { now_ = now_.plus_seconds(seconds); }
   void succeed(const agent::RunRequest& request) { executor_.ended(request, agent::RunSucceeded{}); }
-  static agent::RunFailed failure(const std::string& message) {
-    return {.error = Value::object({{"message", message}}), .retry = {}, .cause = task_error(message), .last_output = {}};
+  static agent::RunFailed failure(const std::string& message, const std::string& hint = "") {
+    return {.error = Value::object({{"message", message}}), .retry = {}, .cause = task_error(message).hint(hint), .last_output = {}};
   }
-  void fail(const agent::RunRequest& request, const std::string& message) { executor_.ended(request, failure(message)); }
+  void fail(const agent::RunRequest& request, const std::string& message, const std::string& hint = "") {
+    executor_.ended(request, failure(message, hint));
+  }
   void poll(const agent::RunRequest& request, std::int64_t seconds, std::optional<std::int64_t> wakes_after = std::nullopt) {
     executor_.ended(request, agent::RunLater{.delay_millis = seconds * 1000, .state = Value::object(), .wakes_after = wakes_after});
   }
@@ -170,7 +169,7 @@ TEST_F(ExecutorTest, AListenerHearsOfACommitBeforeItsEffectsAndOfAFailureBeforeI
   Heard heard(runner_);
   Executor executor(store_, log_, templates_, &heard, [this] { return now_; });
   executor.use(runner_);
-  executor.add(identity_of(1), attempt_of(1, "+x: {echo>: 1, _error: {echo>: 2}}\n"));
+  add(executor, 1, "+x: {echo>: 1, _error: {echo>: 2}}\n");
   executor.step();
   executor.ended(runner_.next(), failure("no"));
   executor.step();
@@ -183,7 +182,7 @@ TEST_F(ExecutorTest, WhatTheEngineNotesStandsInTheLog) {
     Log log{Log::Options{}};
     Executor executor(store_, log, templates_, nullptr, [this] { return now_; });
     executor.use(runner_);
-    executor.add(identity_of(1), attempt_of(1, "+g:\n  _retry: soon\n  +x: {fail>: no}\n"));
+    add(executor, 1, "+g:\n  _retry: soon\n  +x: {fail>: no}\n");
     executor.step();
     executor.ended(runner_.next(), failure("no"));
     executor.step();
@@ -238,7 +237,7 @@ TEST_F(ExecutorTest, ATimeLimitStopsTheRunWithItsGrace) {  // decisions E-33
   executor_.step();
   EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1 grace 3"));
   EXPECT_EQ(executor_.next_due(), std::nullopt);
-  fail(runner_.next(), "killed");
+  fail(runner_.next(), "killed", "of no use: it did not fail for this");
   executor_.step();
   succeed(runner_.next());  // the alert
   executor_.step();
@@ -419,12 +418,9 @@ TEST_F(ExecutorTest, ARunKnowsWhatItsTaskIsAndWhatItSees) {
 }
 
 TEST_F(ExecutorTest, TheStatusOfAFailedAttemptSaysWhichTaskFailedAndWhy) {
-  add(1, "+x: {require>: b}\n+y: {echo>: 1}\n");
+  add(1, "+x: {sh>: x}\n+y: {sh>: x}\n");
   executor_.step();
-  const Error cause = task_error("no such table").hint("create it");
-  executor_.ended(
-      runner_.next(),
-      agent::RunFailed{.error = Value::object({{"message", "no such\ntable\n\tfrom x"}}), .retry = {}, .cause = cause, .last_output = {}});
+  fail(runner_.next(), "no such\ntable\n\tfrom x", "create it");
   executor_.step();
   EXPECT_EQ(executor_.status(1).failure, "") << "the failure alert is under way";
   succeed(runner_.next());
@@ -474,7 +470,7 @@ TEST_F(ExecutorTest, TheLoopWaitsForWhatIsHandedInAndForWhatIsDue) {
   Executor executor(store_, log_, templates_, nullptr);  // with the clock of the machine
   Elsewhere runner(executor);
   executor.use(runner);
-  executor.add(identity_of(1), attempt_of(1, "+x: {wait>: 1ms}\n+y: {wait>: 1ms}\n"));
+  add(executor, 1, "+x: {wait>: 1ms}\n+y: {wait>: 1ms}\n");
   EXPECT_TRUE(executor.run_until_done(1));
   EXPECT_TRUE(executor.status(1).success);
 }
