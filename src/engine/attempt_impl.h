@@ -128,7 +128,7 @@ struct Attempt::Impl {
   void ignore_retry(TaskIndex task, const std::string& problem);
   void wait_for_retry(TaskIndex task, TaskState state, const RetryControl& control, Value state_params);
   void retry_now(TaskIndex task);
-  /// Begins the time limit of this try, which counts from `since`; nothing where it goes on already.
+  /// Begins the time limit of this try, which counts from `since`; nothing where it began already.
   void arm_deadline(TaskIndex task, Instant since);
   void disarm_deadline(TaskIndex task);
   void time_out(TaskIndex task);

@@ -117,7 +117,7 @@ std::optional<dig::TimeLimit> Attempt::Impl::time_limit(TaskIndex task) const {
 }
 
 void Attempt::Impl::arm_deadline(TaskIndex task, Instant since) {
-  if (rows[task].extra && rows[task].extra->deadline) return;
+  if (rows[task].extra && (rows[task].extra->deadline || rows[task].extra->timed_out)) return;
   const auto limit = time_limit(task);
   if (!limit) return;
   const Instant deadline = since.plus_seconds(limit->seconds);

@@ -439,6 +439,14 @@ TEST(Timeout, WithATemplateBeginsWithTheRunThatEvaluatesIt) {
   EXPECT_EQ(run.error("+a"), R"-({"message":"Task timed out after 20s (task timeout)"})-");
 }
 
+TEST(Timeout, ThatIsUpDoesNotBeginAgainWithLimitsEvaluatedLate) {
+  AttemptOf run("+a: {sh>: x, _timeout: 10, _kill_grace: '${grace}'}");
+  const TaskIndex a = run.task("+a");
+  run.wait(10);
+  run.apply(LimitsEvaluated{a, run.attempt.lease(a), json(R"({"_kill_grace":"2s"})")});
+  EXPECT_EQ(run.seconds_to_tick(), std::nullopt);
+}
+
 // ---- Kill ------------------------------------------------------------------------------------------------------------------
 
 TEST(Kill, StopsWhatRunsAndLeavesTheRestBlocked) {  // execution 32.41, 32.43
