@@ -181,11 +181,11 @@ void Attempt::Impl::on(const Tick&) {
 void Attempt::Impl::on(const RetryEvaluated& event) {
   if (event.task < 0 || static_cast<std::size_t>(event.task) >= rows.size()) return;
   TaskExtra* extra = rows[event.task].extra.get();
-  if (!extra || !extra->awaits_retry || rows[event.task].state != TaskState::planned) return;
+  if (!extra || !extra->awaits_retry || rows[event.task].state != TaskState::planned || rows[event.task].cancel_is_requested()) return;
   extra->awaits_retry = false;
   extra->retry_is_evaluated = true;
   extra->evaluated_retry = event.retry;
-  extra->retry_problem = event.problem;
+  if (event.retry.is_null()) ignore_retry(event.task, event.problem);
   settle_later(event.task);
 }
 

@@ -144,7 +144,6 @@ void Attempt::Impl::settle_failed(TaskIndex task) {
       return;
     }
     retry = extra->evaluated_retry;
-    if (retry.is_null()) ignore_retry(task, extra->retry_problem);
   }
   const bool possible = !extra || !extra->retry_is_impossible;
   const Cause cause = extra && extra->timed_out ? Cause::timeout : Cause::failure;

@@ -33,7 +33,6 @@ struct TaskExtra {
   std::optional<Instant> retry_at;
   std::optional<Instant> deadline;        ///< of `_timeout`, for this try
   Value evaluated_retry;                  ///< the answer to EvaluateRetry; of a poll with a time limit: from its run
-  std::string retry_problem;              ///< where EvaluateRetry failed: why
   Value evaluated_limits;                 ///< see LimitsEvaluated; of this try
   dig::Origins export_origins;            ///< of values in `export_config` that are no code (L-21)
   TaskIndex second_generation = no_task;  ///< first child of it; those before it belong to the first one
