@@ -169,6 +169,19 @@ std::optional<std::int64_t> parse_duration(std::string_view text) {
   return total;
 }
 
+std::optional<std::int64_t> parse_clock(std::string_view text, std::size_t parts) {
+  std::vector<std::string> fields = split(text, ':');
+  while (!fields.empty() && fields.back().empty()) fields.pop_back();  // as Java's split
+  if (fields.size() != parts) return std::nullopt;
+  std::int64_t seconds = 0;
+  for (const std::string& field : fields) {
+    const auto number = parse_java_int(field);
+    if (!number) return std::nullopt;
+    seconds = seconds * 60 + *number;
+  }
+  return seconds;
+}
+
 std::string format_duration(std::int64_t seconds) {
   std::string text;
   const auto part = [&](std::int64_t n, char unit) {

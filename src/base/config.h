@@ -91,6 +91,9 @@ Error unexpected_type(std::string_view type, std::string_view key, const Value& 
 
 /// Seconds of `[Nd][Nh][Nm][Ns]`; nothing where the text is no duration (spec/language.md 4.4).
 std::optional<std::int64_t> parse_duration(std::string_view text);
+/// Seconds of `HH:MM:SS` (3 parts) or `MM:SS` (2) as the original reads them: no range is checked. Nothing where the text has
+/// another form.
+std::optional<std::int64_t> parse_clock(std::string_view text, std::size_t parts);
 /// `1d 2h 3m 4s`, zero parts left out; `` for 0 as the original.
 std::string format_duration(std::int64_t seconds);
 

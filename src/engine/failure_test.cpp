@@ -621,6 +621,7 @@ std::string problem_of_sla(const std::string& sla) {
 
 TEST(SessionMonitor, SaysWhatIsWrongBeforeTheStart) {  // execution 32.59, 32.60
   EXPECT_EQ(problem_of_sla("{duration: 5}"), "SLA duration option needs to be HH:MM or HH:MM:SS format: 5");
+  EXPECT_EQ(problem_of_sla("{duration: '1:00:'}"), "") << "a colon at the end says nothing, as in a schedule";
   EXPECT_EQ(problem_of_sla("{alert: false}"), "SLA must be specified using either the 'time' or 'duration' option");
   EXPECT_EQ(problem_of_sla("{time: 1:00, duration: 1:00}"), "SLA must be specified using either the 'time' or 'duration' option");
 }

@@ -3,11 +3,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/config.h"
 #include "base/error.h"
-#include "base/text.h"
 
 namespace digdag::engine {
 
@@ -15,16 +13,9 @@ namespace {
 constexpr std::int64_t seconds_per_day = 86400;
 
 /// `HH:MM` or `HH:MM:SS`; numbers of any size count (a lenient calendar).
-std::optional<std::int64_t> parse_clock(std::string_view text) {
-  const std::vector<std::string> parts = split(text, ':');
-  if (parts.size() != 2 && parts.size() != 3) return std::nullopt;
-  std::int64_t seconds = 0;
-  for (std::size_t i = 0; i < 3; ++i) {
-    const auto number = i < parts.size() ? parse_java_int(parts[i]) : std::optional(0);
-    if (!number) return std::nullopt;
-    seconds = seconds * 60 + *number;
-  }
-  return seconds;
+std::optional<std::int64_t> seconds_of(std::string_view text) {
+  if (const auto minutes = parse_clock(text, 2)) return *minutes * 60;
+  return parse_clock(text, 3);
 }
 
 bool flag_of(const Config& sla, std::string_view key, bool fallback) {
@@ -44,7 +35,7 @@ SessionMonitor SessionMonitor::parse(const Value& value) {
   monitor.at_time_of_day = given("time");
   const std::string option = monitor.at_time_of_day ? "time" : "duration";
   const std::string text = sla.string(option);
-  const auto seconds = parse_clock(text);
+  const auto seconds = seconds_of(text);
   if (!seconds) throw config_error("SLA " + option + " option needs to be HH:MM or HH:MM:SS format: " + text);
   monitor.seconds = *seconds;
   monitor.alert = flag_of(sla, "alert", true);

@@ -207,17 +207,4 @@ SessionRule make_session_rule(const ScheduleType& type, const Config& config, co
   return RuleMaker(type, config, zone).make();
 }
 
-std::optional<std::int64_t> parse_clock(std::string_view text, std::size_t parts) {
-  std::vector<std::string> fields = split(text, ':');
-  while (!fields.empty() && fields.back().empty()) fields.pop_back();
-  if (fields.size() != parts) return std::nullopt;
-  std::int64_t seconds = 0;
-  for (const std::string& field : fields) {
-    const auto number = parse_java_int(field);
-    if (!number) return std::nullopt;
-    seconds = seconds * 60 + *number;
-  }
-  return seconds;
-}
-
 }  // namespace digdag::schedule

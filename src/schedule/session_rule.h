@@ -45,7 +45,4 @@ ScheduleType find_schedule_type(const Value& config);
 /// Throws Error(config) with the original's texts.
 SessionRule make_session_rule(const ScheduleType& type, const Config& config, const TimeZone& zone);
 
-/// The parts of `MM:SS` or `HH:MM:SS` as the original reads them: no range is checked. Nothing where the text has another form.
-std::optional<std::int64_t> parse_clock(std::string_view text, std::size_t parts);
-
 }  // namespace digdag::schedule
