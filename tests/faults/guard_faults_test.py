@@ -23,8 +23,8 @@ SEED = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 
 ROUNDS = int(os.environ.get('DIGDAG_FAULT_ROUNDS', '20'))
 
 
-def eventually(holds, patience=30):
-    until = time.monotonic() + patience
+def eventually(holds):
+    until = time.monotonic() + 30
     while time.monotonic() < until:
         if holds():
             return True
@@ -49,9 +49,6 @@ class Run:
         environment.pop('DIGDAG_CONFIG', None)
         return subprocess.Popen([BINARY, 'run', *words], cwd=self.directory.name, env=environment,
                                 stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, preexec_fn=as_at_login)
-
-    def again(self, *words):
-        return self.start(*words).wait(timeout=60)
 
     def __enter__(self):
         return self
@@ -101,6 +98,11 @@ class Run:
         return self.process.wait(timeout=60)
 
 
+SLEEPER = """
++a:
+  sh>: "echo ready >> ready; sleep 300"
+"""
+
 # A task with children and grandchildren, of which one has lost its parent, one does not listen to SIGTERM, one has made a
 # process group and one a session of its own.
 FAMILY = """
@@ -125,8 +127,8 @@ MANY = """
 
 class GuardFaults(unittest.TestCase):
 
-    def assert_nothing_left(self, run, patience=20):
-        gone = eventually(lambda: not run.processes(), patience)
+    def assert_nothing_left(self, run):
+        gone = eventually(lambda: not run.processes())
         self.assertTrue(gone, 'left: %s\n%s' % (run.processes(), run.text()))
 
     # execution 32.74, decisions E-37
@@ -147,7 +149,7 @@ class GuardFaults(unittest.TestCase):
                 self.assert_nothing_left(run)
 
     def test_the_next_run_removes_the_files_of_a_killed_one(self):
-        with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n') as run:
+        with Run(SLEEPER) as run:
             run.wait_for('ready')
             run.process.kill()
             run.end()
@@ -155,7 +157,7 @@ class GuardFaults(unittest.TestCase):
             self.assertTrue(os.listdir(run.path('.digdag/tmp')))
             with open(run.path('next.dig'), 'w') as out:
                 out.write('+a:\n  echo>: x\n')
-            self.assertEqual(run.again('next.dig'), 0, run.text())
+            self.assertEqual(run.start('next.dig').wait(timeout=60), 0, run.text())
             self.assertFalse(os.path.exists(run.path('.digdag/tmp')))
 
     def test_an_interrupted_run_stops_what_it_started(self):
@@ -170,13 +172,16 @@ class GuardFaults(unittest.TestCase):
 
     def test_a_time_limit_reaches_all_that_the_task_started(self):
         with Run(FAMILY + '  _timeout: {limit: 5s, grace: 1s}\n') as run:
-            run.wait_for('ready', 4)
             self.assertEqual(run.end(), 1)
             self.assertIn('timed out', run.text())
             self.assert_nothing_left(run)
 
     def test_a_task_with_a_group_of_its_own_hears_an_interrupt(self):
-        with Run('+a:\n  sh>: "timeout 300 sh -c \'trap \\"echo heard >> heard; exit\\" TERM; echo ready >> ready; while :; do sleep 0.05; done\'"\n') as run:
+        workflow = """
++a:
+  sh>: timeout 300 sh -c 'trap "echo heard >> heard; exit" TERM; echo ready >> ready; while :; do sleep 0.05; done'
+"""
+        with Run(workflow) as run:
             run.wait_for('ready')
             run.process.send_signal(signal.SIGTERM)
             run.end()
@@ -218,7 +223,7 @@ _error:
             self.assert_nothing_left(run)
 
     def test_a_run_whose_guard_is_suspended_can_be_interrupted(self):
-        with Run('+a:\n  sh>: "echo ready >> ready; sleep 300"\n') as run:
+        with Run(SLEEPER) as run:
             run.wait_for('ready')
             os.kill(run.processes('--guard')[0], signal.SIGSTOP)
             run.process.send_signal(signal.SIGTERM)
