@@ -79,7 +79,14 @@ class ExecutorTest : public testing::Test {
     executor.add(identity, engine::Attempt(dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()));
   }
   void add(std::int64_t id, const std::string& dig) { add(executor_, id, dig); }
-  void pass(std::int64_t seconds) { now_ = now_.plus_seconds(seconds); }
+  void start(const std::string& dig) {
+    add(1, dig);
+    executor_.step();
+  }
+  void pass(std::int64_t seconds) {
+    now_ = now_.plus_seconds(seconds);
+    executor_.step();
+  }
   void succeed(const agent::RunRequest& request) { executor_.ended(request, agent::RunSucceeded{}); }
   static agent::RunFailed failure(const std::string& message, const std::string& hint = "") {
     return {.error = Value::object({{"message", message}}), .retry = {}, .cause = task_error(message).hint(hint), .last_output = {}};
@@ -101,8 +108,7 @@ class ExecutorTest : public testing::Test {
 };
 
 TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
-  add(1, "+x: {echo>: 1}\n+y: {echo>: 2}\n");
-  executor_.step();
+  start("+x: {echo>: 1}\n+y: {echo>: 2}\n");
   EXPECT_THAT(store_.taken(), ElementsAre("1: +a planned +a+x running +a+y blocked"));
   EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
   succeed(runner_.next());
@@ -119,8 +125,7 @@ TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
 TEST_F(ExecutorTest, TasksInARowFollowEachOtherWithoutWaiting) {  // execution 32.105
   std::string dig;
   for (int i = 0; i < 10; ++i) dig += "+t" + std::to_string(i) + ": {echo>: x}\n";
-  add(1, dig);
-  executor_.step();
+  start(dig);
   for (int i = 0; i < 10; ++i) {
     ASSERT_THAT(runner_.taken(), ElementsAre("+a+t" + std::to_string(i)));
     EXPECT_EQ(executor_.next_due(), std::nullopt);
@@ -193,18 +198,15 @@ TEST_F(ExecutorTest, WhatTheEngineNotesStandsInTheLog) {
 }
 
 TEST_F(ExecutorTest, APollIsDueAtItsTime) {
-  add(1, "+x: {wait>: 1h}\n");
-  executor_.step();
+  start("+x: {wait>: 1h}\n");
   EXPECT_EQ(executor_.next_due(), std::nullopt);
   runner_.taken();
   poll(runner_.next(), 10);
   executor_.step();
   EXPECT_EQ(executor_.next_due(), now_.plus_seconds(10));
   pass(9);
-  executor_.step();
   EXPECT_THAT(runner_.taken(), IsEmpty());
   pass(1);
-  executor_.step();
   EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
   EXPECT_EQ(executor_.next_due(), std::nullopt);
 }
@@ -219,22 +221,18 @@ TEST_F(ExecutorTest, TheTimerThatIsDueFirstIsTheNextOfAllAttempts) {
   runner_.taken();
   EXPECT_EQ(executor_.next_due(), now_.plus_seconds(4));
   pass(4);
-  executor_.step();
   EXPECT_THAT(runner_.taken(), ElementsAre("+b+x"));
   EXPECT_EQ(executor_.next_due(), now_.plus_seconds(6));
   poll(runner_.next(), 6);
   executor_.step();
   pass(60);  // the machine slept
-  executor_.step();
   EXPECT_THAT(runner_.taken(), ElementsAre("+a+x", "+b+x"));
 }
 
 TEST_F(ExecutorTest, ATimeLimitStopsTheRunWithItsGrace) {  // decisions E-33
-  add(1, "+x: {sh>: x, _timeout: {limit: 30s, grace: 3s}}\n");
-  executor_.step();
+  start("+x: {sh>: x, _timeout: {limit: 30s, grace: 3s}}\n");
   EXPECT_EQ(executor_.next_due(), now_.plus_seconds(30));
   pass(30);
-  executor_.step();
   EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1 grace 3"));
   EXPECT_EQ(executor_.next_due(), std::nullopt);
   fail(runner_.next(), "killed", "of no use: it did not fail for this");
@@ -257,7 +255,6 @@ TEST_F(ExecutorTest, TimersEndWithTheirAttempt) {
   EXPECT_EQ(executor_.next_due(), std::nullopt);
   store_.taken();
   pass(24 * 3600);
-  executor_.step();
   EXPECT_THAT(store_.taken(), IsEmpty());
 }
 
@@ -269,7 +266,6 @@ TEST_F(ExecutorTest, APollThatWaitsForAnAttemptIsAlsoDueAtItsTime) {  // decisio
   executor_.step();
   runner_.taken();
   pass(10);
-  executor_.step();
   EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
 }
 
@@ -310,8 +306,7 @@ TEST_F(ExecutorTest, APollThatWaitsForAnotherAttemptIsCalledAtItsEnd) {  // deci
 }
 
 TEST_F(ExecutorTest, ForgetsAttemptsThatAreDone) {
-  add(1, "+x: {echo>: 1}\n");
-  executor_.step();
+  start("+x: {echo>: 1}\n");
   ASSERT_NE(executor_.tasks(1), nullptr);
   succeed(runner_.next());
   executor_.step();
@@ -323,8 +318,7 @@ TEST_F(ExecutorTest, ForgetsAttemptsThatAreDone) {
 }
 
 TEST_F(ExecutorTest, AKillStopsWhatRuns) {
-  add(1, "+x: {sh>: sleep 100}\n+y: {sh>: x}\n");
-  executor_.step();
+  start("+x: {sh>: sleep 100}\n+y: {sh>: x}\n");
   executor_.kill(1);
   executor_.step();
   EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1"));
@@ -335,8 +329,7 @@ TEST_F(ExecutorTest, AKillStopsWhatRuns) {
 }
 
 TEST_F(ExecutorTest, HandsOutTheNearestKillGrace) {
-  add(1, "_kill_grace: 1m\n_parallel: true\n+x: {sh>: x}\n+y: {sh>: x, _kill_grace: never}\n");
-  executor_.step();
+  start("_kill_grace: 1m\n_parallel: true\n+x: {sh>: x}\n+y: {sh>: x, _kill_grace: never}\n");
   EXPECT_EQ(runner_.next().kill_grace_seconds, 60);
   EXPECT_EQ(runner_.next().kill_grace_seconds, -1);
 }
@@ -397,12 +390,10 @@ TEST_F(ExecutorTest, WhatComesForAnAttemptThatIsGoneChangesNothing) {
 }
 
 TEST_F(ExecutorTest, ARunKnowsWhatItsTaskIsAndWhatItSees) {
-  add(1, "_export: {k: 1}\n+x: {wait>: 1h, _export: {own: 2}}\n");
-  executor_.step();
+  start("_export: {k: 1}\n+x: {wait>: 1h, _export: {own: 2}}\n");
   poll(runner_.next(), 10);
   executor_.step();
   pass(10);
-  executor_.step();
   const agent::RunRequest run = runner_.next();
   EXPECT_EQ(run.identity.task_name, "+a+x");
   EXPECT_EQ(run.identity.task_id, 2);
@@ -418,8 +409,7 @@ TEST_F(ExecutorTest, ARunKnowsWhatItsTaskIsAndWhatItSees) {
 }
 
 TEST_F(ExecutorTest, TheStatusOfAFailedAttemptSaysWhichTaskFailedAndWhy) {
-  add(1, "+x: {sh>: x}\n+y: {sh>: x}\n");
-  executor_.step();
+  start("+x: {sh>: x}\n+y: {sh>: x}\n");
   fail(runner_.next(), "no such\ntable\n\tfrom x", "create it");
   executor_.step();
   EXPECT_EQ(executor_.status(1).failure, "") << "the failure alert is under way";
@@ -432,8 +422,7 @@ TEST_F(ExecutorTest, TheStatusOfAFailedAttemptSaysWhichTaskFailedAndWhy) {
 TEST_F(ExecutorTest, ManyGroupsMayHaveTheirRetryEvaluated) {
   std::string dig = "_export: {n: 1}\n_parallel: true\n";
   for (int i = 0; i < 500; ++i) dig += "+g" + std::to_string(i) + ": {_retry: '${n - 1}', +x: {fail>: no}}\n";
-  add(1, dig);
-  executor_.step();
+  start(dig);
   while (!runner_.requests.empty()) fail(runner_.next(), "no");
   while (!executor_.status(1).done) {
     executor_.step();
