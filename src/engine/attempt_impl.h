@@ -126,7 +126,7 @@ struct Attempt::Impl {
   /// The control of a `_retry` that still allows a retry for this cause; invalid ones are noted and allow none.
   std::optional<RetryControl> allowed_retry(TaskIndex task, const Value& retry, Cause cause);
   void ignore_retry(TaskIndex task, const std::string& problem);
-  void wait_for_retry(TaskIndex task, TaskState state, const RetryControl& control, Value state_params);
+  void wait_for_retry(TaskIndex task, TaskState state, const RetryControl& control, const Value& error);
   void retry_now(TaskIndex task);
   /// Begins the time limit of this try, which counts from `since`; nothing where it began already.
   void arm_deadline(TaskIndex task, Instant since);

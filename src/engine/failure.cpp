@@ -48,20 +48,20 @@ bool Attempt::Impl::retry_operator(TaskIndex task, const Value& retry, const Val
   const auto control = allowed_retry(task, retry, cause);
   if (!control) return false;
   disarm_deadline(task);  // the next try has its own time
-  Value state = rows.extra(task).state.is_object() ? rows.extra(task).state : Value::object();
-  Object& keys = state.mutable_object();
-  keys.erase("commandStatus");
-  keys.set("retry_count", retries_of(task) + 1);
-  const Value* message = error.find("message");
-  if (message) keys.set("last_error", Value::object({{"message", *message}}));
-  wait_for_retry(task, TaskState::retry_waiting, *control, std::move(state));
+  Value& state = rows.extra(task).state;
+  if (state.is_object()) state.mutable_object().erase("commandStatus");
+  wait_for_retry(task, TaskState::retry_waiting, *control, error);
   return true;
 }
 
-void Attempt::Impl::wait_for_retry(TaskIndex task, TaskState state, const RetryControl& control, Value state_params) {
+void Attempt::Impl::wait_for_retry(TaskIndex task, TaskState state, const RetryControl& control, const Value& error) {
   TaskExtra& extra = rows.extra(task);
-  extra.retry_at = now.plus_seconds(control.interval_after(retries_of(task)));
-  extra.state = std::move(state_params);
+  const std::int64_t retries = retries_of(task);
+  extra.retry_at = now.plus_seconds(control.interval_after(retries));
+  if (!extra.state.is_object()) extra.state = Value::object();
+  Object& state_params = extra.state.mutable_object();
+  state_params.set("retry_count", retries + 1);
+  if (const Value* message = error.find("message")) state_params.set("last_error", Value::object({{"message", *message}}));
   extra.evaluated_limits = Value();  // each try has its own
   extra.last_child_before_retry = rows[task].last_child;
   ++rows[task].retry_count;
@@ -80,6 +80,7 @@ void Attempt::Impl::retry_now(TaskIndex task) {
   const TaskIndex last = extra.last_child_before_retry;
   extra.error = Value();
   extra.timed_out = extra.failed_itself = extra.check_was_added = false;
+  rows[task].error_children = 0;
   scopes.erase(task);
   if (!rows[task].group) {
     extra.starts_generation = true;

@@ -254,7 +254,6 @@ std::optional<Error> Attempt::Impl::copy_children(TaskIndex group) {
   collect_first_generation(rows, group, originals);
   if (auto problem = limit_problem(rows.size(), originals.size(), rows[group].in_handler)) return problem;
   rows.extra(group).starts_generation = true;
-  rows[group].error_children = 0;  // also where the new generation has no child
   std::unordered_map<TaskIndex, TaskIndex> copies{{group, group}};
   for (const TaskIndex original : originals) {
     const TaskIndex copy = rows.append_copy(original, copies.at(rows[original].parent), copies);

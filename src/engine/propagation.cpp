@@ -135,39 +135,28 @@ void Attempt::Impl::settle(TaskIndex task) {
 void Attempt::Impl::settle_failed(TaskIndex task) {
   disarm_deadline(task);
   Value retry = own(task, "_retry");
-  TaskExtra* extra = rows[task].extra.get();
-  if (extra && extra->awaits_retry) return;
+  TaskExtra& extra = rows.extra(task);
+  if (extra.awaits_retry) return;
   if (dig::contains_template(retry)) {
-    if (!extra || !extra->retry_is_evaluated) {
-      rows.extra(task).awaits_retry = true;
+    if (!extra.retry_is_evaluated) {
+      extra.awaits_retry = true;
       outcome.effects.push_back(EvaluateRetry{task, std::move(retry)});
       return;
     }
-    retry = extra->evaluated_retry;
+    retry = extra.evaluated_retry;
   }
-  const bool possible = !extra || !extra->retry_is_impossible;
-  const Cause cause = extra && extra->timed_out ? Cause::timeout : Cause::failure;
-  const auto control = possible ? allowed_retry(task, retry, cause) : std::nullopt;
+  const Cause cause = extra.timed_out ? Cause::timeout : Cause::failure;
+  const auto control = extra.retry_is_impossible ? std::nullopt : allowed_retry(task, retry, cause);
   if (cause == Cause::timeout)
-    note(control ? Note::Kind::retried_failure : Note::Kind::failure, task, extra->error.find("message")->as_string());
+    note(control ? Note::Kind::retried_failure : Note::Kind::failure, task, extra.error.find("message")->as_string());
   if (control) {
-    const std::int64_t count = retries_of(task);
-    Value state = extra && extra->state.is_object() ? extra->state : Value::object();
-    state.mutable_object().set("retry_count", count + 1);
-    if (extra && extra->error.find("message")) {
-      state.mutable_object().set("last_error", Value::object({{"message", *extra->error.find("message")}}));
-    }
-    wait_for_retry(task, TaskState::group_retry_waiting, *control, std::move(state));
+    wait_for_retry(task, TaskState::group_retry_waiting, *control, extra.error);
     return;
   }
   const TaskIndex first_new = static_cast<TaskIndex>(rows.size());
   if (rows[task].parent == no_task) add_failure_alert();
-  Value error = extra ? extra->error : Value();
-  add_error_handler(task, error, true);
-  if (!error.is_null()) {
-    rows.extra(task).error = error;
-    rows.mark_errors(task);
-  }
+  add_error_handler(task, extra.error, true);
+  if (!extra.error.is_null()) rows.mark_errors(task);
   if (static_cast<TaskIndex>(rows.size()) == first_new) {
     finish(task, TaskState::group_error);
     return;

@@ -72,7 +72,6 @@ TaskIndex Rows::append(Task task, TaskIndex parent) {
       above.extra->starts_generation = false;
       above.extra->newest_generation = index;
       if (above.extra->second_generation == no_task) above.extra->second_generation = index;
-      above.error_children = 0;
       task.ordinal = 0;
     }
   }
