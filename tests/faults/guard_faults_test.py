@@ -16,9 +16,8 @@ import unittest
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'cli'))
-from program import as_at_login  # noqa: E402
+from program import BINARY, as_at_login  # noqa: E402
 
-BINARY = os.path.abspath(os.environ.get('DIGDAG_BINARY', 'digdag'))
 SEED = int(sys.argv.pop(1)) if len(sys.argv) > 1 and sys.argv[1].isdigit() else random.randrange(1 << 32)
 ROUNDS = int(os.environ.get('DIGDAG_FAULT_ROUNDS', '20'))
 
