@@ -64,6 +64,24 @@ class Commits : public store::Store {
   bool fails = false;
 };
 
+/// What a listener was told, and how many runs had been handed out by then.
+class Heard : public Listener {
+ public:
+  explicit Heard(const Runner& runner) : runner_(runner) {}
+  void committed(const AttemptIdentity& attempt, const engine::Attempt& tasks, const std::vector<engine::TaskIndex>& changed) override {
+    std::string line = attempt.workflow_name + ":";
+    for (const engine::TaskIndex task : changed) line += " " + tasks.full_name(task);
+    lines.push_back(line + ", " + std::to_string(runner_.names.size()) + " runs");
+  }
+  void run_failed(const agent::RunRequest& request, const agent::RunFailed& failure) override {
+    lines.push_back(request.identity.task_name + " failed: " + failure.cause.message());
+  }
+  std::vector<std::string> lines;
+
+ private:
+  const Runner& runner_;
+};
+
 class ExecutorTest : public testing::Test {
  protected:
   ExecutorTest() { executor_.use(runner_); }
@@ -104,7 +122,8 @@ class ExecutorTest : public testing::Test {
   dig::ScriptWorker worker_;
   dig::TemplateEngine templates_{worker_, {}};
   Runner runner_;
-  Executor executor_{store_, log_, templates_, nullptr, [this] { return now_; }};
+  Heard heard_{runner_};
+  Executor executor_{store_, log_, templates_, &heard_, [this] { return now_; }};
 };
 
 TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
@@ -152,33 +171,11 @@ TEST_F(ExecutorTest, WithoutItsCommitNothingIsHandedOut) {
   EXPECT_THAT(runner_.taken(), IsEmpty());
 }
 
-/// What a listener was told, and how many runs had been handed out by then.
-class Heard : public Listener {
- public:
-  explicit Heard(const Runner& runner) : runner_(runner) {}
-  void committed(const AttemptIdentity& attempt, const engine::Attempt& tasks, const std::vector<engine::TaskIndex>& changed) override {
-    std::string line = attempt.workflow_name + ":";
-    for (const engine::TaskIndex task : changed) line += " " + tasks.full_name(task);
-    lines.push_back(line + ", " + std::to_string(runner_.names.size()) + " runs");
-  }
-  void run_failed(const agent::RunRequest& request, const agent::RunFailed& failure) override {
-    lines.push_back(request.identity.task_name + " failed: " + failure.cause.message());
-  }
-  std::vector<std::string> lines;
-
- private:
-  const Runner& runner_;
-};
-
 TEST_F(ExecutorTest, AListenerHearsOfACommitBeforeItsEffectsAndOfAFailureBeforeItsCommit) {
-  Heard heard(runner_);
-  Executor executor(store_, log_, templates_, &heard, [this] { return now_; });
-  executor.use(runner_);
-  add(executor, 1, "+x: {echo>: 1, _error: {echo>: 2}}\n");
-  executor.step();
-  executor.ended(runner_.next(), failure("no"));
-  executor.step();
-  EXPECT_THAT(heard.lines, ElementsAre("a: +a +a+x, 0 runs", "+a+x failed: no", "a: +a+x +a+x^error, 1 runs"));
+  start("+x: {echo>: 1, _error: {echo>: 2}}\n");
+  fail(runner_.next(), "no");
+  executor_.step();
+  EXPECT_THAT(heard_.lines, ElementsAre("a: +a +a+x, 0 runs", "+a+x failed: no", "a: +a+x +a+x^error, 1 runs"));
 }
 
 TEST_F(ExecutorTest, WhatTheEngineNotesStandsInTheLog) {
