@@ -71,7 +71,7 @@ class Py : public Operator {
 
   Outcome command_ended(TaskContext&, const command::CommandEnd& end) override {
     check_ended_by_itself(end, "Python command");
-    if (*end.exit_code != 0) throw failure(*end.exit_code);
+    if (*end.exit_code != 0) throw failure(end);
     if (!exists(io_->file("output.json"))) {
       throw Error("runtime", "output.json does not exist. Something unexpected error happened. Please check logs.")
           .hint("the program ended without a result: a script must write it, and a function must not end the process");
@@ -98,8 +98,8 @@ class Py : public Operator {
     }
   }
 
-  Error failure(int exit_code) const {
-    std::string message = "Python command failed with code " + std::to_string(exit_code);
+  Error failure(const command::CommandEnd& end) const {
+    std::string message = "Python command failed with code " + std::to_string(*end.exit_code);
     if (exists(io_->file("output.json"))) {
       message += "\nError messages from python";
       try {
@@ -108,7 +108,7 @@ class Py : public Operator {
         message += "\n\tCan't parse output.json. The command failed unexpectedly. Please check logs.";
       }
     }
-    return Error("runtime", message);
+    return exit_error(std::move(message), end);
   }
 
   std::optional<IoDirectory> io_;

@@ -222,6 +222,7 @@ TEST_F(Py, UsesTheInterpreterThatIsNamed) {
   EXPECT_EQ(error_of("", R"({"python": {}})"), "Invalid python: {} (config)");
   EXPECT_EQ(error_of("", R"({"python": "python9"})"), "Cannot run program \"python9\" (in directory \"" + project.string() +
                                                           "\"): No such program in PATH (/usr/bin:/bin) (runtime)");
+  EXPECT_THAT(call("", R"({"python": ["env", "python9"]})", "tasks.f").hint, HasSubstr("was not found"));
 }
 
 TEST_F(Py, TriesPythonAndThenPython3) {

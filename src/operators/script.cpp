@@ -56,4 +56,12 @@ void check_ended_by_itself(const command::CommandEnd& end, std::string_view what
               std::string(what) + " was ended by signal " + std::to_string(*end.signal) + (name.empty() ? "" : " (" + name + ")"));
 }
 
+Error exit_error(std::string message, const command::CommandEnd& end) {
+  const std::string command = is_blank(end.last_output) ? "a command" : "a command (the last output names it)";
+  std::string hint;
+  if (end.exit_code == 126) hint = command + " is there but cannot be executed: `chmod +x` its file, or run it with its interpreter";
+  if (end.exit_code == 127) hint = command + " was not found: install it, or mend its name, its path from the working directory, or PATH";
+  return Error("runtime", std::move(message)).hint(std::move(hint));
+}
+
 }  // namespace digdag::operators

@@ -30,4 +30,7 @@ class Environment {
 /// where it ended by itself, whatever its exit code.
 void check_ended_by_itself(const command::CommandEnd& end, std::string_view what);
 
+/// The failure of a program that ended with an exit code other than 0; a hint says what shells mean by 126 and 127.
+Error exit_error(std::string message, const command::CommandEnd& end);
+
 }  // namespace digdag::operators

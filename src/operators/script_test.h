@@ -24,6 +24,7 @@ namespace digdag::operators {
 struct Ended {
   std::optional<engine::TaskResult> result;
   std::string error;   ///< message with kind, where it failed
+  std::string hint;    ///< of that error
   std::string output;  ///< what its program printed
 };
 
@@ -71,6 +72,7 @@ class ScriptTest : public testing::Test {
       ended.result = std::get<engine::TaskResult>(std::move(outcome));
     } catch (const Error& error) {
       ended.error = error.message_with_kind();
+      ended.hint = error.hint_text();
     }
     return ended;
   }

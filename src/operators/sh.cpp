@@ -50,7 +50,7 @@ class Sh : public Operator {
   Outcome command_ended(TaskContext&, const command::CommandEnd& end) override {
     io_.reset();
     check_ended_by_itself(end, "Command");
-    if (*end.exit_code != 0) throw Error("runtime", "Command failed with code " + std::to_string(*end.exit_code));
+    if (*end.exit_code != 0) throw exit_error("Command failed with code " + std::to_string(*end.exit_code), end);
     return engine::TaskResult{};
   }
 

@@ -38,6 +38,14 @@ TEST_F(Sh, FailsWithTheExitCodeOfTheScript) {
   EXPECT_EQ(run("sh", R"({"sh>": "this_command_does_not_exist_xyz"})").error, "Command failed with code 127 (runtime)");
 }
 
+TEST_F(Sh, SaysWhatItsExitCodeMeans) {
+  file("plain.sh", "echo x");
+  EXPECT_THAT(run("sh", R"({"sh>": "./plain.sh"})").hint, AllOf(HasSubstr("the last output names it"), HasSubstr("chmod +x")));
+  EXPECT_THAT(run("sh", R"({"sh>": "nosuch_xyz"})").hint, AllOf(HasSubstr("the last output names it"), HasSubstr("was not found")));
+  EXPECT_THAT(run("sh", R"({"sh>": "exit 127"})").hint, AllOf(HasSubstr("a command was not found"), Not(HasSubstr("output"))));
+  EXPECT_EQ(run("sh", R"({"sh>": "exit 3"})").hint, "");
+}
+
 TEST_F(Sh, FailsWithTheSignalThatEndedTheScript) {
   EXPECT_EQ(run("sh", R"({"sh>": "kill -9 $$"})").error, "Command was ended by signal 9 (SIGKILL) (runtime)");
 }
