@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -16,6 +15,7 @@
 #include "base/file.h"
 #include "base/gate_for_test.h"
 #include "base/json.h"
+#include "base/temporary_directory_for_test.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
 
@@ -47,11 +47,6 @@ class AgentTest : public testing::Test {
     Log::Options log_options;
     log_options.file = root / "log";
     log = std::make_unique<Log>(log_options);
-  }
-  ~AgentTest() override {
-    agent.reset();
-    log.reset();
-    std::filesystem::remove_all(root);
   }
 
   RunRequest request(const std::string& yaml, const std::string& inherited = "{}") {
@@ -126,12 +121,8 @@ class AgentTest : public testing::Test {
     return testing::internal::GetCapturedStdout();
   }
 
-  static std::filesystem::path new_directory() {
-    std::string name = std::filesystem::temp_directory_path() / "digdag-agent-test-XXXXXX";
-    return std::filesystem::canonical(mkdtemp(name.data()));
-  }
-
-  const std::filesystem::path root = new_directory(), project = root / "project";
+  const TemporaryDirectory root;
+  const std::filesystem::path project = root / "project";
   Gate started{root / "started"}, go_on{root / "go_on"};
   const std::string held = "sh>: '" + started.arrive() + "; " + go_on.pass() + "'";  ///< a task that says that it runs, and waits
   SystemConfig system;

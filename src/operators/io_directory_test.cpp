@@ -9,12 +9,11 @@
 
 #include <array>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <thread>
 
-#include "base/file.h"
+#include "base/temporary_directory_for_test.h"
 
 namespace digdag::operators {
 namespace {
@@ -25,12 +24,6 @@ using testing::SizeIs;
 
 class IoAreaTest : public testing::Test {
  protected:
-  IoAreaTest() {
-    std::string name = fs::temp_directory_path() / "digdag-io-test-XXXXXX";
-    project = fs::canonical(mkdtemp(name.data()));
-  }
-  ~IoAreaTest() override { fs::remove_all(project); }
-
   fs::path tmp() const { return project / ".digdag" / "tmp"; }
   std::vector<std::string> names() const {
     std::vector<std::string> found;
@@ -50,7 +43,8 @@ class IoAreaTest : public testing::Test {
     ASSERT_EQ(status, 0);
   }
 
-  fs::path project;
+  const TemporaryDirectory root;
+  const fs::path project = root.path();
 };
 
 TEST_F(IoAreaTest, LeavesNothing) {

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -15,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/json_pointer.h"
+#include "base/temporary_directory_for_test.h"
 #include "operators/io_directory.h"
 #include "operators/operator.h"
 
@@ -32,8 +32,6 @@ struct Ended {
 class ScriptTest : public testing::Test {
  protected:
   ScriptTest() {
-    std::string name = std::filesystem::temp_directory_path() / "digdag-script-test-XXXXXX";
-    project = std::filesystem::canonical(mkdtemp(name.data()));
     task.identity.task_id = 42;
     task.project_directory = task.workspace = project;
     io_area.emplace(project, IoArea::Options{});
@@ -44,7 +42,6 @@ class ScriptTest : public testing::Test {
       return std::nullopt;
     };
   }
-  ~ScriptTest() override { std::filesystem::remove_all(project); }
 
   void file(std::string_view name, std::string_view text, unsigned mode = 0644) {
     std::filesystem::create_directories((project / name).parent_path());
@@ -87,7 +84,8 @@ class ScriptTest : public testing::Test {
     return names;
   }
 
-  std::filesystem::path project;
+  const TemporaryDirectory directory;
+  const std::filesystem::path project = directory.path();
   std::vector<std::pair<std::string, std::string>> environment{
       {"PATH", "/usr/bin:/bin"},
       {"HOME", "/nonexistent"},

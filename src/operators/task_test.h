@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -12,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/json_pointer.h"
+#include "base/temporary_directory_for_test.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
 #include "operators/operator.h"
@@ -22,6 +22,7 @@ namespace digdag::operators {
 class TaskOf {
  public:
   explicit TaskOf(std::string_view yaml, std::string_view inherited = "{}") : log_(log_options()) {
+    std::filesystem::create_directory(project_);
     context.project_directory = context.workspace = project_;
     context.local = context.unevaluated_local = dig::load_yaml(yaml, {project_, project_, "main.dig"});
     context.config = dig::load_yaml(inherited, {project_, project_, "main.dig"});
@@ -95,17 +96,7 @@ class TaskOf {
   std::optional<Outcome> outcome;
 
  private:
-  /// Removed last, when the log has been closed.
-  struct Directory {
-    Directory() {
-      std::string name = std::filesystem::temp_directory_path() / "digdag-task-test-XXXXXX";
-      path = std::filesystem::canonical(mkdtemp(name.data()));
-      std::filesystem::create_directory(path / "project");
-    }
-    ~Directory() { std::filesystem::remove_all(path); }
-    std::filesystem::path path;
-  };
-  std::filesystem::path log_file() const { return root_.path / "log"; }
+  std::filesystem::path log_file() const { return root_ / "log"; }
   Log::Options log_options() const {
     Log::Options options;
     options.file = log_file();
@@ -139,8 +130,8 @@ class TaskOf {
       context.secret_spans[pointer].emplace_back(at, text.find('}', at) + 1 - at);
   }
 
-  Directory root_;
-  std::filesystem::path project_ = root_.path / "project";
+  const TemporaryDirectory root_;
+  const std::filesystem::path project_ = root_ / "project";
   Log log_;
   dig::ScriptWorker worker_;
   dig::TemplateEngine templates_{worker_, {}};
