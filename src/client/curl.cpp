@@ -38,6 +38,10 @@ Loaded load() {
   return loaded;
 }
 
+int on_progress(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return *static_cast<const std::atomic<bool>*>(stopped) ? 1 : 0;
+}
+
 }  // namespace
 
 const Curl& curl(const char* user) {
@@ -67,6 +71,13 @@ void CurlHandle::set(CURLoption option, const std::vector<std::string>& lines) {
   }
   if (list != nullptr) lists_.push_back(list);
   set(option, list);
+}
+
+void CurlHandle::stop_when(const std::atomic<bool>* stopped) {
+  if (stopped == nullptr) return;
+  set(CURLOPT_NOPROGRESS, 0L);
+  set(CURLOPT_XFERINFOFUNCTION, on_progress);
+  set(CURLOPT_XFERINFODATA, stopped);
 }
 
 void CurlHandle::check(CURLcode code) const {

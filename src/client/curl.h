@@ -6,6 +6,7 @@
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ class CurlHandle {
   }
   void set(CURLoption option, const std::string& value) { check(library_.easy_setopt(handle_, option, value.c_str())); }
   void set(CURLoption option, const std::vector<std::string>& lines);
+  /// Ends the transfer with CURLE_ABORTED_BY_CALLBACK soon after `stopped` became true; null: never.
+  void stop_when(const std::atomic<bool>* stopped);
 
   CURL* get() const { return handle_; }
 

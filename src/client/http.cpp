@@ -135,11 +135,7 @@ class Exchange {
     handle_.set(CURLOPT_WRITEDATA, this);
     handle_.set(CURLOPT_HEADERFUNCTION, on_header);
     handle_.set(CURLOPT_HEADERDATA, this);
-    if (request_.stopped != nullptr) {
-      handle_.set(CURLOPT_NOPROGRESS, 0L);
-      handle_.set(CURLOPT_XFERINFOFUNCTION, on_progress);
-      handle_.set(CURLOPT_XFERINFODATA, this);
-    }
+    handle_.stop_when(request_.stopped);
     if (!denied_.empty() && !proxy_) {
       handle_.set(CURLOPT_OPENSOCKETFUNCTION, on_socket);
       handle_.set(CURLOPT_OPENSOCKETDATA, this);
@@ -164,10 +160,6 @@ class Exchange {
     if (colon != std::string_view::npos && !line.starts_with("HTTP/"))
       headers.emplace_back(lower(trim(line.substr(0, colon))), std::string(trim(line.substr(colon + 1))));
     return line.size();
-  }
-
-  static int on_progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-    return *static_cast<Exchange*>(self)->request_.stopped ? 1 : 0;
   }
 
   static curl_socket_t on_socket(void* self, curlsocktype, curl_sockaddr* address) {

@@ -90,10 +90,6 @@ struct Upload {
   }
 };
 
-int on_progress(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return *static_cast<const std::atomic<bool>*>(stopped) ? 1 : 0;
-}
-
 }  // namespace
 
 std::string mail_text(const MailMessage& message, const std::string& date) {
@@ -137,11 +133,7 @@ void send_mail(const SmtpServer& server, const MailMessage& message, const std::
   handle.set(CURLOPT_UPLOAD, 1L);
   handle.set(CURLOPT_READFUNCTION, Upload::read);
   handle.set(CURLOPT_READDATA, &upload);
-  if (stopped != nullptr) {
-    handle.set(CURLOPT_NOPROGRESS, 0L);
-    handle.set(CURLOPT_XFERINFOFUNCTION, on_progress);
-    handle.set(CURLOPT_XFERINFODATA, stopped);
-  }
+  handle.stop_when(stopped);
   const CURLcode code = library.easy_perform(handle.get());
   if (code == CURLE_ABORTED_BY_CALLBACK) throw Error("io", "Sending mail through " + place + " was stopped");
   if (code != CURLE_OK)
