@@ -31,6 +31,8 @@ std::string failure_of(const HttpRequest& request) {
   return "no failure";
 }
 
+HttpProxy proxy_at(const TestServer& server) { return HttpProxy{.host = "127.0.0.1", .port = server.port(), .user = {}, .password = {}}; }
+
 TEST(Http, SendsMethodHeadersAndBodyAndGivesTheAnswer) {
   TestServer server([](const auto&) { return TestServer::answer("201 Created", {"X-One: 1", "X-Two:  two "}, "made"); });
   const HttpResponse response = http_request({.method = "POST",
@@ -244,10 +246,7 @@ TEST(Http, TheUnspecifiedAddressIsThisMachine) {
 TEST(Http, AddressesAreDeniedBehindAProxyToo) {
   TestServer proxy([](const auto&) { return ok("proxied"); });
   const auto through_proxy = [&](const std::string& url) {
-    return failure_of(
-        {.url = url,
-         .proxy_for = [&](const auto&) { return HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = {}, .password = {}}; },
-         .denied_cidrs = {"127.0.0.0/8", "::1"}});
+    return failure_of({.url = url, .proxy_for = [&](const auto&) { return proxy_at(proxy); }, .denied_cidrs = {"127.0.0.0/8", "::1"}});
   };
   for (const char* host : {"127.0.0.1", "127.1", "0x7f000001", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"})
     EXPECT_THAT(through_proxy("http://" + std::string(host) + "/"), HasSubstr("is not allowed")) << host;
@@ -267,9 +266,10 @@ TEST(Http, AHiddenUrlIsNotInErrors) {
 
 TEST(Http, GoesThroughAProxyWithCredentials) {
   TestServer proxy([](const auto&) { return ok("proxied"); });
-  const HttpResponse response = http_request({.url = "http://example.invalid/x", .proxy_for = [&](const auto&) {
-                                                return HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = "u", .password = "p:w"};
-                                              }});
+  HttpProxy place = proxy_at(proxy);
+  place.user = "u";
+  place.password = "p:w";
+  const HttpResponse response = http_request({.url = "http://example.invalid/x", .proxy_for = [&](const auto&) { return place; }});
   EXPECT_EQ(response.body, "proxied");
   EXPECT_EQ(proxy.requests().at(0).line(), "GET http://example.invalid/x");
   EXPECT_EQ(proxy.requests().at(0).headers.at("proxy-authorization"), "Basic dTpwOnc=");
@@ -278,16 +278,25 @@ TEST(Http, GoesThroughAProxyWithCredentials) {
 TEST(Http, ARedirectIsAskedForItsOwnProxy) {
   TestServer server([](const auto&) { return ok("direct"); });
   TestServer proxy([&](const auto&) { return TestServer::answer("302 Found", {"Location: " + server.url("/")}, ""); });
-  const HttpResponse response =
-      http_request({.url = "http://example.invalid/", .proxy_for = [&](const std::string& url) -> std::optional<HttpProxy> {
-                      if (url != "http://example.invalid/") return std::nullopt;
-                      return HttpProxy{.host = "127.0.0.1", .port = proxy.port(), .user = {}, .password = {}};
-                    }});
-  EXPECT_EQ(response.body, "direct");
+  const std::string first = "http://example.invalid/";
+  const auto proxy_for = [&](const std::string& url) { return url == first ? std::optional(proxy_at(proxy)) : std::nullopt; };
+  EXPECT_EQ(http_request({.url = first, .proxy_for = proxy_for}).body, "direct");
   EXPECT_EQ(proxy.requests().size(), 1u);
 }
 
-TEST(Http, NoProxyNamesHostsThatAreReachedDirectly) {
+/// Nothing of the environment is about proxies, but what a test sets.
+class ProxyEnvironment : public testing::Test {
+ protected:
+  ProxyEnvironment() { clear(); }
+  ~ProxyEnvironment() override { clear(); }
+
+ private:
+  static void clear() {
+    for (const char* name : {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"}) unsetenv(name);
+  }
+};
+
+TEST_F(ProxyEnvironment, NamesHostsThatAreReachedDirectly) {
   setenv("http_proxy", "http://proxy:3128", 1);
   const auto is_direct = [](const char* no_proxy, const std::string& host) {
     setenv("no_proxy", no_proxy, 1);
@@ -307,11 +316,9 @@ TEST(Http, NoProxyNamesHostsThatAreReachedDirectly) {
   EXPECT_FALSE(is_direct(" ", "example.org"));
   setenv("NO_PROXY", "big", 1);
   EXPECT_TRUE(is_direct("", "big"));
-  for (const char* name : {"http_proxy", "no_proxy", "NO_PROXY"}) unsetenv(name);
 }
 
-TEST(Http, TheEnvironmentNamesTheProxyOfAScheme) {
-  for (const char* name : {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"}) unsetenv(name);
+TEST_F(ProxyEnvironment, NamesTheProxyOfAScheme) {
   EXPECT_FALSE(proxy_from_environment("http://h/"));
   setenv("HTTP_PROXY", "http://big:8080", 1);
   setenv("http_proxy", "https://u%40x:p%3a@small:3128/", 1);
@@ -328,7 +335,6 @@ TEST(Http, TheEnvironmentNamesTheProxyOfAScheme) {
   std::string warning;
   EXPECT_FALSE(proxy_from_environment("https://h/", &warning));
   EXPECT_THAT(warning, HasSubstr("nonsense"));
-  for (const char* name : {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"}) unsetenv(name);
 }
 
 }  // namespace
