@@ -130,14 +130,10 @@ struct Agent::Impl {
     going_on.reserve(runs.size());
     for (const auto& [key, run] : runs) going_on.push_back(run);
     lock.unlock();
-    std::int64_t longest = 0;  // what is being stopped keeps its own, shorter time
-    for (const auto& run : going_on) {
-      const std::int64_t grace = grace_at_shutdown(*run);
-      longest = std::max(longest, grace);
-      run->stop(grace);
-    }
-    services.templates.interrupt();  // now that what this ends counts as stopped, not as failed
-    if (!going_on.empty()) commands.stop_all(longest);
+    const std::int64_t longest = longest_grace();
+    for (const auto& run : going_on) run->stop(grace_at_shutdown(*run));
+    services.templates.interrupt();                     // now that what this ends counts as stopped, not as failed
+    if (!going_on.empty()) commands.stop_all(longest);  // what is being stopped keeps its own, shorter time
     lock.lock();
     all_reported.wait(lock, [&] { return unreported == 0; });
   }

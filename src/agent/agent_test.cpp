@@ -91,13 +91,6 @@ class AgentTest : public testing::Test {
     return ends[task].empty() ? RunEnd(RunFailed{.error = {}, .retry = {}, .cause = task_error("no end"), .last_output = {}})
                               : ends[task].front();
   }
-  void await_file(const std::string& name) const {
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (!std::filesystem::exists(project / name)) {
-      ASSERT_LT(std::chrono::steady_clock::now(), give_up) << "no file " << name;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-  }
   RunEnd run(RunRequest made) { return end_of(submit(std::move(made))); }
   RunEnd run(const std::string& yaml, const std::string& inherited = "{}") { return run(request(yaml, inherited)); }
   RunFailed failure(RunEnd end) {
@@ -106,6 +99,17 @@ class AgentTest : public testing::Test {
     return {.error = {}, .retry = {}, .cause = task_error("did not fail"), .last_output = {}};
   }
   std::string message(RunEnd end) { return failure(std::move(end)).cause.message_with_kind(); }
+
+  /// Whether a command with this `_kill_grace` is asked to end when the agent shuts down, and gets the time to do so.
+  bool may_end_itself_at_shutdown(std::optional<std::int64_t> grace) {
+    RunRequest made = request("sh>: \"trap 'touch goodbye; exit 0' TERM; " + started.arrive() + "; while true; do sleep 0.05; done\"");
+    made.kill_grace_seconds = grace;
+    const auto task = submit(std::move(made));
+    started.await();
+    agent->shutdown();
+    EXPECT_EQ(message(end_of(task)), "killed");
+    return std::filesystem::exists(project / "goodbye");
+  }
 
   std::string log_text() {
     log->flush();
@@ -441,9 +445,6 @@ TEST_F(AgentTest, ShutdownStopsWhatRunsAndTakesNothingMore) {
   EXPECT_EQ(failure(run("echo>: late")).cause.message(), "killed");
 }
 
-/// Tells `here` when it runs, and `goodbye` when it is asked to end.
-constexpr const char* polite_command = R"({"sh>": "trap 'touch goodbye; exit 0' TERM; touch here; while true; do sleep 0.05; done"})";
-
 // decisions O-22
 TEST_F(AgentTest, KeepsTheFilesOfTasksWhereTheLogLevelIsDebug) {
   const std::filesystem::path files = project / ".digdag" / "tmp";
@@ -459,32 +460,16 @@ TEST_F(AgentTest, KeepsTheFilesOfTasksWhereTheLogLevelIsDebug) {
 // decisions E-30
 TEST_F(AgentTest, EvenWhoNeverInterruptsIsAskedToEndAtShutdown) {
   options.kill_grace_seconds = -1;
-  const auto task = submit(request(polite_command));
-  await_file("here");
-  agent->shutdown();
-  EXPECT_EQ(failure(end_of(task)).cause.message(), "killed");
-  EXPECT_TRUE(std::filesystem::exists(project / "goodbye"));
+  EXPECT_TRUE(may_end_itself_at_shutdown(std::nullopt));
 }
 
 // decisions 1, `_kill_grace`
 TEST_F(AgentTest, TheGraceOfATaskGoesBeforeThatOfTheAgentAtShutdown) {
   options.kill_grace_seconds = 0;
-  RunRequest made = request(polite_command);
-  made.kill_grace_seconds = 60;
-  submit(std::move(made));
-  await_file("here");
-  agent->shutdown();
-  EXPECT_TRUE(std::filesystem::exists(project / "goodbye"));
+  EXPECT_TRUE(may_end_itself_at_shutdown(60));
 }
 
-TEST_F(AgentTest, ATaskWithoutGraceIsKilledAtOnceAtShutdown) {
-  RunRequest made = request(polite_command);
-  made.kill_grace_seconds = 0;
-  submit(std::move(made));
-  await_file("here");
-  agent->shutdown();
-  EXPECT_FALSE(std::filesystem::exists(project / "goodbye"));
-}
+TEST_F(AgentTest, ATaskWithoutGraceIsKilledAtOnceAtShutdown) { EXPECT_FALSE(may_end_itself_at_shutdown(0)); }
 
 TEST_F(AgentTest, ACleanupRunEndsWithTheRequest) {
   RunRequest made = request("sh>: touch ran");
