@@ -277,6 +277,17 @@ TEST_F(Commands, WithATooLargeEnvironmentSayWhatIsTooLarge) {
   EXPECT_EQ(run(request).exit_code, 0);
 }
 
+TEST_F(Commands, WithTheLargestInputAndTooLargeAnEnvironmentHarmNoOther) {
+  auto other = start(shell("exec sleep 100"));
+  auto request = shell("true");
+  request.input = std::string(std::size_t{32} << 20, 'x');
+  request.environment.assign(255, {"V", std::string(131'069, 'x')});
+  request.environment.emplace_back("W", std::string(130'900, 'x'));
+  EXPECT_THAT(run(request).failure, HasSubstr("): environment of 33554263 bytes is too large for the system"));
+  runner.stop(other.id, 0);
+  EXPECT_EQ(other.end().failure, "");
+}
+
 TEST_F(Commands, KeepTheEndOfTheirOutputInWholeLines) {
   const auto end = run(shell("seq 1 100000"));
   EXPECT_EQ(output.size(), 588895U);

@@ -18,6 +18,9 @@ namespace {
 
 constexpr std::string_view default_path = "/usr/local/bin:/usr/bin:/bin";
 constexpr std::size_t most_bytes_of_a_text = std::size_t{128} * 1024;  // MAX_ARG_STRLEN of Linux, the zero at the end included
+// Together they fit into a message to the guard. Linux takes 6 MB of arguments and environment, with a pointer to each, at most.
+constexpr std::size_t most_bytes_of_all_texts = most_message_bytes / 8;
+constexpr std::size_t most_bytes_of_input = most_message_bytes / 2;
 
 std::string_view path_of(const std::vector<std::pair<std::string, std::string>>& environment) {
   std::string_view path = default_path;
@@ -84,7 +87,7 @@ std::string unpassable_text(const CommandRequest& request) {
   std::size_t total = 0;
   for (const auto& [name, value] : request.environment) {
     const std::size_t bytes = name.size() + value.size() + 2;
-    total += bytes;
+    total += bytes + sizeof(char*);
     if (bytes > most_bytes_of_a_text) {
       return cannot_run(request,
                         fmt::format("environment variable '{}' of {} bytes is too large for the system, which takes {} bytes in one; "
@@ -96,17 +99,17 @@ std::string unpassable_text(const CommandRequest& request) {
     }
   }
   for (const auto& argument : request.arguments) {
-    total += argument.size() + 1;
+    total += argument.size() + 1 + sizeof(char*);
     if (argument.size() >= most_bytes_of_a_text) {
       return cannot_run(request, fmt::format("an argument of {} bytes is too large for the system", argument.size()));
     }
     if (argument.find('\0') != std::string::npos) return cannot_run(request, "an argument has a zero byte in it");
   }
-  if (request.input.size() > most_message_bytes / 2) {
+  if (request.input.size() > most_bytes_of_input) {
     return cannot_run(request, fmt::format("standard input of {} bytes is too large; at most {} can be given", request.input.size(),
-                                           most_message_bytes / 2));
+                                           most_bytes_of_input));
   }
-  return total > most_message_bytes / 2 ? too_large(request) : "";
+  return total > most_bytes_of_all_texts ? too_large(request) : "";
 }
 
 /// The interpreter that the first line of a script names; empty where it names none.
