@@ -169,6 +169,14 @@ bool SystemConfig::boolean_or(std::string_view key, bool fallback) const {
   return text && !is_blank(*text) ? convert_to_boolean(Value(*text), key) : fallback;
 }
 
+std::vector<std::string> SystemConfig::list(std::string_view key) const {
+  std::vector<std::string> parts;
+  for (const std::string& part : split(get_or(key, ""), ',')) {
+    if (!is_blank(part)) parts.emplace_back(trim(part));
+  }
+  return parts;
+}
+
 std::vector<std::pair<std::string, std::string>> SystemConfig::below(std::string_view prefix) const {
   std::vector<std::pair<std::string, std::string>> found;
   for (auto i = values_.lower_bound(prefix); i != values_.end() && i->first.starts_with(prefix); ++i) {

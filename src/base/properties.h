@@ -27,6 +27,8 @@ class SystemConfig {
   /// Error(config) where the text is no integer / boolean / duration; blank counts as unset.
   std::int64_t integer_or(std::string_view key, std::int64_t fallback) const;
   bool boolean_or(std::string_view key, bool fallback) const;
+  /// The parts between commas that are not blank, trimmed.
+  std::vector<std::string> list(std::string_view key) const;
   /// All keys below `prefix` (which ends with a dot), without it, sorted.
   std::vector<std::pair<std::string, std::string>> below(std::string_view prefix) const;
 

@@ -85,11 +85,14 @@ TEST(SystemConfig, ReadsTypedValuesAndCountsBlankAsUnset) {
   config.set("server.port", " 65432 ");
   config.set("blank", "  ");
   config.set("flag", "true");
+  config.set("hosts", " a, ,b c,");
   EXPECT_EQ(config.integer_or("server.port", 1), 65432);
   EXPECT_EQ(config.integer_or("blank", 7), 7);
   EXPECT_EQ(config.integer_or("missing", 7), 7);
   EXPECT_TRUE(config.boolean_or("flag", false));
   EXPECT_TRUE(config.boolean_or("blank", true));
+  EXPECT_THAT(config.list("hosts"), ElementsAre("a", "b c"));
+  EXPECT_THAT(config.list("blank"), IsEmpty());
   EXPECT_EQ(config.get_or("missing", "x"), "x");
   EXPECT_EQ(config.get("missing"), std::nullopt);
 }

@@ -9,9 +9,7 @@ namespace {
 class Call : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    std::string name = task.params().string("_command");
-    if (!name.ends_with(workflow_extension)) name += workflow_extension;
-    const std::filesystem::path path = task.workspace_file(name);
+    const std::filesystem::path path = task.workspace_file(workflow_file(task.params().string("_command")));
     const std::string file = path.lexically_relative(task.project_directory.lexically_normal()).string();
     if (generation_depth(task.identity.task_name) >= most_generations)
       throw config_error("call> recursion: " + call_cycle(task.project_directory, file))

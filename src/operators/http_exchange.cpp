@@ -16,13 +16,6 @@ namespace {
 constexpr std::int64_t most_wait_seconds = 30;
 constexpr std::size_t summary_units = 200;
 
-std::vector<std::string> list_of(const SystemConfig& system, std::string_view key) {
-  std::vector<std::string> entries;
-  for (const std::string& entry : split(system.get_or(key, ""), ','))
-    if (!is_blank(entry)) entries.emplace_back(trim(entry));
-  return entries;
-}
-
 bool is_idempotent(const std::string& method) { return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE"; }
 
 std::string upper(std::string text) {
@@ -78,8 +71,8 @@ HttpExchange::HttpExchange(TaskContext& task, Rules rules)
   request_.insecure = options_.boolean_or("insecure", false);
   request_.user_agent = system_.get_or("config.http.user_agent", "Digdag/" + std::string(version));
   request_.most_response_bytes = rules_.most_content * 4 + 4;  // no encoding needs more for a character
-  request_.allowed_hosts = list_of(system_, rules_.allowed_hosts_key);
-  request_.denied_cidrs = list_of(system_, "config.http.denied_cidrs");
+  request_.allowed_hosts = system_.list(rules_.allowed_hosts_key);
+  request_.denied_cidrs = system_.list("config.http.denied_cidrs");
   request_.stopped = task.stopped;
   request_.user = rules_.user;
   retry_ = options_.boolean_or("retry", is_idempotent(request_.method));

@@ -33,11 +33,7 @@ std::string required(const SystemConfig& system, std::string_view key) {
 /// One address, several separated by commas, or a JSON list.
 std::vector<std::string> addresses(const SystemConfig& system, std::string_view key) {
   const std::string text(trim(system.get_or(key, "")));
-  if (text.starts_with('[')) return Config(Value::object({{key, parse_json(text)}})).strings_or_empty(key);
-  std::vector<std::string> list;
-  for (const std::string& address : split(text, ','))
-    if (!is_blank(address)) list.emplace_back(trim(address));
-  return list;
+  return text.starts_with('[') ? Config(Value::object({{key, parse_json(text)}})).strings_or_empty(key) : system.list(key);
 }
 
 std::string shell_command(const SystemConfig& system) { return required(system, "notification.shell.command"); }

@@ -20,9 +20,7 @@ void collect_calls(const Value& value, const std::filesystem::path& directory, s
   if (!value.is_object()) return;
   for (const auto& member : value.as_object()) {
     if (member.key == "call>" && member.value.is_string()) {
-      std::string name = member.value.as_string();
-      if (!name.ends_with(workflow_extension)) name += workflow_extension;
-      files.push_back((directory / name).lexically_normal().string());
+      files.push_back((directory / workflow_file(member.value.as_string())).lexically_normal().string());
     } else {
       collect_calls(member.value, directory, files);
     }
@@ -44,6 +42,11 @@ std::string without_extension(const std::string& file) {
 }
 
 }  // namespace
+
+std::string workflow_file(std::string name) {
+  if (!name.ends_with(workflow_extension)) name += workflow_extension;
+  return name;
+}
 
 std::size_t generation_depth(std::string_view task_name) {
   std::size_t depth = 0;

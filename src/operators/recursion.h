@@ -8,6 +8,8 @@ namespace digdag::operators {
 
 /// Of the files that hold workflows.
 constexpr std::string_view workflow_extension = ".dig";
+/// The file that `call>` names; the extension may be left out.
+std::string workflow_file(std::string name);
 
 /// Generated subtrees around a task: the `^sub` in its full name.
 std::size_t generation_depth(std::string_view task_name);
