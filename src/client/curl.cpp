@@ -44,9 +44,9 @@ int on_progress(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 
 }  // namespace
 
-const Curl& curl(const char* user) {
+const Curl& curl(const char* needed_by) {
   static const Loaded loaded = load();
-  if (!loaded.complete) throw Error("io", std::string(user) + " needs libcurl.so.4; install the package libcurl4");
+  if (!loaded.complete) throw Error("io", std::string(needed_by) + " needs libcurl.so.4; install the package libcurl4");
   return loaded.functions;
 }
 

@@ -25,9 +25,9 @@ struct Curl {
   decltype(&curl_slist_free_all) slist_free_all;
 };
 
-/// Loaded once. `user`: who needs it, for the error: `http>`. Error(kind "io") `http> needs libcurl.so.4; install the package
+/// Loaded once. `needed_by` stands in the error: `http>`. Error(kind "io") `http> needs libcurl.so.4; install the package
 /// libcurl4`. Thread-safe.
-const Curl& curl(const char* user);
+const Curl& curl(const char* needed_by);
 
 /// An easy handle with its header or recipient lists.
 class CurlHandle {

@@ -51,7 +51,7 @@ class Exchange {
  public:
   /// `url`: of this step; the rest comes from `request`, as far as redirects have not changed it.
   Exchange(const HttpRequest& request, const AddressRanges& denied, const std::string& url)
-      : request_(request), denied_(denied), url_(parsed(request, url)), library_(curl(request.user)), handle_(library_) {
+      : request_(request), denied_(denied), url_(parsed(request, url)), library_(curl(request.needed_by)), handle_(library_) {
     if (request.proxy_for) proxy_ = request.proxy_for(url);
     if (!is_allowed_host(url_.host, request.allowed_hosts))
       throw Error("illegal argument", "Host is not allowed: " + shown_host()).hint("the server's configuration names the allowed ones");

@@ -39,7 +39,7 @@ struct HttpRequest {
                                                ///< up itself, only hosts that are written as addresses are held to it
   std::vector<std::string> private_headers;    ///< names that never go to another origin, besides those that hold credentials
   bool hidden_url = false;                     ///< errors show neither its host nor where redirects lead
-  const char* user = "http>";                  ///< who needs libcurl, where it is missing
+  const char* needed_by = "http>";             ///< who cannot do without libcurl, where it is missing
   const std::atomic<bool>* stopped = nullptr;  ///< becomes true where the request shall be given up
 };
 

@@ -7,10 +7,10 @@ namespace {
 class Http : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const std::int64_t most = task.system->integer_or("config.http.max_stored_response_content_size", HttpExchange::default_most_content);
-    HttpExchange exchange(task, {.secret_uri = true,
+    HttpExchange exchange(task, {.operator_name = "http>",
+                                 .secret_uri = true,
                                  .allowed_hosts_key = "config.http.allowed_hosts",
-                                 .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});
+                                 .most_content_key = "config.http.max_stored_response_content_size"});
     const bool store_content = exchange.options().boolean_or("store_content", false);
     auto answer = exchange.perform();
     if (auto* later = std::get_if<RetryLater>(&answer)) return std::move(*later);

@@ -16,13 +16,11 @@ std::string media_type(std::string_view content_type) { return lower(trim(conten
 class HttpCall : public Operator {
  public:
   Outcome run(TaskContext& task) override {
-    const SystemConfig& system = *task.system;
-    const std::int64_t most = system.integer_or("config.http_call.max_response_content_size", HttpExchange::default_most_content);
-    HttpExchange exchange(task, {.user = "http_call>",
+    const bool own_hosts = task.system->get("config.http_call.allowed_hosts").has_value();
+    HttpExchange exchange(task, {.operator_name = "http_call>",
                                  .secret_uri = false,
-                                 .allowed_hosts_key = system.get("config.http_call.allowed_hosts") ? "config.http_call.allowed_hosts"
-                                                                                                   : "config.http.allowed_hosts",
-                                 .most_content = static_cast<std::size_t>(std::max<std::int64_t>(0, most))});
+                                 .allowed_hosts_key = own_hosts ? "config.http_call.allowed_hosts" : "config.http.allowed_hosts",
+                                 .most_content_key = "config.http_call.max_response_content_size"});
     if (generation_depth(task.identity.task_name) >= most_generations)
       throw config_error("http_call> recursion: " + exchange.shown_uri() + " at " + std::to_string(most_generations) + " levels");
     auto answer = exchange.perform();

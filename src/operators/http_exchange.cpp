@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::int64_t most_wait_seconds = 30;
 constexpr std::size_t summary_units = 200;
+constexpr std::int64_t default_most_content = 65536, most_characters = std::int64_t{1} << 60;
 
 bool is_idempotent(const std::string& method) { return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE"; }
 
@@ -62,19 +63,25 @@ dig::SecretSpans spans_of(const std::string& text) {
 
 }  // namespace
 
-HttpExchange::HttpExchange(TaskContext& task, Rules rules)
-    : task_(task), rules_(std::move(rules)), system_(*task.system), merged_(params_with_defaults(task, "http")), options_(merged_) {
+HttpExchange::HttpExchange(TaskContext& task, const Rules& rules)
+    : task_(task),
+      rules_(rules),
+      system_(*task.system),
+      most_content_(static_cast<std::size_t>(
+          std::clamp<std::int64_t>(system_.integer_or(rules.most_content_key, default_most_content), 0, most_characters))),
+      merged_(params_with_defaults(task, "http")),
+      options_(merged_) {
   request_.method = upper(options_.string_or("method", "GET"));
   request_.timeout_seconds = options_.long_integer_or("timeout", 30);
   request_.follow_redirects = options_.boolean_or("follow_redirects", true);
   request_.max_redirects = static_cast<int>(system_.integer_or("config.http.max_redirects", 8));
   request_.insecure = options_.boolean_or("insecure", false);
   request_.user_agent = system_.get_or("config.http.user_agent", "Digdag/" + std::string(version));
-  request_.most_response_bytes = rules_.most_content * 4 + 4;  // no encoding needs more for a character
+  request_.most_response_bytes = most_content_ * 4 + 4;  // no encoding needs more for a character
   request_.allowed_hosts = system_.list(rules_.allowed_hosts_key);
   request_.denied_cidrs = system_.list("config.http.denied_cidrs");
   request_.stopped = task.stopped;
-  request_.user = rules_.user;
+  request_.needed_by = rules_.operator_name;
   retry_ = options_.boolean_or("retry", is_idempotent(request_.method));
   read_uri();
   read_headers();
@@ -208,7 +215,7 @@ Error HttpExchange::status_error(const client::HttpResponse& response) const {
 
 std::string HttpExchange::body_summary(const client::HttpResponse& response) const {
   if (response.redirect_failed || response.body_bytes == 0) return "";
-  if (response.truncated || response.body_bytes > rules_.most_content) return ": (too long response body)";
+  if (response.truncated || response.body_bytes > most_content_) return ": (too long response body)";
   const std::string text = client::decode_text(response.body, "UTF-8");
   return ": " + (utf16_length(text) <= summary_units ? text : first_utf16_units(text, summary_units - 3) + "...");
 }
@@ -228,8 +235,8 @@ RetryLater HttpExchange::again_later(const Error& error) const {
 std::string HttpExchange::content_of(const client::HttpResponse& response) const {
   std::string text = response.truncated ? std::string() : client::body_text(response);
   const std::size_t units = response.truncated ? response.body_bytes : utf16_length(text);
-  if (units > rules_.most_content)
-    throw task_error("Response content too large: " + std::to_string(units) + " > " + std::to_string(rules_.most_content));
+  if (units > most_content_)
+    throw task_error("Response content too large: " + std::to_string(units) + " > " + std::to_string(most_content_));
   return text;
 }
 

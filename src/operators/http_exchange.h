@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "client/http.h"
@@ -15,16 +15,16 @@ namespace digdag::operators {
 /// http_call> (spec/operators.md 5.1, 3.2).
 class HttpExchange {
  public:
-  static constexpr std::int64_t default_most_content = 65536;
   struct Rules {
-    const char* user = "http>";     ///< the operator
-    bool secret_uri = false;        ///< the secret `http.uri` goes before the command
-    std::string allowed_hosts_key;  ///< of the system configuration (O-34, O-11)
-    std::size_t most_content = 0;   ///< characters of the answer that are of use
+    const char* operator_name;
+    bool secret_uri;  ///< the secret `http.uri` goes before the command
+    // Keys of the system configuration:
+    std::string_view allowed_hosts_key;  ///< O-34, O-11
+    std::string_view most_content_key;   ///< characters of the answer that are of use
   };
 
   /// Reads and checks the options. The task must outlive this.
-  HttpExchange(TaskContext& task, Rules rules);
+  HttpExchange(TaskContext& task, const Rules& rules);
 
   /// Sends it, once. A response is a success; failures that are worth another try give RetryLater; others are thrown.
   std::variant<client::HttpResponse, RetryLater> perform();
@@ -50,6 +50,7 @@ class HttpExchange {
   TaskContext& task_;
   const Rules rules_;
   const SystemConfig& system_;
+  const std::size_t most_content_;
   const Value merged_;
   const Config options_;
   client::HttpRequest request_;

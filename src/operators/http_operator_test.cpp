@@ -266,6 +266,8 @@ TEST(HttpOperator, ContentIsDecodedAndLimited) {
   HttpTask configured("store_content: true", [](const auto&) { return ok("123456"); });
   configured.task.system.set("config.http.max_stored_response_content_size", "5");
   EXPECT_EQ(configured.run().failure, "Response content too large: 6 > 5");
+  configured.task.system.set("config.http.max_stored_response_content_size", "9223372036854775807");
+  EXPECT_EQ(configured.run().stored(), R"({"http":{"last_status":200,"last_content":"123456"}})");
 }
 
 TEST(HttpOperator, WrongUrisAreNamed) {

@@ -66,7 +66,7 @@ void notify_over_http(const SystemConfig& system, const Value& notification, con
   request.body = to_json(notification);
   request.has_body = true;
   request.timeout_seconds = http_timeout_seconds;
-  request.user = "notify>";
+  request.needed_by = "notify>";
   request.most_response_bytes = 0;
   request.stopped = stopped;
   const client::HttpResponse response = client::http_request(request);
