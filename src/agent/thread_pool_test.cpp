@@ -8,21 +8,12 @@
 #include <set>
 #include <thread>
 
+#include "base/eventually_for_test.h"
+
 namespace digdag::agent {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
-
-/// Waits until it holds, at most 20 s.
-template <typename Condition>
-bool eventually(Condition condition) {
-  for (const auto end = steady_clock::now() + std::chrono::seconds(20); steady_clock::now() < end;) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  return false;
-}
 
 TEST(ThreadPool, RunsEveryJobWithFewThreads) {
   std::atomic<int> done = 0;

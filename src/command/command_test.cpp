@@ -16,6 +16,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/eventually_for_test.h"
 #include "base/file.h"
 #include "base/gate_for_test.h"
 #include "base/temporary_directory_for_test.h"
@@ -24,21 +25,11 @@ namespace digdag::command {
 namespace {
 
 namespace fs = std::filesystem;
-using std::chrono::milliseconds;
 using std::chrono::seconds;
-using std::chrono::steady_clock;
 using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-bool eventually(const std::function<bool()>& holds, milliseconds patience = seconds(10)) {
-  for (const auto until = steady_clock::now() + patience; steady_clock::now() < until;) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(milliseconds(5));
-  }
-  return false;
-}
 
 bool lives(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
@@ -105,6 +96,13 @@ struct Watched {
     if (ended.wait_for(seconds(60)) != std::future_status::ready) throw std::runtime_error("the command did not end");
     return ended.get();
   }
+  /// The first line that it prints.
+  std::string first_line() const {
+    EXPECT_TRUE(eventually([this] { return output->text().find('\n') != std::string::npos; })) << "it prints no line";
+    return output->text().substr(0, output->text().find('\n'));
+  }
+  /// The same of one that prints a process id.
+  pid_t printed_pid() const { return std::stoi(first_line()); }
 };
 
 class Commands : public testing::Test {
@@ -360,7 +358,7 @@ TEST_F(Commands, GetWhatIsPrintedSoonAfterTheirEnd) {
 
 TEST_F(Commands, AreStoppedBySigterm) {
   auto watched = start(shell("trap 'echo terminated; exit 7' TERM; echo ready; while :; do sleep 0.05; done"));
-  ASSERT_TRUE(eventually([&] { return watched.output->text().size() >= 6; }));
+  EXPECT_EQ(watched.first_line(), "ready");
   runner.stop(watched.id, 10);
   const auto end = watched.end();
   EXPECT_TRUE(end.stopped);
@@ -370,7 +368,7 @@ TEST_F(Commands, AreStoppedBySigterm) {
 
 TEST_F(Commands, AreStoppedBySigkillWhereTheyIgnoreSigterm) {
   auto watched = start(shell("trap '' TERM; echo ready; while :; do sleep 0.05; done"));
-  ASSERT_TRUE(eventually([&] { return watched.output->text().size() >= 6; }));
+  EXPECT_EQ(watched.first_line(), "ready");
   runner.stop(watched.id, 1);
   const auto end = watched.end();
   EXPECT_TRUE(end.stopped);
@@ -397,7 +395,7 @@ TEST_F(Commands, AreStoppedWithTheirWholeProcessGroup) {
 
 TEST_F(Commands, ThatAreSuspendedAreStoppedToo) {
   auto watched = start(shell("echo ready; kill -STOP $$"));
-  ASSERT_TRUE(eventually([&] { return watched.output->text().size() >= 6; }));
+  EXPECT_EQ(watched.first_line(), "ready");
   runner.stop(watched.id, 10);
   EXPECT_EQ(watched.end().signal, SIGTERM);
 }
@@ -413,12 +411,12 @@ TEST_F(Commands, MayBeStoppedAfterTheirEnd) {
 TEST_F(Commands, AllStopAtOnceAndAreGoneThen) {
   std::vector<Watched> all;
   for (int i = 0; i < 20; ++i) all.push_back(start(shell("echo $$; exec sleep 100")));
-  for (auto& one : all) ASSERT_TRUE(eventually([&] { return !one.output->text().empty(); }));
+  for (const auto& one : all) EXPECT_TRUE(lives(one.printed_pid()));
   runner.stop_all(10);
   for (auto& one : all) {
     EXPECT_EQ(one.ended.wait_for(seconds(0)), std::future_status::ready);
     EXPECT_EQ(one.end().signal, SIGTERM);
-    EXPECT_FALSE(lives(static_cast<pid_t>(std::stol(one.output->text()))));
+    EXPECT_FALSE(lives(one.printed_pid()));
   }
 }
 
@@ -461,13 +459,13 @@ TEST_F(Commands, LeaveNoZombies) {
 
 TEST_F(Commands, FailWhenTheGuardIsKilledAndTheirProcessesAreKilled) {
   auto one = start(shell("echo $$; exec sleep 100")), two = start(shell("echo $$; sleep 100"));
-  ASSERT_TRUE(eventually([&] { return !one.output->text().empty() && !two.output->text().empty(); }));
+  EXPECT_TRUE(lives(one.printed_pid()) && lives(two.printed_pid()));
   kill(guards().at(0), SIGKILL);
   for (auto* command : {&one, &two}) {
     const auto end = command->end();
     EXPECT_EQ(end.failure, "guard process ended (signal 9)");
     EXPECT_EQ(end.exit_code, std::nullopt);
-    EXPECT_TRUE(eventually([&] { return !lives(static_cast<pid_t>(std::stol(command->output->text()))); }));
+    EXPECT_TRUE(eventually([&] { return !lives(command->printed_pid()); }));
   }
   EXPECT_EQ(run(shell("echo again")).exit_code, 0);
   EXPECT_EQ(output, "again\n");
@@ -476,18 +474,18 @@ TEST_F(Commands, FailWhenTheGuardIsKilledAndTheirProcessesAreKilled) {
 // clarifications 1.9
 TEST_F(Commands, AreStoppedThoughTheGuardHangs) {
   auto command = start(shell("(setsid sh -c 'echo $$; exec sleep 100') & exec sleep 100"));
-  ASSERT_TRUE(eventually([&] { return !command.output->text().empty(); }));
+  const pid_t pid = command.printed_pid();
   kill(guards().at(0), SIGSTOP);
   runner.stop_all(0);
   const auto end = command.end();
   EXPECT_EQ(end.failure, "guard process ended (signal 9)");
   EXPECT_TRUE(end.stopped);
-  EXPECT_TRUE(eventually([&] { return !lives(static_cast<pid_t>(std::stol(command.output->text()))); }));
+  EXPECT_TRUE(eventually([&] { return !lives(pid); }));
 }
 
 TEST_F(Commands, AreStoppedThoughTheGuardIsSuspended) {
   auto command = start(shell("echo $$; exec sleep 100"));
-  ASSERT_TRUE(eventually([&] { return !command.output->text().empty(); }));
+  EXPECT_TRUE(lives(command.printed_pid()));
   kill(guards().at(0), SIGSTOP);
   runner.stop(command.id, 10);
   EXPECT_EQ(command.end().signal, SIGTERM);
@@ -496,10 +494,7 @@ TEST_F(Commands, AreStoppedThoughTheGuardIsSuspended) {
 TEST_F(Commands, AGuardThatHangsDoesNotHoldUpAnOrderlyEnd) {
   {
     CommandRunner other;
-    std::promise<void> ended;
-    other.start(
-        shell("true"), [](std::string_view) {}, [&](CommandEnd) { ended.set_value(); });
-    ended.get_future().wait();
+    run(shell("true"), other);
     kill(guards().at(0), SIGSTOP);
   }
   EXPECT_TRUE(guards().empty());

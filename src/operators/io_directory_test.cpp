@@ -8,11 +8,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <fstream>
 #include <optional>
-#include <thread>
 
+#include "base/eventually_for_test.h"
 #include "base/temporary_directory_for_test.h"
 
 namespace digdag::operators {
@@ -94,11 +93,10 @@ TEST_F(IoAreaTest, LeavesTheFilesOfProgramsThatGoOnAlone) {
   { const IoArea area(project, {}); }
   EXPECT_THAT(names(), SizeIs(2));
   close(gate[1]);
-  for (int i = 0; i < 2000 && fs::exists(tmp()); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    const IoArea area(project, {});
-  }
-  EXPECT_FALSE(fs::exists(tmp()));
+  EXPECT_TRUE(eventually([&] {
+    { const IoArea area(project, {}); }
+    return !fs::exists(tmp());
+  }));
 }
 
 TEST_F(IoAreaTest, FilesAreRemovedThoughNoFileCanBeOpened) {
