@@ -2,10 +2,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -71,9 +73,12 @@ std::string unknown_command(const std::string& name) {
     if (later == name) return "'" + name + "' is not in this build of digdag yet; it has: [" + join(have, ", ") + "]";
     to_come.emplace_back(later);
   }
-  const std::vector<std::string> similar = similar_words(name, have);
-  return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]" +
-         (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?");
+  std::vector<std::string> meant = similar_words(name, have);
+  std::copy_if(have.begin(), have.end(), std::back_inserter(meant), [&](const std::string& command) {
+    return std::is_permutation(name.begin(), name.end(), command.begin(), command.end());  // `rnu`: too short for similar_words
+  });
+  return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]; '" + name +
+         "' is none of them" + (meant.empty() ? "" : ", did you mean '" + meant.front() + "'?");
 }
 
 void print_banner() { std::cerr << format_log_time(now(), TimeZone::system(), false) << ": Digdag v" << version << "\n"; }

@@ -25,7 +25,8 @@ int print_usage(const std::string& usage) {
 }
 
 int wrong_words(const std::string& usage, const std::string& message) {
-  std::cerr << usage << "error: " << message << "\n";
+  std::cerr << usage;
+  report(task_error(message));
   const char* strict = std::getenv("DIGDAG_STRICT_EXIT");
   return strict && std::strcmp(strict, "1") == 0 ? 2 : 0;
 }

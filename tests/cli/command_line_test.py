@@ -52,8 +52,9 @@ class CommandLine(ProgramTest):
                 self.assertRegex(line, rf'\b{command}\b')
 
     def test_a_misspelt_word_is_answered_with_the_nearest_one(self):
-        for word, command in (('rum', 'run'), ('chekc', 'check'), ('Check', 'check')):
-            self.assertTrue(self.digdag(word, 'w.dig').err.endswith(f"; did you mean '{command}'?\n"))
+        for word, command in (('rum', 'run'), ('rnu', 'run'), ('chekc', 'check'), ('Check', 'check')):
+            self.assertTrue(self.digdag(word, 'w.dig').err.endswith(f"; '{word}' is none of them, did you mean '{command}'?\n"))
+        self.assertTrue(self.digdag('frobnicate').err.endswith("; 'frobnicate' is none of them\n"))
         for word, option in (('--sesion', '--session'), ('--sesion=daily', '--session'), ('-session', '--session'), ('--rerum', '--rerun')):
             self.assertTrue(self.digdag('run', 'w.dig', word).err.endswith(f'\nerror: Unknown option: {word}\nhint: did you mean {option}?\n'))
 
@@ -64,6 +65,10 @@ class CommandLine(ProgramTest):
             self.assert_usage(done)
             self.assertEqual(self.last_line(done.err), 'error: Unknown option before the command: ' + words[0])
             self.assertEqual(self.digdag(*words, DIGDAG_STRICT_EXIT='1').code, 2)
+
+    def test_nothing_of_a_word_is_obeyed_by_the_terminal(self):
+        for word in ('x\x1b[2J', '--\x1b[2J'):
+            self.assertIn(r'\u001b[2J', self.last_line(self.digdag(word).err))
 
     # cli 11.7
     def test_a_configuration_file_is_given_before_or_after_the_command_and_the_later_one_counts(self):
