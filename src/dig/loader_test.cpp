@@ -194,6 +194,14 @@ TEST(Warnings, WorkflowsThatAreNotThere) {
   EXPECT_THAT(texts, ElementsAre("call> nope.dig: there is no file nope.dig", "require> gone: this project has no such workflow"));
 }
 
+TEST(Warnings, WorkflowsThatAreNotThereBelowATaskOfWhichOnlyTheExportsReachThem) {
+  const auto below = [](const std::string& keys) {
+    return warnings_of("+a: {if>: true, " + keys + ", _do: {+b: {call>: gone}, +c: {require>: gone}}}\n");
+  };
+  EXPECT_THAT(below("_workdir: sub, project_name: p"), ElementsAre(HasSubstr("call> gone"), HasSubstr("require> gone")));
+  EXPECT_THAT(below("_export: {_workdir: sub, project_name: p}"), ElementsAre());
+}
+
 TEST(Warnings, KeysOfACalledFileThatCountOnlyAtItsTop) {
   const TestProject project{{"a.dig", "timezone: Asia/Tokyo\n+x: {call>: sub/c}\n+y: {call>: b}\n"},
                             {"b.dig", "timezone: Asia/Tokyo\nsla: {time: 1:00, echo>: late}\n"},

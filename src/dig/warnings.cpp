@@ -196,14 +196,18 @@ struct Place {
   const Place* around = nullptr;
 };
 
-/// Whether a task, or one of those around it, sets a parameter.
+/// Whether a task or one of those around it exports a parameter.
 bool is_exported(const Place& place, const TaskDefinition& task, std::string_view key) {
-  if (task.local.find(key)) return true;
   for (const TaskDefinition* at = &task;; at = &place.tree.tasks[static_cast<std::size_t>(at->parent)]) {
     if (at->export_params.find(key)) return true;
     if (at->parent < 0) break;
   }
   return place.around && is_exported(*place.around, *place.generator, key);
+}
+
+/// Whether a task has a parameter: its own keys do not reach the tasks that are generated from it.
+bool has_parameter(const Place& place, const TaskDefinition& task, std::string_view key) {
+  return task.local.find(key) || is_exported(place, task, key);
 }
 
 /// The keys of a called file that only count where it runs as a workflow of its own (B22).
@@ -251,7 +255,7 @@ class TargetDoubts {
 
   void look_at_call(const Place& place, const TaskDefinition& task) {
     const Object::Member* target = literal_target(task, "call>");
-    if (!target || is_exported(place, task, "_workdir")) return;
+    if (!target || has_parameter(place, task, "_workdir")) return;
     const std::string& name = target->value.as_string();
     const std::string path = name.ends_with(".dig") ? name : name + ".dig";
     std::error_code failure;
@@ -263,7 +267,7 @@ class TargetDoubts {
 
   void look_at_require(const Place& place, const TaskDefinition& task) {
     const Object::Member* target = literal_target(task, "require>");
-    if (!target || is_exported(place, task, "project_id") || is_exported(place, task, "project_name")) return;
+    if (!target || has_parameter(place, task, "project_id") || has_parameter(place, task, "project_name")) return;
     const std::string& name = target->value.as_string();
     if (!project_.find(name))
       warn(task, *target, "W-missing-workflow", fmt::format("require> {}: this project has no such workflow", name));
