@@ -16,6 +16,7 @@
 #include "cli/strict_check.h"
 #include "dig/check_report.h"
 #include "dig/compiler.h"
+#include "dig/declared_params.h"
 #include "dig/loader.h"
 #include "dig/source_lines.h"
 #include "operators/operator.h"
@@ -104,6 +105,16 @@ void look_at_schedule(const dig::Project& project, const dig::Workflow& workflow
     findings.other_warnings.push_back({warning.position.known() ? warning.position : config->position, warning.id, warning.message});
 }
 
+/// Values that a declaration refuses become errors. What is required may be missing: nothing runs.
+void look_at_params(const dig::Project& project, const dig::Workflow& workflow, const Value& params, Findings& findings) {
+  try {
+    dig::check_given_params(workflow, params);
+  } catch (const Error& error) {
+    findings.other_errors.push_back(dig::SourceLines(project.directory).complete(error));
+  }
+  for (auto& warning : dig::misspelt_params(workflow, params)) findings.other_warnings.push_back(std::move(warning));
+}
+
 void print_schedules(const std::vector<Scheduled>& schedules) {
   const TimeZone zone = TimeZone::system();
   const Instant time = now();
@@ -123,10 +134,11 @@ void print_warnings(const std::vector<dig::Warning>& warnings) {
   }
 }
 
-Findings look_at(const dig::Project& project, bool strict) {
+Findings look_at(const dig::Project& project, const Value& params, bool strict) {
   Findings findings;
   for (const auto& file : project.files) {
     if (file.workflow) look_at_schedule(project, *file.workflow, findings);
+    if (file.errors.empty()) look_at_params(project, *file.workflow, params, findings);
   }
   if (strict) {
     auto more = strict_warnings(project);
@@ -136,12 +148,12 @@ Findings look_at(const dig::Project& project, bool strict) {
 }
 
 int check_json(const Arguments& arguments, const SystemConfig& system, const fs::path& directory) {
-  load_params(arguments, system);  // refuses wrong ones as the text does
+  const Value params = load_params(arguments, system);
   std::optional<std::string> only;
   if (!arguments.positional().empty()) only = arguments.positional()[0];
   if (only && only->ends_with(".dig")) only->resize(only->size() - 4);
   const dig::Project project = dig::load_project(directory);
-  const Findings findings = look_at(project, arguments.has("--strict"));
+  const Findings findings = look_at(project, params, arguments.has("--strict"));
   const dig::CheckReport report = dig::check_report(project, only, findings.other_errors, findings.other_warnings);
   std::cout << to_json(report.json) << "\n";
   const bool strict_failure = arguments.has("--strict") && report.has_warnings;
@@ -160,7 +172,7 @@ int check_text(const Arguments& arguments, const SystemConfig& system, const fs:
     std::cout << "  Parameters:\n" << to_yaml(params, 4) << "\n";
   }
   std::cout.flush();
-  const Findings findings = look_at(project, arguments.has("--strict"));
+  const Findings findings = look_at(project, params, arguments.has("--strict"));
   print_warnings(project.warnings);
   print_warnings(findings.other_warnings);
   errors.insert(errors.end(), findings.other_errors.begin(), findings.other_errors.end());

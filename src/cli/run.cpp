@@ -29,6 +29,7 @@
 #include "cli/summary.h"
 #include "cli/task_selection.h"
 #include "dig/compiler.h"
+#include "dig/declared_params.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
 #include "dig/source_lines.h"
@@ -238,6 +239,7 @@ class RunProgram {
     log_.write(LogLevel::info, "main", "cli",
                "Starting a new session project id=1 workflow name=" + workflow.name +
                    " session_time=" + format_session_time(session.time, workflow.timezone));
+    for (const auto& warning : dig::misspelt_params(workflow, params_)) log_.write(LogLevel::warn, "main", "cli", warning.message);
     if (workflow.config.find("trigger")) {
       log_.write(LogLevel::warn, "main", "cli", "trigger: works only on a server; it does nothing in a local run");
     }

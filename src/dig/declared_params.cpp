@@ -63,6 +63,12 @@ std::string did_you_mean(const std::string& word, const std::vector<std::string>
   return similar.empty() ? "use " + join(known, ", ") : "did you mean " + similar.front() + "?";
 }
 
+const Object& declarations_of(const Workflow& workflow) {
+  static const Object none;
+  const Value* params = workflow.config.find("_params");
+  return params ? params->as_object() : none;
+}
+
 /// One declared parameter. Throws what is wrong.
 void check_declaration(const Object::Member& declared) {
   const std::string& name = declared.key;
@@ -100,15 +106,34 @@ std::vector<Error> faults_of_declared_params(const Value& declared) {
   return faults;
 }
 
+void check_given_params(const Workflow& workflow, const Value& given) {
+  for (const auto& declared : declarations_of(workflow)) {
+    if (const Value* value = given.find(declared.key)) check(declared.key, declared.value, *value, declared.position);
+  }
+}
+
+std::vector<Warning> misspelt_params(const Workflow& workflow, const Value& given) {
+  std::vector<std::string> not_given;
+  for (const auto& declared : declarations_of(workflow)) {
+    if (!given.find(declared.key)) not_given.push_back(declared.key);
+  }
+  std::vector<Warning> warnings;
+  for (const auto& member : given.as_object()) {
+    const std::vector<std::string> similar = similar_words(member.key, not_given);
+    if (similar.empty() || declarations_of(workflow).has(member.key)) continue;
+    warnings.push_back({workflow.config.as_object().find_member("_params")->position, "W-unknown-param",
+                        "Parameter '" + member.key + "' is given but not declared; did you mean '" + similar.front() + "'?"});
+  }
+  return warnings;
+}
+
 Value declared_params(const Workflow& workflow, const Value& given) {
+  check_given_params(workflow, given);
   Value defaults = Value::object();
-  const Value* params = workflow.config.find("_params");
-  if (!params || params->is_null()) return defaults;
-  for (const auto& member : params->as_object()) {
+  for (const auto& member : declarations_of(workflow)) {
+    if (given.find(member.key)) continue;
     const Config declared(member.value);
-    if (const Value* value = given.find(member.key)) {
-      check(member.key, member.value, *value, member.position);
-    } else if (const Value* fallback = declared.find("default"); fallback && !fallback->is_null()) {
+    if (const Value* fallback = declared.find("default"); fallback && !fallback->is_null()) {
       defaults.mutable_object().set(member.key, *fallback);
     } else if (declared.boolean_or("required", false)) {
       throw config_error("Parameter '" + member.key + "' is required but not given")

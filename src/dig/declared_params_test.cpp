@@ -76,5 +76,17 @@ TEST(DeclaredParams, ASecretIsNotShown) {
   EXPECT_EQ(take("{m: {enum: [a], secret: true}}", R"({"m": "swordfish"})"), "Parameter 'm' must be one of [\"a\"] but got ***");
 }
 
+TEST(DeclaredParams, ANameThatLooksLikeADeclaredOneIsDoubtedWhereThatIsNotGiven) {
+  const Project project = TestProject{{"w.dig", "_params: {region: {}, node: {}}\n+a: {echo>: 1}\n"}}.load();
+  const auto doubted = [&](const std::string& given) {
+    std::string texts;
+    for (const Warning& warning : misspelt_params(*project.files.front().workflow, parse_json(given)))
+      texts += to_string(warning.position) + ": " + warning.message;
+    return texts;
+  };
+  EXPECT_EQ(doubted(R"({"regoin": "us"})"), "w.dig:1:1: Parameter 'regoin' is given but not declared; did you mean 'region'?");
+  EXPECT_EQ(doubted(R"({"region": "us", "regions": "us", "other": 1})"), "");
+}
+
 }  // namespace
 }  // namespace digdag::dig

@@ -138,6 +138,11 @@ class BadInput(ProgramTest):
         self.assert_error(self.run_workflow(text), "'date'", '-p date=VALUE')
         self.assertEqual(self.run_workflow(text, '-p', 'date=today').code, 0)
 
+    def test_a_misspelt_parameter_is_told(self):
+        done = self.run_workflow('_params: {region: {default: eu}}\n+a:\n  echo>: ${region}\n', '-p', 'regoin=us')
+        self.assertEqual(done.code, 0)
+        self.assertTrue(done.log("[WARN] (main) cli: Parameter 'regoin' is given but not declared; did you mean 'region'?"), done.out)
+
     def test_an_unknown_time_zone_is_named(self):
         self.assert_error(self.run_workflow('timezone: Mars/Phobos\n+a:\n  echo>: 1\n'), 'Mars/Phobos', 'w.dig:1')
 

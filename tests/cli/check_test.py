@@ -50,6 +50,15 @@ class Text(Check):
         os.mkdir(os.path.join(self.project, 'sub'))
         self.assertIn(f'  Parameters:\n    _project_path: "{os.path.realpath(self.project)}/sub"\n\n', self.digdag('check', '--project', 'sub').out)
 
+    def test_parameters_are_held_against_what_each_workflow_declares(self):
+        self.file('w.dig', '_params:\n  region: {enum: [eu, us], required: true}\n  n: {type: integer}\n+a:\n  echo>: 1\n')
+        self.assertEqual(self.digdag('check', '--strict', '-p', 'other=1').code, 0)
+        self.assert_error(self.digdag('check', '-p', 'region=asia'), 'error: w.dig:2:3: Parameter \'region\' must be one of ["eu","us"] but got "asia"\n    2 |')
+        [error] = json.loads(self.digdag('check', '--json', '-p', 'n=five').out)['errors']
+        self.assertEqual((error['line'], error['message']), (3, "Parameter 'n' must be of type integer but got \"five\""))
+        self.assertEqual(self.warnings(self.digdag('check', '-p', 'regoin=eu')),
+                         ["warning: w.dig:1:1: Parameter 'regoin' is given but not declared; did you mean 'region'? [W-unknown-param]"])
+
     # cli 11.67
     def test_a_schedule_is_shown_with_its_first_times_in_the_zone_of_the_process(self):
         before = datetime.datetime.now(datetime.timezone.utc)
