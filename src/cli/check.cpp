@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 
@@ -25,8 +24,6 @@
 
 namespace digdag::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 const std::vector<Option>& check_options() {
   using Kind = Option::Kind;
@@ -147,12 +144,11 @@ Findings look_at(const dig::Project& project, const Value& params, bool strict) 
   return findings;
 }
 
-int check_json(const Arguments& arguments, const SystemConfig& system, const fs::path& directory) {
-  const Value params = load_params(arguments, system);
+int check_json(const Arguments& arguments, const Value& params) {
   std::optional<std::string> only;
   if (!arguments.positional().empty()) only = arguments.positional()[0];
   if (only && only->ends_with(".dig")) only->resize(only->size() - 4);
-  const dig::Project project = dig::load_project(directory);
+  const dig::Project project = dig::load_project(project_directory(arguments));
   const Findings findings = look_at(project, params, arguments.has("--strict"));
   const dig::CheckReport report = dig::check_report(project, only, findings.other_errors, findings.other_warnings);
   std::cout << to_json(report.json) << "\n";
@@ -160,11 +156,9 @@ int check_json(const Arguments& arguments, const SystemConfig& system, const fs:
   return report.has_errors || strict_failure ? 1 : 0;
 }
 
-int check_text(const Arguments& arguments, const SystemConfig& system, const fs::path& directory) {
-  Value params = load_params(arguments, system);
-  if (arguments.has("--project") && directory != current_directory()) params.mutable_object().set("_project_path", directory.string());
+int check_text(const Arguments& arguments, const Value& params) {
   std::cout << "  System default timezone: " << TimeZone::system().id() << "\n\n";
-  const dig::Project project = dig::load_project(directory);
+  const dig::Project project = dig::load_project(project_directory(arguments));
   std::vector<Error> errors;
   for (const auto& file : project.files) errors.insert(errors.end(), file.errors.begin(), file.errors.end());
   if (errors.empty()) {
@@ -194,11 +188,8 @@ int check_command(const Invocation& invocation) {
   const Arguments arguments(check_options(), invocation.words);
   if (arguments.positional().size() > 1) return wrong_words(usage, "check takes at most one workflow");
   log_options(arguments);  // refuses wrong values as every command does
-  const SystemConfig system = load_system_config(arguments, invocation.config);
-  const fs::path directory = (current_directory() / arguments.text_or("--project", ".")).lexically_normal();
-  fs::path clean = directory;
-  if (clean.filename().empty() && clean != clean.root_path()) clean = clean.parent_path();
-  return arguments.has("--json") ? check_json(arguments, system, clean) : check_text(arguments, system, clean);
+  const Value params = load_params(arguments, load_system_config(arguments, invocation.config));
+  return arguments.has("--json") ? check_json(arguments, params) : check_text(arguments, params);
 }
 
 }  // namespace digdag::cli

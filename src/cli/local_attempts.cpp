@@ -142,12 +142,6 @@ LocalAttempts::Found LocalAttempts::found(const Session& session, std::int64_t a
   return answer;
 }
 
-LocalAttempts::Missing LocalAttempts::missing() const {
-  Missing answer;
-  for (const dig::Project::File& file : project_.files) answer.workflows.push_back(file.name.substr(0, file.name.rfind('.')));
-  return answer;
-}
-
 std::string LocalAttempts::chain_back(std::int64_t attempt, std::int64_t waiting) const {
   std::set<std::int64_t> visited;
   return chain_back(attempt, waiting, visited);
@@ -167,7 +161,7 @@ std::string LocalAttempts::chain_back(std::int64_t attempt, std::int64_t waiting
 engine::AttemptStarter::Answer LocalAttempts::start(const Request& request) {
   if ((request.project_id && *request.project_id != 1) || (request.project_name && *request.project_name != "default")) return Missing{};
   const dig::Project::File* file = project_.find(request.workflow);
-  if (!file) return missing();
+  if (!file) return Missing{project_.workflow_names()};
   if (!file->errors.empty() || !file->workflow || !file->tasks) {
     return Refused{"Dependent workflow '" + request.workflow +
                    "' is broken: " + (file->errors.empty() ? file->name : file->errors.front().report())};

@@ -54,7 +54,6 @@ class LocalAttempts : public engine::AttemptStarter {
   void start_waiting();
   bool has_free_place(const std::string& workflow, std::int64_t limit) const;
   Found found(const Session& session, std::int64_t attempt) const;
-  Missing missing() const;
   /// The chain of workflows through which `attempt` waits for `waiting`, `a -> b -> a`; "" where it does not.
   std::string chain_back(std::int64_t attempt, std::int64_t waiting) const;
   std::string chain_back(std::int64_t attempt, std::int64_t waiting, std::set<std::int64_t>& visited) const;

@@ -110,11 +110,8 @@ Error workflow_missing(const std::string& name, const std::optional<std::string>
   } else {
     text = "Workflow '" + name + "' does not exist in current directory. You may need to change directory first, or set --project option.";
   }
-  std::vector<std::string> known;
-  known.reserve(loaded.files.size());
-  for (const auto& file : loaded.files) known.push_back(file.name.substr(0, file.name.size() - 4));
   Error error("resource not found", text);
-  if (const auto similar = similar_words(name, known); !similar.empty())
+  if (const auto similar = similar_words(name, loaded.workflow_names()); !similar.empty())
     return std::move(error).hint("did you mean '" + similar.front() + "'?");
   return error;
 }
@@ -128,10 +125,7 @@ void warn_of_broken_files(const dig::Project& project, const std::string& needed
 
 /// `+task`: only this subtree. `_export`s of the groups between do not apply (C-15), which is said.
 dig::TaskTree subtree(const dig::TaskTree& tree, const std::string& pattern, Log& log) {
-  std::vector<std::string> names;
-  names.reserve(tree.tasks.size());
-  for (const auto& task : tree.tasks) names.push_back(task.full_name);
-  const std::size_t task = dig::match_task(pattern, names);
+  const std::size_t task = find_task(tree, pattern);
   std::vector<std::string> dropped;
   for (std::int32_t parent = tree.tasks[task].parent; parent > 0; parent = tree.tasks[static_cast<std::size_t>(parent)].parent) {
     const Value& exported = tree.tasks[static_cast<std::size_t>(parent)].export_params;
@@ -147,8 +141,7 @@ dig::TaskTree subtree(const dig::TaskTree& tree, const std::string& pattern, Log
 
 Target load_target(const Arguments& arguments, const fs::path& project, Log& log) {
   Target target;
-  dig::LoadLimits limits;
-  target.project = dig::load_project(project, limits);
+  target.project = dig::load_project(project);
   const std::string name = workflow_name_of(arguments.positional()[0], project);
   dig::Project::File* file = nullptr;
   for (auto& candidate : target.project.files) {
@@ -214,10 +207,16 @@ class RunProgram {
  public:
   /// `config_before`: a `-c FILE` that stood before the command.
   RunProgram(const Arguments& arguments, std::optional<std::string> config_before, SystemConfig system, Log& log)
-      : arguments_(arguments), config_before_(std::move(config_before)), system_(std::move(system)), log_(log) {}
+      : arguments_(arguments),
+        config_before_(std::move(config_before)),
+        system_(std::move(system)),
+        log_(log),
+        project_(project_directory(arguments)),
+        params_(load_params(arguments, system_)) {}
 
   int run() {
-    prepare_project();
+    if (project_ != current_directory())
+      log_.write(LogLevel::info, "main", "cli", "Setting project path to " + *arguments_.text("--project"));
     Target target = load_target(arguments_, project_, log_);
     const fs::path state_root = project_ / arguments_.text_or("-o", ".digdag/status");
     const dig::Workflow& workflow = *target.workflow;
@@ -259,17 +258,6 @@ class RunProgram {
   }
 
   bool dry_run() const { return arguments_.has("-d") || arguments_.has("-dE"); }
-
-  void prepare_project() {
-    const fs::path current = current_directory();
-    project_ = arguments_.has("--project") ? (current / *arguments_.text("--project")).lexically_normal() : current;
-    if (project_.filename().empty() && project_ != project_.root_path()) project_ = project_.parent_path();
-    params_ = load_params(arguments_, system_);
-    if (project_ != current) {
-      log_.write(LogLevel::info, "main", "cli", "Setting project path to " + *arguments_.text("--project"));
-      params_.mutable_object().set("_project_path", project_.string());
-    }
-  }
 
   dig::TemplateOptions template_options() const {
     dig::TemplateOptions options;
@@ -401,8 +389,8 @@ class RunProgram {
   const std::optional<std::string> config_before_;
   SystemConfig system_;
   Log& log_;
-  fs::path project_;
-  Value params_;
+  const fs::path project_;
+  const Value params_;
   RunTexts texts_;
   command::CommandRunner commands_;
   std::set<std::int64_t> told_to_wait_;  ///< attempts; under the mutex of LocalAttempts

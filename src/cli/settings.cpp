@@ -55,6 +55,11 @@ std::filesystem::path current_directory() {
   return current;
 }
 
+std::filesystem::path project_directory(const Arguments& arguments) {
+  const std::filesystem::path project = (current_directory() / arguments.text_or("--project", ".")).lexically_normal();
+  return project.has_filename() || project == project.root_path() ? project : project.parent_path();
+}
+
 std::vector<Option> with_common_options(std::vector<Option> options) {
   using Kind = Option::Kind;
   const std::vector<Option> common = {
@@ -108,6 +113,8 @@ Value load_params(const Arguments& arguments, const SystemConfig& system) {
     set_nested(given, key, value);
   }
   merge(params, given);
+  if (const auto project = project_directory(arguments); project != current_directory())
+    params.mutable_object().set("_project_path", project.string());
   return params;
 }
 

@@ -17,6 +17,9 @@ namespace digdag::cli {
 /// The directory in which the command was given. Throws Error where it is gone.
 std::filesystem::path current_directory();
 
+/// The directory of --project, else the current one: absolute, without `..` and without a `/` at its end.
+std::filesystem::path project_directory(const Arguments& arguments);
+
 /// The options that every command has (spec/cli.md 2, 3), to be appended to its own.
 std::vector<Option> with_common_options(std::vector<Option> options);
 
@@ -27,7 +30,8 @@ std::filesystem::path configuration_home();
 /// `-c FILE` that stood before the command. Throws Error(`no such file`) for a missing -c file.
 SystemConfig load_system_config(const Arguments& arguments, const std::optional<std::string>& config_before);
 
-/// The parameters of the command line: `params.*` of the configuration < -P FILE < -p KEY=VALUE (spec/cli.md 5).
+/// The parameters of the command line: `params.*` of the configuration < -P FILE < -p KEY=VALUE (spec/cli.md 5), and `_project_path`
+/// where the project is elsewhere.
 Value load_params(const Arguments& arguments, const SystemConfig& system);
 
 /// Where the log goes, how much of it and in which colour. Throws UsageError for an unknown level. Says that --logback-config

@@ -46,21 +46,21 @@ std::unordered_set<std::string> names_of(const dig::TaskTree& tree, const Marks&
   return names;
 }
 
-std::size_t find(const dig::TaskTree& tree, const std::string& pattern) {
+}  // namespace
+
+std::size_t find_task(const dig::TaskTree& tree, std::string_view pattern) {
   std::vector<std::string> names;
   names.reserve(tree.tasks.size());
   for (const auto& task : tree.tasks) names.push_back(task.full_name);
   return dig::match_task(pattern, names);
 }
 
-}  // namespace
-
 TaskSelection::TaskSelection(const dig::TaskTree& tree, bool rerun, const std::optional<std::string>& start,
                              const std::optional<std::string>& goal, const std::optional<std::string>& end) {
   if (rerun) resume_.emplace();
-  if (start) resume_ = names_of(tree, before(tree, find(tree, *start)));
+  if (start) resume_ = names_of(tree, before(tree, find_task(tree, *start)));
   if (goal) {
-    const std::size_t task = find(tree, *goal);
+    const std::size_t task = find_task(tree, *goal);
     const Marks earlier = before(tree, task);
     resume_ = names_of(tree, earlier);
     Marks own(tree.tasks.size());
@@ -69,7 +69,7 @@ TaskSelection::TaskSelection(const dig::TaskTree& tree, bool rerun, const std::o
     run_ = names_of(tree, own);
     run_->insert(resume_->begin(), resume_->end());
   }
-  if (end) run_ = names_of(tree, before(tree, find(tree, *end)));
+  if (end) run_ = names_of(tree, before(tree, find_task(tree, *end)));
 }
 
 bool TaskSelection::holds(const Names& names, std::string_view full_name) {

@@ -110,4 +110,10 @@ const Project::File* Project::find(std::string_view workflow_name) const {
   return nullptr;
 }
 
+std::vector<std::string> Project::workflow_names() const {
+  std::vector<std::string> names;
+  for (const File& file : files) names.push_back(file.name.substr(0, file.name.size() - suffix.size()));
+  return names;
+}
+
 }  // namespace digdag::dig

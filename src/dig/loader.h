@@ -55,6 +55,8 @@ struct Project {
   std::vector<Warning> warnings;  ///< of all files
 
   const File* find(std::string_view workflow_name) const;
+  /// Of all files, broken ones too.
+  std::vector<std::string> workflow_names() const;
 };
 /// Loads and compiles every `*.dig` of the directory; errors are collected, not thrown (a missing directory is thrown).
 Project load_project(const std::filesystem::path& directory, const LoadLimits& limits = {});
