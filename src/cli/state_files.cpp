@@ -124,30 +124,17 @@ std::unordered_map<std::string, std::string> digests_in(const std::filesystem::p
   return digests;
 }
 
-}  // namespace
-
-std::string digest_of(const Value& local) {
-  // FNV-1a, 64 bit: an edit is to be noticed, not an attack.
-  std::uint64_t hash = 14695981039346656037u;
-  for (const unsigned char c : to_json(local)) hash = (hash ^ c) * 1099511628211u;
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-  return text;
-}
-
-/// The file whose flock is the lock; -1 where nothing can be written into its directory, which saving will tell.
-int open_lock(const std::filesystem::path& file) {
+/// The file whose flock is the lock; none where nothing can be written into its directory, which saving will tell.
+Fd open_lock(const std::filesystem::path& file) {
   constexpr int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  int lock = ::open(file.c_str(), O_RDWR | O_CREAT | flags, 0644);
-  if (lock < 0 && errno == EACCES) lock = ::open(file.c_str(), O_RDONLY | flags);  // that of another user locks as well
-  if (struct stat status{}; lock >= 0 && fstat(lock, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_nlink > 1)) {
-    ::close(lock);
-    throw Error("", "the session cannot be locked: " + file.string() + " is no file of ours").hint("remove it");
-  }
-  if (lock >= 0) return lock;
+  Fd lock(::open(file.c_str(), O_RDWR | O_CREAT | flags, 0644));
+  if (!lock && errno == EACCES) lock.reset(::open(file.c_str(), O_RDONLY | flags));  // that of another user locks as well
   const int error = errno;
-  if (error == EROFS || error == ENOENT || error == ENOTDIR || error == ENOSPC || error == EDQUOT) return -1;
-  if (error == EACCES && ::access(file.parent_path().c_str(), W_OK) != 0) return -1;
+  if (struct stat status{}; lock && fstat(lock.get(), &status) == 0 && (!S_ISREG(status.st_mode) || status.st_nlink > 1))
+    throw Error("", "the session cannot be locked: " + file.string() + " is no file of ours").hint("remove it");
+  if (lock) return lock;
+  if (error == EROFS || error == ENOENT || error == ENOTDIR || error == ENOSPC || error == EDQUOT) return lock;
+  if (error == EACCES && ::access(file.parent_path().c_str(), W_OK) != 0) return lock;
   const std::string problem =
       error == ELOOP ? "is a symbolic link, not a lock of ours" : std::string("cannot be opened: ") + std::strerror(error);
   throw Error("", "the session cannot be locked: " + file.string() + " " + problem).hint("remove it");
@@ -165,6 +152,17 @@ std::string what_holds(int lock) {
   if (pid.empty()) return "is being run by another process";
   // The guard of a process holds its lock until the last of its commands is gone.
   return "is still being stopped: pid " + pid + " has ended, and commands that it started are being ended";
+}
+
+}  // namespace
+
+std::string digest_of(const Value& local) {
+  // FNV-1a, 64 bit: an edit is to be noticed, not an attack.
+  std::uint64_t hash = 14695981039346656037u;
+  for (const unsigned char c : to_json(local)) hash = (hash ^ c) * 1099511628211u;
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
 }
 
 StateFiles::StateFiles(std::filesystem::path directory, std::string workflow, Use use)
@@ -185,31 +183,26 @@ void StateFiles::lock() {
   std::filesystem::create_directories(directory_, failure);
   directory_made_ = !failure;
   const std::filesystem::path file = directory_ / file_name(".lock+", workflow_, "");
-  lock_file_ = open_lock(file);
-  if (lock_file_ < 0) return;
-  while (::flock(lock_file_, LOCK_EX | LOCK_NB) != 0) {
+  Fd lock = open_lock(file);
+  if (!lock) return;
+  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
-    if (errno == EWOULDBLOCK) {
-      const int held = std::exchange(lock_file_, -1);
-      const SessionInUse in_use("session " + directory_.filename().string() + " of workflow '" + workflow_ + "' " + what_holds(held));
-      ::close(held);
-      throw in_use;
-    }
+    if (errno == EWOULDBLOCK)
+      throw SessionInUse("session " + directory_.filename().string() + " of workflow '" + workflow_ + "' " + what_holds(lock.get()));
     lock_problem_ = file.string() + " cannot be locked: " + std::strerror(errno);
-    ::close(std::exchange(lock_file_, -1));
     return;
   }
   const std::string pid = std::to_string(::getpid());
-  if (::ftruncate(lock_file_, 0) != 0 || ::pwrite(lock_file_, pid.data(), pid.size(), 0) < 0) {
+  if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), pid.data(), pid.size(), 0) < 0) {
     // The lock itself holds; only the message of a second run would miss our pid.
     errno = 0;
   }
+  lock_file_ = std::move(lock);
 }
 
 void StateFiles::unlock() {
-  if (lock_file_ < 0) return;
-  ::flock(lock_file_, LOCK_UN);  // also for duplicates that others hold
-  ::close(std::exchange(lock_file_, -1));
+  if (lock_file_) ::flock(lock_file_.get(), LOCK_UN);  // also for duplicates that others hold
+  lock_file_.reset();
 }
 
 std::optional<engine::TaskResult> StateFiles::load(const std::string& full_name, std::string& problem) const {
@@ -301,20 +294,13 @@ void StateFiles::close() {
 
 void StateFiles::write_digests() {
   // Other workflows of the session write the same file.
-  const int directory = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory >= 0) ::flock(directory, LOCK_EX);
-  auto digests = digests_in(directory_);
-  for (const auto& [name, digest] : new_digests_) digests[name] = digest;
+  const Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory) ::flock(directory.get(), LOCK_EX);
   Object tasks;
-  for (const auto& [name, digest] : digests) tasks.set(name, digest);
+  for (const auto& [name, digest] : digests_in(directory_)) tasks.set(name, digest);
+  for (const auto& [name, digest] : new_digests_) tasks.set(name, digest);
   new_digests_.clear();
-  try {
-    write_file_atomically(directory_ / digest_file, to_json(Value::object({{"tasks", std::move(tasks)}})) + "\n");
-  } catch (...) {
-    if (directory >= 0) ::close(directory);
-    throw;
-  }
-  if (directory >= 0) ::close(directory);
+  write_file_atomically(directory_ / digest_file, to_json(Value::object({{"tasks", std::move(tasks)}})) + "\n");
 }
 
 std::size_t StateFiles::failures() const {

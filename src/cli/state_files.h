@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/value.h"
 #include "engine/task.h"
 
@@ -40,7 +41,7 @@ class StateFiles {
 
   const std::filesystem::path& directory() const { return directory_; }
   /// The descriptor whose flock keeps others out; -1 where nothing is locked.
-  int lock_file() const { return lock_file_; }
+  int lock_file() const { return lock_file_.get(); }
   /// Why nothing is locked where something should be: a file system without locks.
   const std::string& lock_problem() const { return lock_problem_; }
 
@@ -67,7 +68,7 @@ class StateFiles {
 
   const std::filesystem::path directory_;
   const std::string workflow_;
-  int lock_file_ = -1;
+  Fd lock_file_;
   std::string lock_problem_;
   mutable std::mutex mutex_;
   /// File names that are there: read once, so that a task without one costs no system call. Nobody else changes those of the
