@@ -87,19 +87,22 @@ void LocalRun::committed(const executor::AttemptIdentity& attempt, const engine:
   for (auto place = changed.rbegin(); place != changed.rend(); ++place) {
     const engine::TaskIndex task = *place;
     const engine::TaskState state = tasks.state(task);
+    if (state == engine::TaskState::success && marks.left_out.contains(task)) {
+      if (tasks.parent(task) != engine::no_task) marks.left_out.insert(tasks.parent(task));
+      continue;
+    }
+    if (!marks.files || options_.dry_run || tasks.in_handler(task)) continue;
     if (state == engine::TaskState::success) {
-      if (marks.left_out.contains(task)) {
-        if (tasks.parent(task) != engine::no_task) marks.left_out.insert(tasks.parent(task));
-      } else if (marks.files && !tasks.in_handler(task) && !marks.from_state.contains(task)) {
-        save(marks, tasks, task);
-      }
-    } else if (marks.files && !options_.dry_run && !tasks.in_handler(task)) {
-      // A group that runs again, or a further generation of a name: what the file says no longer holds.
-      if (state == engine::TaskState::planned && tasks.is_group(task)) marks.files->remove(tasks.full_name(task));
-      if (state == engine::TaskState::blocked && !marks.saved.empty()) {
-        const std::string name = tasks.full_name(task);
-        if (marks.saved.erase(name) > 0) marks.files->remove(name);
-      }
+      // A disabled task, which is a group, did not run: it must when it is enabled.
+      const bool disabled = tasks.is_group(task) && tasks.local(task).find("_disable");
+      if (!disabled && !marks.from_state.contains(task)) save(marks, tasks, task);
+    } else if (state == engine::TaskState::planned && tasks.is_group(task)) {
+      // A group that runs again: what its file says no longer holds.
+      marks.files->remove(tasks.full_name(task));
+    } else if (state == engine::TaskState::blocked && !marks.saved.empty()) {
+      // A further generation of a name.
+      const std::string name = tasks.full_name(task);
+      if (marks.saved.erase(name) > 0) marks.files->remove(name);
     }
   }
   if (tasks.done() && attempt.attempt_id != main_attempt) forget(attempt.attempt_id);

@@ -57,6 +57,16 @@ class Resume(ProgramTest):
         self.assertEqual(self.run_workflow('+a:\n  echo>: 1\n+b:\n  echo>: 2\n', '--dry-run', '--rerun').code, 0)
         self.assertEqual(self.state_files(), ['+w', '+w+a'])
 
+    def test_a_dry_run_saves_nothing_not_even_groups_without_tasks(self):
+        self.assertEqual(self.run_workflow('+a: {}\n+b:\n  _disable: true\n', '--dry-run').code, 0)
+        self.assertFalse(self.exists('.digdag'))
+
+    def test_a_task_that_was_disabled_runs_when_it_is_enabled(self):
+        text = '+a:\n  _disable: true\n  echo>: enabled\n+b:\n  _disable: false\n  echo>: b\n'
+        self.run_workflow(text)
+        done = self.run_workflow(text.replace('true', 'false'))
+        self.assertEqual([line for line in done.out.split('\n') if line in ('enabled', 'b')], ['enabled'])
+
     # execution 32.101, decisions C-21
     def test_goal_runs_the_iterations_of_a_loop_and_saves_nothing_else(self):
         text = '+a:\n  echo>: a\n+l:\n  loop>: 2\n  _do:\n    echo>: ${i}\n+z:\n  echo>: z\n'
