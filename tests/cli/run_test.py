@@ -85,7 +85,7 @@ class Run(ProgramTest):
     def test_what_a_shell_writes_to_standard_error_stands_on_standard_output(self):
         done = self.run_workflow('+a:\n  sh>: echo out; echo err >&2\n')
         self.assertEqual(self.printed(done), ['out', 'err'])
-        self.assertNotIn('err\n', done.err.replace('error', ''))
+        self.assertNotIn('err\n', done.err)
 
     # cli 11.38, execution 32.90
     def test_a_second_run_reuses_the_session_and_skips_every_finished_task(self):
