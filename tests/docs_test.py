@@ -71,7 +71,8 @@ class Copies:
 
     def run(self, command, name):
         environment = {key: value for key, value in os.environ.items() if not key.startswith('DIGDAG_') and 'proxy' not in key.lower()}
-        environment.update(PATH=os.path.join(self.top, 'bin') + ':' + os.environ['PATH'], TZ='UTC', LC_ALL='C.UTF-8',
+        # The zone that a machine without another one has.
+        environment.update(PATH=os.path.join(self.top, 'bin') + ':' + os.environ['PATH'], TZ='Etc/UTC', LC_ALL='C.UTF-8',
                            XDG_CONFIG_HOME=os.path.join(self.top, 'config'))
         done = subprocess.run(['sh', '-c', command], cwd=self.folder(name), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=120, check=False)
