@@ -41,7 +41,10 @@ Interrupts::~Interrupts() {
   pthread_sigmask(SIG_SETMASK, &before_, nullptr);
 }
 
-void Interrupts::wait_for(std::chrono::seconds grace) { end_by_ = std::chrono::steady_clock::now() + grace + patience; }
+void Interrupts::wait_for(std::chrono::seconds grace) {
+  constexpr std::chrono::seconds most = std::chrono::years(1);  // what a clock can add
+  end_by_ = std::chrono::steady_clock::now() + std::min(grace, most) + patience;
+}
 
 void Interrupts::wait() {
   using std::chrono::steady_clock;

@@ -128,12 +128,17 @@ class Interrupts(ProgramTest):
         process = self.start('run', 'w.dig', *SESSION, *options)
         self.wait_for('the task', lambda: self.exists('started'))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        _, err = process.communicate(timeout=30)
         self.assertEqual(process.returncode, 130)
+        self.assertIn('error: interrupted', err.decode(), 'ended by patience alone')
         return self.exists('goodbye')
 
     def test_a_command_is_asked_to_end_although_it_is_never_interrupted_otherwise(self):
         self.assertTrue(self.goodbye_after_ctrl_c(POLITE, '-X', 'agent.kill-grace-time=-1'))
+
+    def test_a_grace_time_without_end_is_no_time_that_has_passed(self):
+        slowly = POLITE.replace('touch goodbye', 'sleep 0.5; touch goodbye')
+        self.assertTrue(self.goodbye_after_ctrl_c(slowly, '-X', 'agent.kill-grace-time=10000000000'))
 
     def test_the_kill_grace_of_a_task_goes_before_that_of_the_agent(self):
         for grace in ('1m', '${1}m'):
