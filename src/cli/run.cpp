@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cassert>
@@ -286,7 +285,7 @@ class RunProgram {
     options.project_directory = project_;
     options.system = &system_;
     options.filter = &local;
-    if (const auto directory = arguments_.text("-O")) options.task_log_directory = fs::absolute(*directory);
+    if (const auto directory = arguments_.text("-O")) options.task_log_directory = current_directory() / *directory;
     options.secrets = [this](std::string_view key) { return local_secret(system_, key); };
     options.secret_hint = "a local secret is a file named by its key in " + (configuration_home() / "secrets").string() +
                           ", or secrets.KEY of the configuration";

@@ -64,7 +64,7 @@ class BadInput(ProgramTest):
             self.file(f'i{i}.yml', ''.join(f"k{j}:\n  !include : 'i{i + 1}.yml'\n" for j in range(10)))
         self.file('i12.yml', 'x: 1\n')
         done = self.run_workflow("_export:\n  !include : 'i0.yml'\n+a:\n  echo>: 1\n")
-        self.assert_error(done)
+        self.assert_error(done, 'YAML document too large', 'more than 1000000 values')
 
     def test_an_include_outside_of_the_project_is_refused(self):
         done = self.run_workflow("!include : '../../../../../../etc/passwd'\n")
@@ -76,8 +76,8 @@ class BadInput(ProgramTest):
         self.assertEqual(self.state_files(), [])
 
     def test_a_greedy_expression_ends_at_the_memory_limit(self):
-        done = self.run_workflow('+a:\n  echo>: "${(function(){ var a = []; while (true) a.push(new Array(1000).join(\'x\')); })()}"\n')
-        self.assert_error(done, '+w+a')
+        done = self.run_workflow('+a:\n  echo>: "${(function(){ var s = \'x\'; while (true) s += s; })()}"\n')
+        self.assert_error(done, '+w+a', 'evaluation needs more than 64 MiB')
 
     def test_a_missing_variable_names_the_expression(self):
         done = self.run_workflow('+a:\n  echo>: ${nope}\n')
@@ -116,10 +116,6 @@ class BadInput(ProgramTest):
     def test_a_working_directory_that_does_not_exist_is_named(self):
         done = self.run_workflow('+a:\n  sh>: echo 1\n  _workdir: nowhere\n')
         self.assert_error(done, '+w+a', 'nowhere')
-
-    def test_a_missing_secret_is_named(self):
-        done = self.run_workflow('+a:\n  sh>: echo ${secret:db.password}\n')
-        self.assert_error(done, "Secret not found for key: 'db.password'")
 
     def test_a_secret_is_not_shown_by_a_failure(self):
         done = self.run_workflow('+a:\n  sh>: echo ${secret:db.password}; exit 1\n', '-X', 'secrets.db.password=swordfish-7')
