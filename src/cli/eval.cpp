@@ -1,6 +1,5 @@
 #include "cli/eval.h"
 
-#include <filesystem>
 #include <iostream>
 #include <optional>
 
@@ -11,7 +10,7 @@
 #include "base/value.h"
 #include "cli/arguments.h"
 #include "cli/messages.h"
-#include "dig/loader.h"
+#include "cli/settings.h"
 #include "dig/script_worker.h"
 #include "dig/template.h"
 
@@ -61,18 +60,6 @@ Request parse(const std::vector<std::string>& words) {
   return request;
 }
 
-Value params_of(const Request& request, const TimeZone& zone) {
-  Value params = Value::object();
-  if (request.file) {
-    const std::filesystem::path file(*request.file);
-    const std::filesystem::path absolute = std::filesystem::absolute(file);
-    params = dig::load_yaml_file(absolute, absolute.parent_path(), *request.file);
-  }
-  for (const auto& [key, value] : key_values(request.params, "-p")) params.mutable_object().set(key, value);
-  params.mutable_object().set("timezone", zone.id());
-  return params;
-}
-
 }  // namespace
 
 int eval_command(const std::vector<std::string>& words) {
@@ -81,7 +68,9 @@ int eval_command(const std::vector<std::string>& words) {
   if (request.texts.empty()) return wrong_words(usage, "eval needs at least one TEXT");
   const auto zone = TimeZone::of(request.timezone);
   if (!zone) throw config_error("Unknown time zone: " + request.timezone);
-  const Value params = params_of(request, *zone);
+  Value params = Value::object();
+  add_params(params, request.file, request.params);
+  params.mutable_object().set("timezone", zone->id());
   dig::ScriptWorker worker;
   const dig::TemplateEngine templates(worker, {});
   const dig::Origins origins;

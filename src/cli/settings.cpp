@@ -99,20 +99,20 @@ SystemConfig load_system_config(const Arguments& arguments, const std::optional<
   return config;
 }
 
-Value load_params(const Arguments& arguments, const SystemConfig& system) {
-  Value params = Value::object();
-  for (const auto& [key, value] : system.below("params.")) set_nested(params, key, value);
-  if (const auto file = arguments.text("-P")) {
-    const std::filesystem::path path(*file);
-    const std::filesystem::path directory = std::filesystem::absolute(path).parent_path();
-    merge(params, dig::load_yaml_file(path, directory, *file));
-  }
+void add_params(Value& params, const std::optional<std::string>& file, const std::vector<std::string>& values) {
+  if (file) merge(params, dig::load_yaml_file(*file, (current_directory() / *file).parent_path(), *file));
   Value given = Value::object();
-  for (const auto& [key, value] : key_values(arguments.list("-p"), "-p")) {
+  for (const auto& [key, value] : key_values(values, "-p")) {
     if (const Value* earlier = given.find(key); earlier && earlier->is_object()) throw conflict(key, *earlier, value);
     set_nested(given, key, value);
   }
   merge(params, given);
+}
+
+Value load_params(const Arguments& arguments, const SystemConfig& system) {
+  Value params = Value::object();
+  for (const auto& [key, value] : system.below("params.")) set_nested(params, key, value);
+  add_params(params, arguments.text("-P"), arguments.list("-p"));
   if (const auto project = project_directory(arguments); project != current_directory())
     params.mutable_object().set("_project_path", project.string());
   return params;

@@ -30,6 +30,9 @@ std::filesystem::path configuration_home();
 /// `-c FILE` that stood before the command. Throws Error(`no such file`) for a missing -c file.
 SystemConfig load_system_config(const Arguments& arguments, const std::optional<std::string>& config_before);
 
+/// Lays `-P FILE` and then the values of `-p KEY=VALUE` over `params`, an object (spec/cli.md 5).
+void add_params(Value& params, const std::optional<std::string>& file, const std::vector<std::string>& values);
+
 /// The parameters of the command line: `params.*` of the configuration < -P FILE < -p KEY=VALUE (spec/cli.md 5), and `_project_path`
 /// where the project is elsewhere.
 Value load_params(const Arguments& arguments, const SystemConfig& system);

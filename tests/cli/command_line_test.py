@@ -159,6 +159,13 @@ class CommandLine(ProgramTest):
         self.assertIn('    v: "2"\n', self.digdag(*words, 'check', '-X', 'params.v=2').out)
         self.assertEqual(self.digdag(*words, 'eval', 'x').out, '"x"\n')
 
+    def test_eval_takes_parameters_as_run_does(self):
+        self.file('sub/p.yml', 'v: {n: 1}\n!include : more.yml\n')
+        self.file('sub/more.yml', 'w: 3\n')
+        done = self.digdag('eval', '-P', 'sub/p.yml', '-p', 'v.m=2', '${JSON.stringify(v)} ${w}')
+        self.assertEqual(done.out, '"{\\"n\\":1,\\"m\\":\\"2\\"} 3"\n')
+        self.assert_error(self.digdag('eval', '-P', 'nope.yml', 'x'), 'error: nope.yml (no such file)')
+
     def test_a_configuration_of_javas_logger_must_exist_and_does_nothing(self):
         self.file('logback.xml', '<configuration/>\n')
         for command in (['run', 'w.dig', *SESSION, '--no-save', '-p', 'v=1'], ['check']):
