@@ -43,6 +43,7 @@ TEST(SessionTime, OfAScheduleIsTheNewestBeforeNowWhetherItsRunIsDueOrNot) {
   EXPECT_THROW(session("schedule", {}), UsageError);
 }
 
+// cli 11.48
 TEST(SessionTime, LastIsTheGreatestSessionWithStateOfThisWorkflow) {
   const TestProject states{{"20260101T000000+0900/+w+a.yml", ""},     {"20260102T000000+0900/+w^failure-alert.yml", ""},
                            {"20260103T000000+0900/+w.yml", ""},       {"20260104T000000+0900/+wide+a.yml", ""},
@@ -51,6 +52,7 @@ TEST(SessionTime, LastIsTheGreatestSessionWithStateOfThisWorkflow) {
   EXPECT_EQ(session("last", states), "2026-01-02T00:00:00+09:00 Reusing the last session time 2026-01-02T00:00:00+09:00.");
 }
 
+// cli 11.45
 TEST(SessionTime, WithoutStateLastIsThatOfTheScheduleOrToday) {
   EXPECT_EQ(session("last", {}, daily_at_four().get()),
             "2026-01-03T00:00:00+09:00 Using a new session time 2026-01-03T00:00:00+09:00 based on schedule.");

@@ -192,15 +192,6 @@ class Run(ProgramTest):
         session, done = self.session_of('--session', 'last')
         self.assertTrue(done.log(f'[WARN] (main) cli: Using a new session time {session} based on schedule.'), done.out)
 
-    # cli 11.45
-    def test_without_state_and_schedule_the_last_session_is_today(self):
-        self.file('w.dig', '+a:\n  echo>: ${session_time}\n')
-        days = [datetime.datetime.now(datetime.timezone.utc)]
-        session, done = self.session_of()
-        days.append(datetime.datetime.now(datetime.timezone.utc))
-        self.assertIn(session, [day.strftime('%Y-%m-%dT00:00:00+00:00') for day in days])
-        self.assertTrue(done.log(f'Using a new session time {session}.'), done.out)
-
     # cli 11.46
     def test_a_session_time_in_another_form_is_refused(self):
         self.file('w.dig', THREE)
@@ -216,15 +207,6 @@ class Run(ProgramTest):
         self.file('w.dig', THREE)
         done = self.digdag('run', 'w.dig', '--session', 'schedule')
         self.assert_error(done, '\nerror: --session schedule is set but schedule is not set to this workflow.\n')
-
-    # cli 11.48
-    def test_the_last_session_is_the_greatest_one_that_has_state_of_this_workflow(self):
-        self.file('w.dig', '+a:\n  echo>: ${session_time}\n')
-        for day in ('2026-01-03', '2026-01-02'):
-            self.digdag('run', 'w.dig', '--session', day)
-        for path in ('20260104T000000+0000/+other+a.yml', '20260105T000000+0000/+w.yml', '20260106T000000+0000/+wide+a.yml', 'nonsense/+w+a.yml'):
-            self.file('.digdag/status/' + path, 'x: 1\n')
-        self.assertTrue(self.digdag('run', 'w.dig').log('Reusing the last session time 2026-01-03T00:00:00+00:00.'))
 
     # cli 11.50
     def test_a_workflow_that_is_not_there_is_looked_for_in_words_of_the_place(self):
