@@ -97,7 +97,7 @@ int dispatch(const std::vector<std::string>& words) {
                      (head.command == "check" && std::find(head.rest.begin(), head.rest.end(), "--json") != head.rest.end());
   if (!quiet && (!command || command->banner)) print_banner();
   if (!head.unknown_option.empty()) return wrong_words(global_usage(), "Unknown option before the command: " + head.unknown_option);
-  if (head.command.empty()) return print_usage(global_usage());
+  if (head.help || head.command.empty()) return print_usage(global_usage());
   if (!command) {
     std::cerr << global_usage();
     return report(task_error(unknown_command(head.command)));

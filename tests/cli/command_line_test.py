@@ -35,11 +35,12 @@ class CommandLine(ProgramTest):
 
     # cli 11.3, 11.4
     def test_no_words_or_a_question_for_help_give_the_usage_behind_the_banner(self):
-        for words in ([], ['--help'], ['-help']):
+        for words in ([], ['--help'], ['-help'], ['--help', 'run', 'w.dig']):
             done = self.digdag(*words)
             self.assert_usage(done)
             self.assertRegex(done.err, BANNER + 'Usage: digdag')
             self.assertNotIn('error:', done.err)
+        self.assertFalse(self.exists('.digdag'), 'something ran')
 
     # cli 11.5, 11.18: the commands of the server and its clients stand in a list of their own until they come
     def test_an_unknown_command_gets_the_usage_and_the_commands_that_there_are(self):
