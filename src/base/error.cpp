@@ -77,11 +77,9 @@ std::vector<Glyph> glyphs_of(const std::string& line) {
   for (std::size_t i = 0; i < text.size();) {
     const auto first = static_cast<unsigned char>(text[i]);
     const std::size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    char32_t c = length == 1 ? first : first & (0x7FU >> length);
-    for (std::size_t k = 1; k < length; ++k) c = c << 6 | (static_cast<unsigned char>(text[i + k]) & 0x3F);
     const std::string bytes = text.substr(i, length);
     const bool unseen = visible(bytes) != bytes;
-    glyphs.push_back({unseen ? " " : bytes, unseen ? 1 : width_of(c)});
+    glyphs.push_back({unseen ? " " : bytes, unseen ? 1 : width_of(character_of(bytes))});
     i += length;
   }
   while (!glyphs.empty() && glyphs.back().bytes == " ") glyphs.pop_back();

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace digdag {
 namespace {
@@ -23,33 +24,19 @@ std::string text_of(int error) { return std::generic_category().message(error); 
 
 Error io_error(const std::filesystem::path& path, int error) { return Error("io", fmt::format("{}: {}", path.string(), text_of(error))); }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  /// The error number, or 0.
-  int close() { return ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno; }
-
- private:
-  int fd_;
-};
-
 /// The error number, or 0.
-int write_all(int fd, std::string_view content) {
-  while (!content.empty()) {
+int write_all_and_close(int fd, std::string_view content) {
+  int error = 0;
+  while (!content.empty() && error == 0) {
     const ssize_t written = ::write(fd, content.data(), content.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return errno;
+    if (written >= 0) {
+      content.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno != EINTR) {
+      error = errno;
     }
-    content.remove_prefix(static_cast<std::size_t>(written));
   }
-  return 0;
+  if (::close(fd) != 0 && error == 0) error = errno;
+  return error;
 }
 
 /// A new file beside `target` whose name is nobody else's. Not made of the target's name, which may be as long as a name can be.
@@ -64,13 +51,10 @@ std::pair<int, std::string> make_temporary(const std::filesystem::path& target, 
   }
 }
 
-}  // namespace
-
-namespace {
-
-std::string read_opened(const std::filesystem::path& path, int flags, bool only_regular, std::size_t most_bytes) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
-  if (file.get() < 0) {
+std::string read(const std::filesystem::path& path, bool only_regular, std::size_t most_bytes) {
+  // A pipe without a writer must not hold us up before we see that it is one.
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | (only_regular ? O_NONBLOCK : 0)));
+  if (!file) {
     if (errno == ENOENT || errno == ENOTDIR) throw Error("no such file", path.string());
     throw io_error(path, errno);
   }
@@ -98,20 +82,13 @@ std::string read_opened(const std::filesystem::path& path, int flags, bool only_
 
 }  // namespace
 
-std::string read_file(const std::filesystem::path& path, std::size_t most_bytes) { return read_opened(path, 0, false, most_bytes); }
+std::string read_file(const std::filesystem::path& path, std::size_t most_bytes) { return read(path, false, most_bytes); }
 
-std::string read_regular_file(const std::filesystem::path& path, std::size_t most_bytes) {
-  return read_opened(path, O_NONBLOCK, true, most_bytes);  // a pipe without a writer must not hold us up
-}
+std::string read_regular_file(const std::filesystem::path& path, std::size_t most_bytes) { return read(path, true, most_bytes); }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode) {
   auto [fd, temporary] = make_temporary(path, mode);
-  int error;
-  {
-    Descriptor file(fd);
-    error = write_all(file.get(), content);
-    if (const int close_error = file.close(); error == 0) error = close_error;
-  }
+  int error = write_all_and_close(fd, content);
   if (error == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
   if (error == 0) return;
   ::unlink(temporary.c_str());
@@ -119,11 +96,9 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 }
 
 void write_new_file(const std::filesystem::path& path, std::string_view content, unsigned mode) {
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-  if (file.get() < 0) throw io_error(path, errno);
-  int error = write_all(file.get(), content);
-  if (const int close_error = file.close(); error == 0) error = close_error;
-  if (error != 0) throw io_error(path, error);
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0) throw io_error(path, errno);
+  if (const int error = write_all_and_close(fd, content); error != 0) throw io_error(path, error);
 }
 
 namespace {

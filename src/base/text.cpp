@@ -113,6 +113,13 @@ void append_utf8(std::string& text, char32_t c) {
   }
 }
 
+char32_t character_of(std::string_view utf8) {
+  const auto first = static_cast<unsigned char>(utf8[0]);
+  char32_t c = utf8.size() == 1 ? first : first & (0x7FU >> utf8.size());
+  for (const char next : utf8.substr(1)) c = c << 6 | (static_cast<unsigned char>(next) & 0x3F);
+  return c;
+}
+
 bool is_valid_utf8(std::string_view bytes) {
   for (;;) {
     bytes.remove_prefix(ascii_prefix(bytes));
@@ -147,13 +154,6 @@ bool is_unseen(char32_t c) {
   const bool control = c < 0x20 || (c >= 0x7F && c < 0xA0);
   const bool direction = c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069);
   return control || direction || c == 0x2028 || c == 0x2029;
-}
-
-char32_t character_of(std::string_view utf8) {
-  const auto first = static_cast<unsigned char>(utf8[0]);
-  char32_t c = utf8.size() == 1 ? first : first & (0x7FU >> utf8.size());
-  for (const char next : utf8.substr(1)) c = c << 6 | (static_cast<unsigned char>(next) & 0x3F);
-  return c;
 }
 
 }  // namespace

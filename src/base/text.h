@@ -16,6 +16,8 @@ std::string lower(std::string_view text);  ///< ASCII only
 std::string replace_all(std::string text, std::string_view what, std::string_view with);
 
 void append_utf8(std::string& text, char32_t character);
+/// The one character that the bytes are, which must be well-formed.
+char32_t character_of(std::string_view utf8);
 /// Malformed bytes become U+FFFD, as Java decodes UTF-8.
 std::string to_valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes);

@@ -1,7 +1,5 @@
 #include "base/thread.h"
 
-#include <sys/resource.h>
-
 #include <csignal>
 #include <cstring>
 #include <memory>
