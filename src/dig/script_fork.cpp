@@ -114,7 +114,6 @@ ScriptFork::ScriptFork(ScriptEngine& engine, const ScriptSandbox& sandbox, const
     : engine_(engine), sandbox_(sandbox), limits_(limits), owner_(owner) {}
 
 ScriptFork::~ScriptFork() {
-  if (fd_ >= 0) close(fd_);
   if (pid_ < 0) return;
   kill(pid_, SIGKILL);
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
@@ -124,21 +123,15 @@ ScriptFork::~ScriptFork() {
 bool ScriptFork::start(const std::vector<ScriptText>& first) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return false;
+  fd_ = Fd(ends[0]);
+  const Fd other(ends[1]);
   const pid_t worker = getpid();
   pid_ = fork();
   if (pid_ == 0) {
-    if (ends[1] != worker_fd) dup2(ends[1], worker_fd);
+    if (other.get() != worker_fd) dup2(other.get(), worker_fd);
     serve(engine_, sandbox_, limits_, first, worker);
   }
-  const int why = errno;
-  close(ends[1]);
-  if (pid_ < 0) {
-    close(ends[0]);
-    errno = why;
-    return false;
-  }
-  fd_ = ends[0];
-  return true;
+  return pid_ > 0;
 }
 
 Array ScriptFork::evaluate(const std::vector<ScriptText>& texts) {
@@ -148,11 +141,11 @@ Array ScriptFork::evaluate(const std::vector<ScriptText>& texts) {
     if (!start(texts)) return failed("evaluation cannot be started: " + std::string(strerror(errno)));
   } else {
     // Where it is gone, the answer is missing too.
-    (void)write_frame(fd_, encoded(texts), Channel::socket);
+    (void)write_frame(fd_.get(), encoded(texts), Channel::socket);
   }
   std::string text;
   // What a hostile expression answers cannot fill our memory; escapes make texts longer than they were there.
-  const FrameEnd end = read_frame(fd_, text, deadline, owner_, static_cast<std::size_t>(limits_.memory_bytes) * 6 + 4096);
+  const FrameEnd end = read_frame(fd_.get(), text, deadline, owner_, static_cast<std::size_t>(limits_.memory_bytes) * 6 + 4096);
   if (end == FrameEnd::other_closed) std::_Exit(0);
   if (end == FrameEnd::complete) {
     try {

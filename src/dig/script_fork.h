@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/value.h"
 #include "dig/script_engine.h"
 #include "dig/script_sandbox.h"
@@ -48,6 +49,7 @@ class ScriptFork {
   std::size_t texts() const { return texts_; }
 
  private:
+  /// False with errno where it cannot.
   bool start(const std::vector<ScriptText>& first);
 
   ScriptEngine& engine_;
@@ -56,7 +58,7 @@ class ScriptFork {
   const int owner_;
   std::size_t texts_ = 0;
   pid_t pid_ = -1;
-  int fd_ = -1;
+  Fd fd_;
 };
 
 }  // namespace digdag::dig

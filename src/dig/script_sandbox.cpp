@@ -37,11 +37,9 @@ bool limit(__rlimit_resource resource, rlim_t value) {
 }
 
 /// Opens a file to read it, with a descriptor above `least`.
-int open_above(const char* path, int least) {
-  const int file = open(path, O_RDONLY | O_CLOEXEC);
-  const int moved = fcntl(file, F_DUPFD_CLOEXEC, least + 1);
-  if (file >= 0) close(file);
-  return moved;
+Fd open_above(const char* path, int least) {
+  const Fd file(open(path, O_RDONLY | O_CLOEXEC));
+  return Fd(fcntl(file.get(), F_DUPFD_CLOEXEC, least + 1));
 }
 
 /// A condition on an argument of a system call; with a mask, `wanted` is what its bits must be.
@@ -89,14 +87,12 @@ ScriptSandbox::ScriptSandbox(int channel) : channel_(channel), memory_file_(open
     ok = pread(file, filter_.data(), static_cast<std::size_t>(size), 0) == size;
   }
   if (file >= 0) close(file);
-  if (!ok || filter_.empty() || memory_file_ < 0) throw Error("runtime", "the sandbox of the JavaScript worker cannot be prepared");
+  if (!ok || filter_.empty() || !memory_file_) throw Error("runtime", "the sandbox of the JavaScript worker cannot be prepared");
 }
-
-ScriptSandbox::~ScriptSandbox() { close(memory_file_); }
 
 bool ScriptSandbox::enter(const Limits& limits) const {
 #ifndef DIGDAG_SANITIZED
-  const std::int64_t mapped = mapped_bytes(memory_file_);
+  const std::int64_t mapped = mapped_bytes(memory_file_.get());
   if (mapped == 0) return false;
 #endif
   for (int fd = STDERR_FILENO + 1; fd < channel_; ++fd) close(fd);

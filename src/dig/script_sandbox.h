@@ -5,6 +5,8 @@
 
 #include <linux/filter.h>
 
+#include "base/fd.h"
+
 namespace digdag::dig {
 
 /// What an evaluating process may still do: compute, take memory up to a limit, read from and write to one file descriptor, and
@@ -21,7 +23,6 @@ class ScriptSandbox {
 
   /// Prepares the filter for forks of this process that speak with it through `channel`. Throws Error(runtime).
   explicit ScriptSandbox(int channel);
-  ~ScriptSandbox();
   ScriptSandbox(const ScriptSandbox&) = delete;
   ScriptSandbox& operator=(const ScriptSandbox&) = delete;
 
@@ -35,7 +36,7 @@ class ScriptSandbox {
 
  private:
   int channel_;
-  int memory_file_;  ///< statm of the process that made this, which its forks resemble; opened once, for it takes as long as the rest
+  Fd memory_file_;  ///< statm of the process that made this, which its forks resemble; opened once, for it takes as long as the rest
   std::vector<sock_filter> filter_;
 };
 

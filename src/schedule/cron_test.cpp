@@ -53,6 +53,8 @@ std::string error_of(std::string_view pattern) {
 struct Vector {
   std::string pattern, zone, after;
   std::vector<std::string> next;
+
+  friend std::ostream& operator<<(std::ostream& out, const Vector& vector) { return out << vector.pattern << " in " << vector.zone; }
 };
 
 class ReferenceVectors : public testing::TestWithParam<Vector> {};
