@@ -2,6 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "dig/script_engine.h"
+
 namespace digdag::dig {
 namespace {
 
@@ -52,6 +60,97 @@ TEST(Harmless, IsNothingThatCouldReachWhatIsShared) {
                                        "a /* b */"}) {
     EXPECT_FALSE(is_harmless(expression)) << expression;
   }
+}
+
+/// All that an expression can reach from the global object and moment's locale, functions included.
+const char* const everything = R"js((function(){
+  var seen = [], text = [];
+  (function see(value, path) {
+    if (value === null || typeof value != 'object' && typeof value != 'function') { text.push(path + '=' + typeof value + ' ' + value); return; }
+    var known = seen.indexOf(value);
+    if (known >= 0) { text.push(path + '#' + known); return; }
+    seen.push(value);
+    text.push(path + ':' + Object.prototype.toString.call(value) + Object.isExtensible(value) + (value instanceof Date ? +value : ''));
+    see(Object.getPrototypeOf(value), path + '^');
+    Object.getOwnPropertyNames(value).forEach(function(name) {
+      if (path == '.1' && /^_.*Parse$/.test(name)) return;  // made when it is first needed, the same for all
+      var property = Object.getOwnPropertyDescriptor(value, name);
+      text.push(path + '.' + name + property.writable + property.enumerable + property.configurable);
+      if (property.get) { see(property.get, path + '.get ' + name); see(property.set, path + '.set ' + name); }
+      else see(property.value, path + '.' + name);
+    });
+  })([new Function('return this')(), moment.localeData(), moment.locale()], '');
+  return text.join('\n');
+})())js";
+
+/// Random expressions of what harmless ones are made of, and of what they must not be.
+class RandomExpressions {
+ public:
+  RandomExpressions(unsigned seed, std::vector<std::string> names) : random_(seed), names_(std::move(names)) {}
+
+  std::string next(int depth = 4) {
+    const auto deeper = [&] { return next(depth - 1); };
+    switch (depth <= 0 ? below(4) : below(12)) {
+      case 0: return std::to_string(below(100));
+      case 1: return one_of(std::vector<std::string>{"'days'", "'2026-01-02'", "'YYYY-MM-DD'", "'ja'", "''", "'x'"});
+      case 2: return one_of(names_);
+      case 3: return one_of(std::vector<std::string>{"moment", "t", "n", "o", "moment.utc", "String"});
+      case 4: return one_of(calls_) + "(" + deeper() + ")";
+      case 5: return deeper() + "." + one_of(methods_) + "(" + deeper() + ", " + deeper() + ")";
+      case 6: return deeper() + "." + one_of(names_);
+      case 7:
+        return deeper() + " " + one_of(std::vector<std::string>{"+", "-", "*", "<", "==", "&&", "||", ",", "=", "++"}) + " " + deeper();
+      case 8: return deeper() + " ? " + deeper() + " : " + deeper();
+      case 9: return "(" + deeper() + ")";
+      case 10: return "moment(" + deeper() + ")." + one_of(methods_) + "(" + deeper() + ")";
+      default: return one_of(std::vector<std::string>{"!", "-", "+", "typeof ", "void "}) + deeper();
+    }
+  }
+
+ private:
+  std::size_t below(std::size_t count) { return random_() % count; }
+  std::string one_of(const std::vector<std::string>& all) { return all[below(all.size())]; }
+
+  std::mt19937 random_;
+  const std::vector<std::string> names_;
+  const std::vector<std::string> calls_ = {"moment", "moment.utc", "String", "Number", "parseInt", "moment.unix", "moment.locale"};
+  const std::vector<std::string> methods_ = {"add",  "subtract", "startOf", "endOf",    "clone",       "format", "utc",
+                                             "year", "month",    "date",    "day",      "hour",        "week",   "isoWeek",
+                                             "diff", "valueOf",  "slice",   "isBefore", "toUpperCase", "locale"};
+};
+
+TEST(Harmless, LeavesTheEngineAsItWas) {
+  ScriptEngine engine;
+  const auto evaluate = [&](const std::string& expression) {
+    return engine.evaluate({expression}, parse_json(R"({"t": "2026-01-02T03:04:05Z", "n": 3, "o": {"a": [1, "x"]}})"), {64 << 20, 1});
+  };
+  const auto names_of = [&](const std::string& object) {
+    const ScriptEngine::Result result =
+        evaluate("Object.getOwnPropertyNames(" + object + ").filter(function(x){return /^[a-zA-Z_]+$/.test(x)}).join()");
+    return split(result.values.at(0), ',');
+  };
+  std::vector<std::string> names;
+  for (const char* const object : {"new Function('return this')()", "moment", "moment.fn", "String.prototype", "Object", "o"}) {
+    for (const auto& name : names_of(object)) names.emplace_back(name);
+  }
+  ASSERT_GT(names.size(), 200u);
+  ASSERT_TRUE(evaluate("moment().eraYear() + moment().format('l ll lll llll')").error.empty()) << "what moment makes once is made";
+  const std::string before = evaluate(everything).values.at(0);
+  ASSERT_GT(before.size(), 50'000u);
+
+  RandomExpressions expressions(1, names);
+  int harmless = 0, worked = 0;
+  while (harmless < 3000) {
+    const std::string expression = expressions.next();
+    if (!is_harmless(expression)) continue;
+    ++harmless;
+    if (evaluate(expression).error.empty()) ++worked;
+    if (harmless % 1000 != 0) continue;
+    ASSERT_EQ(evaluate(everything).values.at(0), before) << "after " << expression << " or one of those before it";
+  }
+  EXPECT_GT(worked, 500);
+  ASSERT_TRUE(evaluate("moment.fn.left = 1").error.empty());
+  EXPECT_NE(evaluate(everything).values.at(0), before) << "what is left behind is seen";
 }
 
 }  // namespace
