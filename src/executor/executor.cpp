@@ -176,7 +176,7 @@ struct Executor::Impl {
       const auto place = attempts.find(queued.attempt_id);
       if (place == attempts.end()) continue;
       note_outcome(place->second, place->second.attempt.apply(queued.event, clock()), round);
-      if (queued.wakes_after) sleep(queued, *queued.wakes_after);
+      if (queued.wakes_after) sleep(place->second, queued, *queued.wakes_after);
       if (!queued.hint.empty()) keep_hint(place->second, queued);
     }
   }
@@ -197,8 +197,9 @@ struct Executor::Impl {
     }
   }
 
-  void sleep(const QueuedEvent& poll, std::int64_t awaited) {
+  void sleep(const Owned& owned, const QueuedEvent& poll, std::int64_t awaited) {
     const auto& later = std::get<engine::RetryLater>(poll.event);
+    if (owned.attempt.lease(later.task) != later.lease) return;  // of an old run
     bool ended = false;
     {
       const std::lock_guard lock(mutex);

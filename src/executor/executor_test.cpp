@@ -302,6 +302,24 @@ TEST_F(ExecutorTest, APollThatWaitsForAnotherAttemptIsCalledAtItsEnd) {  // deci
   EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
 }
 
+TEST_F(ExecutorTest, AnOldRunDoesNotChangeWhatAPollWaitsFor) {  // decisions O-15
+  add(1, "+x: {require>: b}\n");
+  add(2, "+x: {echo>: 1}\n");
+  executor_.step();
+  const agent::RunRequest old = runner_.next(), awaited = runner_.next();
+  poll(old, 10);
+  executor_.step();
+  pass(10);
+  poll(runner_.next(), 10, 2);
+  executor_.step();
+  poll(old, 10, 9);
+  succeed(awaited);
+  executor_.step();
+  runner_.taken();
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+}
+
 TEST_F(ExecutorTest, ForgetsAttemptsThatAreDone) {
   start("+x: {echo>: 1}\n");
   ASSERT_NE(executor_.tasks(1), nullptr);
