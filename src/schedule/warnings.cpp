@@ -1,7 +1,6 @@
 #include "schedule/warnings.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include "base/config.h"
@@ -124,8 +123,7 @@ class Inspection {
     if (!seconds) return;
     const auto fields = split(text, ':');
     for (std::size_t i = 0; i < parts; ++i) {
-      int value = 0;
-      std::from_chars(fields[i].data(), fields[i].data() + fields[i].size(), value);
+      const std::int32_t value = parse_java_int(fields[i]).value();
       if (value >= 0 && value <= (parts == 3 && i == 0 ? 23 : 59)) continue;
       const std::string size = format_duration(std::abs(*seconds));
       return warn("W-schedule-clock", type_.key + ": in " + std::string(text) + ", " + fields[i] +

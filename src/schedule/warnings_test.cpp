@@ -66,6 +66,7 @@ TEST(ScheduleWarnings, TimesOutsideOfTheirRange) {
   EXPECT_EQ(warnings[0].id, "W-schedule-clock");
   EXPECT_EQ(warnings[0].message, "hourly>: in 75:00, 75 is outside of its range; sessions run 1h 15m after their session time");
   EXPECT_THAT(ids(R"({"daily>": "25:00:00"})"), ElementsAre("W-schedule-clock"));
+  EXPECT_THAT(ids(R"({"daily>": "+25:00:00"})"), ElementsAre("W-schedule-clock"));
   EXPECT_THAT(ids(R"({"weekly>": "mon,00:-5:00"})"), ElementsAre("W-schedule-clock"));
   EXPECT_THAT(ids(R"({"monthly>": "-1,00:00:00"})"), ElementsAre("W-schedule-clock"));
   EXPECT_THAT(ids(R"({"daily>": null, "at": "24:00:00"})"), ElementsAre("W-schedule-clock"));
