@@ -17,16 +17,12 @@ std::optional<Timers::Due> Timers::take(Instant now) {
 
 // ---- Life ----------------------------------------------------------------------------------------------------------------
 
-Attempt::Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options,
-                 std::unordered_map<std::string, ResumedTask> resumed)
+Attempt::Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options, ResumedTasks resumed)
     : impl_(std::make_unique<Impl>()) {
   impl_->base = std::move(params);
   impl_->zone = std::move(zone);
   impl_->options = options;
-  while (!resumed.empty()) {
-    auto task = resumed.extract(resumed.begin());
-    impl_->pool.emplace(std::move(task.key()), std::move(task.mapped()));
-  }
+  impl_->pool = std::move(resumed);
   // The root is counted twice, as the original does (spec/decisions.md L-19).
   if (auto problem = impl_->limit_problem(1, workflow.tasks.size(), false)) throw std::move(*problem);
   impl_->rows.insert(workflow, no_task, initial_task);

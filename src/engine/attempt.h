@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -117,6 +117,7 @@ struct ResumedTask {
   Value local, export_config, subtask_config, export_params, store_params, error;
   std::vector<ConfigKey> reset_store_params;
 };
+using ResumedTasks = std::map<std::string, ResumedTask, std::less<>>;  ///< by full name
 
 struct AttemptOptions {
   std::int64_t task_limit = 100'000;          ///< executor.task_max_run; 0 = none. Counted as the original does (L-19)
@@ -132,10 +133,9 @@ struct AttemptOptions {
 /// (spec/execution.md 5). Not thread-safe; the executor gives each attempt to one thread at a time.
 class Attempt {
  public:
-  /// `params`: everything below the workflow's own exports (defaults, revision, session). `resumed`: by full name.
+  /// `params`: everything below the workflow's own exports (defaults, revision, session).
   /// `sla:` stands in the root's local config. Throws Error(`task limit exceeded`), or Error(config) where `sla:` is wrong.
-  Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options,
-          std::unordered_map<std::string, ResumedTask> resumed = {});
+  Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options, ResumedTasks resumed = {});
   ~Attempt();
   Attempt(Attempt&&) noexcept;
   Attempt& operator=(Attempt&&) noexcept;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -59,7 +58,7 @@ struct Attempt::Impl {
   Params base;
   TimeZone zone;
   AttemptOptions options;
-  std::map<std::string, ResumedTask, std::less<>> pool;  ///< results of the earlier attempt, by full name
+  ResumedTasks pool;  ///< results of the earlier attempt
   std::optional<SessionMonitor> monitor;
   bool started = false;
   bool killed = false;

@@ -4,7 +4,6 @@
 
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -65,7 +64,7 @@ class AttemptOf {
   struct Given {
     AttemptOptions options;
     std::string params = "{}";
-    std::unordered_map<std::string, ResumedTask> resumed;
+    ResumedTasks resumed;
     bool start = true;
   };
   explicit AttemptOf(std::string_view text) : AttemptOf(text, Given{}) {}
@@ -161,8 +160,8 @@ class AttemptOf {
     return next ? std::optional((next->millis - now.millis) / 1000) : std::nullopt;
   }
   /// The rows that succeeded, as an attempt that resumes this one takes them.
-  std::unordered_map<std::string, ResumedTask> successes() const {
-    std::unordered_map<std::string, ResumedTask> result;
+  ResumedTasks successes() const {
+    ResumedTasks result;
     for (const TaskIndex i : attempt.newest_rows()) {
       if (attempt.state(i) != TaskState::success) continue;
       ResumedTask& resumed = result[attempt.full_name(i)];

@@ -25,8 +25,7 @@ std::int64_t count_of(const Row& row) {
 }
 }  // namespace
 
-Model::Model(const dig::TaskTree& workflow, Value params, TimeZone zone, engine::AttemptOptions options,
-             std::unordered_map<std::string, engine::ResumedTask> resumed)
+Model::Model(const dig::TaskTree& workflow, Value params, TimeZone zone, engine::AttemptOptions options, engine::ResumedTasks resumed)
     : params_(std::move(params)), zone_(std::move(zone)), options_(options), resumed_(std::move(resumed)) {
   // The root is counted twice (execution.md 3.2, L-19).
   check_limit(1, workflow.tasks.size());

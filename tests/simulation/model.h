@@ -4,7 +4,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/time.h"
@@ -79,8 +78,7 @@ struct Wanted {
 /// engine but the names of states, the shapes of events and the compiler.
 class Model {
  public:
-  Model(const dig::TaskTree& workflow, Value params, TimeZone zone, engine::AttemptOptions options,
-        std::unordered_map<std::string, engine::ResumedTask> resumed = {});
+  Model(const dig::TaskTree& workflow, Value params, TimeZone zone, engine::AttemptOptions options, engine::ResumedTasks resumed = {});
 
   // The events, as of engine/attempt.h. `now` never goes backwards.
   void start(Instant now);
@@ -154,7 +152,7 @@ class Model {
   Value params_;
   TimeZone zone_;
   engine::AttemptOptions options_;
-  std::unordered_map<std::string, engine::ResumedTask> resumed_;
+  engine::ResumedTasks resumed_;
   Instant now_;
   bool killed_ = false;
   std::optional<Instant> monitor_at_;

@@ -19,8 +19,8 @@ namespace {
 /// An attempt of a workflow written as text, driven by hand.
 class ModelOf {
  public:
-  explicit ModelOf(const std::string& text, Value params = Value::object(),
-                   std::unordered_map<std::string, engine::ResumedTask> resumed = {}, engine::AttemptOptions options = {})
+  explicit ModelOf(const std::string& text, Value params = Value::object(), engine::ResumedTasks resumed = {},
+                   engine::AttemptOptions options = {})
       : model_(dig::compile(workflow_of(dig::load_yaml(text, {}))), std::move(params), TimeZone(), options, std::move(resumed)) {
     model_.start(now_);
   }

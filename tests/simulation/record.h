@@ -3,7 +3,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/attempt.h"
@@ -20,7 +19,7 @@ struct Setup {
   dig::TaskTree tree;
   Value params;
   engine::AttemptOptions options;
-  std::unordered_map<std::string, engine::ResumedTask> resumed;
+  engine::ResumedTasks resumed;
   /// Whether what a task sees is fixed when it starts. Not so where a taken-over group got a new task: that runs beside what
   /// stands behind its taken-over siblings.
   bool params_are_fixed = true;

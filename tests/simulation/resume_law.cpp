@@ -62,10 +62,10 @@ void collect_subtree(const Attempt& attempt, TaskIndex task, std::vector<TaskInd
 
 }  // namespace
 
-std::unordered_map<std::string, engine::ResumedTask> taken_over(const Attempt& attempt) {
+engine::ResumedTasks taken_over(const Attempt& attempt) {
   std::map<std::string, TaskIndex> newest;
   for (TaskIndex i = 0; i < static_cast<TaskIndex>(attempt.size()); ++i) newest[attempt.full_name(i)] = i;
-  std::unordered_map<std::string, engine::ResumedTask> taken;
+  engine::ResumedTasks taken;
   std::set<std::string> covered;  // what lies below a task that is taken over: only its newest generation counts
   for (const auto& [name, index] : newest) {
     if (attempt.state(index) != TaskState::success || handler_name(name)) continue;

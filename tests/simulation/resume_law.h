@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <unordered_map>
 
 #include "engine/attempt.h"
 
@@ -9,6 +8,6 @@ namespace digdag::simulation {
 
 /// What a retry of this attempt takes over, by the law of spec/decisions.md 3.2: of each name the newest row, if it succeeded and
 /// is no handler; with an operator task its newest generation of subtasks.
-std::unordered_map<std::string, engine::ResumedTask> taken_over(const engine::Attempt& attempt);
+engine::ResumedTasks taken_over(const engine::Attempt& attempt);
 
 }  // namespace digdag::simulation
