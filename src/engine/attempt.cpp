@@ -190,7 +190,7 @@ void Attempt::Impl::on(const LimitsEvaluated& event) {
   Value& limits = rows.extra(event.task).evaluated_limits;
   if (!limits.is_null()) return;
   limits = event.limits;
-  arm_deadline(event.task, Instant{rows[event.task].updated_at});  // since the run began
+  arm_deadline(event.task, Instant{rows[event.task].updated_at});  // when the run began: nothing touches a task while it runs
   touch(event.task);
 }
 
