@@ -13,7 +13,7 @@
 #include <string_view>
 #include <system_error>
 
-#include "command/wire.h"
+#include "base/fd.h"
 
 namespace digdag::command {
 

@@ -17,12 +17,17 @@ constexpr const char* notification =
     R"("workflow_name":"main","revision":null,"attempt_id":1,"session_id":1,"task_name":"+main+task","timezone":"UTC",)"
     R"("session_uuid":"11111111-2222-4333-8444-555555555555","session_time":"1970-01-01T00:00:00Z","workflow_definition_id":null})";
 
-command::CommandEnd really_run(const command::CommandRequest& request) {
+/// Lets the task notify with a real shell command.
+TaskOf& notify_by(const std::string& command, TaskOf& task) {
+  task.system.set("notification.type", "shell");
+  task.system.set("notification.shell.command", command);
+  task.run();
   command::CommandRunner runner;
   std::promise<command::CommandEnd> end;
   runner.start(
-      request, [](std::string_view) {}, [&](command::CommandEnd ended) { end.set_value(std::move(ended)); });
-  return end.get_future().get();
+      std::get<RunCommand>(*task.outcome).request, [](std::string_view) {},
+      [&](command::CommandEnd ended) { end.set_value(std::move(ended)); });
+  return task.command_ended(end.get_future().get());
 }
 
 // operators 14.199
@@ -67,54 +72,32 @@ TEST(Notify, TriesAgainAndThenFails) {
 // execution 32.63
 TEST(Notify, HandsItToACommand) {
   TaskOf task("notify>: it failed");
-  task.system.set("notification.type", "shell");
-  task.system.set("notification.shell.command", "cat > " + (task.project() / "got").string());
-  task.run();
-  task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request));
-  EXPECT_TRUE(task.succeeded()) << task.failure;
+  EXPECT_TRUE(notify_by("cat > " + (task.project() / "got").string(), task).succeeded()) << task.failure;
   EXPECT_EQ(read_file(task.project() / "got"), notification);
 }
 
 // operators 14.198
 TEST(Notify, ACommandGetsItOnStandardInputAloneWhateverItsSize) {
   TaskOf task("notify>: " + std::string(300'000, 'x'));
-  task.system.set("notification.type", "shell");
-  task.system.set("notification.shell.command",
-                  "cd " + task.project().string() + "; cat > got; cat /proc/self/cmdline /proc/$$/cmdline /proc/self/environ > visible");
-  task.run();
-  task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request));
-  EXPECT_TRUE(task.succeeded()) << task.failure;
+  const std::string command = "cat > got; cat /proc/self/cmdline /proc/$$/cmdline /proc/self/environ > visible";
+  EXPECT_TRUE(notify_by("cd " + task.project().string() + "; " + command, task).succeeded()) << task.failure;
   EXPECT_THAT(read_file(task.project() / "got"), HasSubstr(std::string(300'000, 'x')));
   EXPECT_THAT(read_file(task.project() / "visible"), testing::Not(HasSubstr("xxx")));
 }
 
-TEST(Notify, ACommandMayEndWithTheExitCodeOfTimeout) {
-  for (const char* code : {"124", "137"}) {
-    TaskOf task("notify>: it failed");
-    task.system.set("notification.type", "shell");
-    task.system.set("notification.shell.command", std::string("exit ") + code);
-    task.run();
-    task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request));
-    EXPECT_THAT(task.log_text(), HasSubstr(std::string("failed: exit ") + code + ", exit code = " + code));
-  }
-}
-
 TEST(Notify, AFailingCommandIsTriedAgain) {
-  TaskOf task("notify>: it failed");
-  task.system.set("notification.type", "shell");
-  task.system.set("notification.shell.command", "exit 3");
-  task.run();
-  EXPECT_EQ(task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request)).stored(), "later: 1000 ms");
-  EXPECT_THAT(task.log_text(), HasSubstr("Notification shell command failed: exit 3, exit code = 3"));
+  for (const char* code : {"3", "124", "137"}) {  // the last two: what the program timeout ends with
+    TaskOf task("notify>: it failed");
+    const std::string command = std::string("exit ") + code;
+    EXPECT_EQ(notify_by(command, task).stored(), "later: 1000 ms");
+    EXPECT_THAT(task.log_text(), HasSubstr("Notification shell command failed: " + command + ", exit code = " + code));
+  }
 }
 
 TEST(Notify, ACommandThatHangsIsEnded) {
   TaskOf task("notify>: it failed");
-  task.system.set("notification.type", "shell");
-  task.system.set("notification.shell.command", "sleep 30");
   task.system.set("notification.shell.timeout", "200");
-  task.run();
-  EXPECT_EQ(task.command_ended(really_run(std::get<RunCommand>(*task.outcome).request)).stored(), "later: 1000 ms");
+  EXPECT_EQ(notify_by("sleep 30", task).stored(), "later: 1000 ms");
   EXPECT_THAT(task.log_text(), HasSubstr("Notification shell command timed out: sleep 30"));
 }
 
