@@ -77,7 +77,9 @@ Url parse_url(std::string_view text) {
   url.host = lower(bracket == std::string_view::npos ? host : host.substr(1, bracket - 1));
   url.port =
       port_of(colon == std::string_view::npos ? std::string_view() : authority.substr(colon + 1), url.scheme == "https" ? 443 : 80, text);
-  if (url.host.empty()) throw illegal("URI has no host: " + without_user_info(text));
+  // An escape in a name is an address for some (`127%2e0.0.1`), and none for others.
+  if (url.host.empty() || (bracket == std::string_view::npos && url.host.find('%') != std::string::npos))
+    throw illegal("URI has no host: " + without_user_info(text));
   return url;
 }
 
