@@ -27,7 +27,7 @@ struct Hello {
 /// Hands over a file descriptor that the guard keeps open until all that it ran and has to end is gone: a lock on the file
 /// outlives us as long as our commands do.
 struct Hold {
-  std::int32_t id = 0;
+  std::int32_t id = 0;  ///< the descriptor's number in the main process
   static void fields(auto& m, auto& f) { f(m.id); }
 };
 /// Ends a Hold.
