@@ -167,6 +167,7 @@ class Guard {
 
   void receive() {
     const bool alive = channel_.receive();
+    seen_.reset();
     while (connected_) {
       auto message = channel_.take<ToGuard>();
       if (!message) break;
@@ -203,7 +204,8 @@ class Guard {
 
   void handle(const Stop& request) {
     if (auto found = pid_of_.find(request.id); found != pid_of_.end()) {
-      stop(found->second, milliseconds(request.grace_millis), Processes::look());
+      if (!seen_) seen_ = Processes::look();
+      stop(found->second, milliseconds(request.grace_millis), *seen_);
     }
   }
 
@@ -306,8 +308,9 @@ class Guard {
   std::unordered_map<pid_t, Group> groups_;  ///< of commands that run or are being stopped
   std::unordered_map<CommandId, pid_t> pid_of_;
   std::unordered_map<std::int32_t, Fd> held_;
-  std::size_t stopping_ = 0;     ///< how many of `groups_`
-  std::size_t answers_due_ = 0;  ///< of StopAll
+  std::optional<Processes> seen_;  ///< one for all messages that came together: a thousand looks take seconds
+  std::size_t stopping_ = 0;       ///< how many of `groups_`
+  std::size_t answers_due_ = 0;    ///< of StopAll
   bool connected_ = true;
 };
 
