@@ -4,6 +4,8 @@
 #include <exception>
 #include <new>
 
+#include "base/text.h"
+
 namespace digdag::agent {
 namespace {
 
@@ -11,12 +13,9 @@ constexpr std::size_t most_error_bytes = 64 << 10;
 
 /// At most 64 KiB, cut between characters, with a mark.
 std::string cut(std::string text) {
-  if (text.size() <= most_error_bytes) return text;
-  std::size_t end = most_error_bytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  const std::size_t left_out = text.size() - end;
-  text.resize(end);
-  return text + "… (" + std::to_string(left_out) + " more bytes)";
+  const std::string_view kept = first_bytes(text, most_error_bytes);
+  if (kept.size() == text.size()) return text;
+  return std::string(kept) + "… (" + std::to_string(text.size() - kept.size()) + " more bytes)";
 }
 
 /// The first error of the chain that says something.

@@ -120,6 +120,12 @@ char32_t character_of(std::string_view utf8) {
   return c;
 }
 
+std::string_view first_bytes(std::string_view text, std::size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && is_continuation(static_cast<unsigned char>(text[most]))) --most;
+  return text.substr(0, most);
+}
+
 bool is_valid_utf8(std::string_view bytes) {
   for (;;) {
     bytes.remove_prefix(ascii_prefix(bytes));

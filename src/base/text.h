@@ -21,6 +21,8 @@ char32_t character_of(std::string_view utf8);
 /// Malformed bytes become U+FFFD, as Java decodes UTF-8.
 std::string to_valid_utf8(std::string_view bytes);
 bool is_valid_utf8(std::string_view bytes);
+/// The beginning of a UTF-8 text: its first characters that fit into `most` bytes.
+std::string_view first_bytes(std::string_view text, std::size_t most);
 /// A text as it may be shown: control characters, separators of lines and what turns the direction of writing become `\u001b`,
 /// so that a name does nothing to a terminal and looks like no other. Characters in `kept` stay.
 std::string visible(std::string_view text, std::string_view kept = {});

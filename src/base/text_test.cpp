@@ -58,6 +58,14 @@ TEST(Utf8, ReplacesMalformedBytes) {
   EXPECT_EQ(to_valid_utf8("日本"), "日本");
 }
 
+TEST(Text, IsCutToBytesBetweenCharacters) {
+  EXPECT_EQ(first_bytes("aä日", 2), "a");
+  EXPECT_EQ(first_bytes("aä日", 3), "aä");
+  EXPECT_EQ(first_bytes("aä日", 5), "aä");
+  EXPECT_EQ(first_bytes("aä日", 6), "aä日");
+  EXPECT_EQ(first_bytes("日", 2), "");
+}
+
 TEST(Utf8, CountsAndCutsAsJavaDoes) {
   EXPECT_EQ(utf16_length("aä日😀"), 5U);
   EXPECT_EQ(first_utf16_units("aä日😀", 3), "aä日");

@@ -188,9 +188,7 @@ class ProgressLine {
     std::unique_lock lock(mutex_);
     while (!end_.wait_for(lock, milliseconds(100), [this] { return ending_; })) {
       const auto elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - start).count();
-      char seconds[32];
-      std::snprintf(seconds, sizeof seconds, ", %.1f s", static_cast<double>(elapsed) / 1000);
-      if (elapsed >= 300) log_.progress(run.progress() + seconds);
+      if (elapsed >= 300) log_.progress(run.progress() + ", " + seconds_text(elapsed));
     }
   }
 

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "dig/yaml_reader.h"
 
 namespace digdag::cli {
@@ -27,9 +28,7 @@ std::string file_name(std::string_view prefix, const std::string& name, std::str
   const std::size_t around = prefix.size() + suffix.size();
   if (around + name.size() <= most) return std::string(prefix) + name + std::string(suffix);
   const std::string digest = "~" + digest_of(Value(name));
-  std::size_t length = most - around - digest.size();
-  while (length > 0 && (static_cast<unsigned char>(name[length]) & 0xC0) == 0x80) --length;  // whole characters
-  return std::string(prefix) + name.substr(0, length) + digest + std::string(suffix);
+  return std::string(prefix) + std::string(first_bytes(name, most - around - digest.size())) + digest + std::string(suffix);
 }
 
 std::string state_file_name(const std::string& full_name) { return file_name("", full_name, ".yml"); }

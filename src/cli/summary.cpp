@@ -38,12 +38,6 @@ std::string shown_message(const Value& error) {
   return text;
 }
 
-std::string seconds_text(std::int64_t millis) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(millis) / 1000);
-  return text;
-}
-
 std::string indented(std::string_view text, std::string_view indent) {
   std::string result;
   for (const std::string& line : split(text, '\n')) result += (line.empty() ? "" : std::string(indent)) + line + "\n";
@@ -93,6 +87,12 @@ std::string shell_quoted(const std::string& word) {
       word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-_./:=@%,^") == std::string::npos)
     return word;
   return "'" + replace_all(word, "'", "'\\''") + "'";
+}
+
+std::string seconds_text(std::int64_t millis) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f s", static_cast<double>(millis) / 1000);
+  return text;
 }
 
 std::string success_text(const LocalRun& run, const RunTexts& texts) {

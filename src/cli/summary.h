@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,9 @@ struct RunTexts {
 
 /// A word as a shell reads it back: in quotes where it needs them.
 std::string shell_quoted(const std::string& word);
+
+/// `12.4 s`
+std::string seconds_text(std::int64_t millis);
 
 /// `Success. Task state is saved at … directory.` and the two hints.
 std::string success_text(const LocalRun& run, const RunTexts& texts);

@@ -39,8 +39,7 @@ std::string encoded_words(std::string_view text) {
   constexpr std::size_t most_bytes = 42;  // 75 characters with what stands around them
   std::string words;
   while (!text.empty()) {
-    std::size_t length = std::min(most_bytes, text.size());
-    while (length < text.size() && length > 1 && (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80) --length;
+    const std::size_t length = std::max<std::size_t>(1, first_bytes(text, most_bytes).size());
     words += (words.empty() ? "=?UTF-8?B?" : "\r\n =?UTF-8?B?") + base64(text.substr(0, length)) + "?=";
     text.remove_prefix(length);
   }
