@@ -189,8 +189,7 @@ class BadInput(ProgramTest):
         saved = os.path.join(full, '20260102T000000+0000')
         for name in os.listdir(saved):
             if name.endswith('.yml'):
-                with open(os.path.join(saved, name), encoding='utf-8') as state:
-                    self.assertIn('outputs: []', state.read(), f'{name} is not whole')
+                self.assertIn('outputs: []', self.content(os.path.join(saved, name)), f'{name} is not whole')
 
     def test_output_that_cannot_be_written_is_not_success(self):
         self.file('w.dig', '+a:\n  echo>: lost\n')
@@ -207,8 +206,7 @@ class BadInput(ProgramTest):
             done = subprocess.run(['sh', '-c', f'{run} -a {closed}'], cwd=self.project, env=self.environment, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL, timeout=60, check=False)
             self.assertEqual(done.returncode, 0, closed)
-        with open(os.path.join(self.project, '.digdag/status/20260102T000000+0000/.lock+w'), encoding='utf-8') as lock:
-            self.assertRegex(lock.read(), r'^\d*\n?$')
+        self.assertRegex(self.content('.digdag/status/20260102T000000+0000/.lock+w'), r'^\d*\n?$')
 
     def test_a_configuration_out_of_reach_is_as_good_as_none(self):
         self.file('w.dig', '+a:\n  echo>: hello\n')

@@ -131,7 +131,6 @@ class Text(Check):
         self.assertEqual([line.rsplit(' ', 1)[1] for line in lines], ['[W-number-string]', '[W-octal]'])
         self.assertTrue(lines[0].startswith('warning: w.dig:2:6: '), lines)
 
-
     def test_a_key_that_means_nothing_to_a_schedule_is_told(self):
         done = self.check('schedule:\n  daily>: 07:00:00\n  skip_on_overtme: true\n+a:\n  echo>: 1\n')
         self.assertEqual((done.code, self.warnings(done)), (0, [

@@ -166,11 +166,7 @@ class Interrupts(ProgramTest):
             self.check_state()
 
     def check_state(self):
-        path = os.path.join(self.project, 'ran.txt')
-        ran = ''
-        if os.path.exists(path):
-            with open(path, encoding='utf-8') as lines:
-                ran = lines.read()
+        ran = self.content('ran.txt') if self.exists('ran.txt') else ''
         for task in self.state_files():
             if task.endswith('+first') or task.endswith('+last'):
                 self.assertIn('run ' + task.rsplit('+', 1)[1], ran, task)

@@ -34,8 +34,7 @@ class OperatorTest(ProgramTest):
         self.file('t.py', text)
 
     def lines(self, name):
-        with open(os.path.join(self.project, name), encoding='utf-8') as text:
-            return text.read().split('\n')[:-1]
+        return self.content(name).split('\n')[:-1]
 
 
 class Common(OperatorTest):
@@ -69,8 +68,7 @@ class Common(OperatorTest):
     def error_seen_by_handler(self, task):
         done = self.run_workflow('+a:\n  ' + task + '\n  _error:\n    sh>: \'printf "%s" "$error" > seen\'\n')
         self.assert_error(done, '  * +w+a:')
-        with open(os.path.join(self.project, 'seen'), encoding='utf-8') as seen:
-            return json.load(seen)
+        return json.loads(self.content('seen'))
 
     # operators 14.10, 14.11, 14.12
     def test_a_handler_sees_the_error(self):
@@ -272,8 +270,7 @@ class Scripts(OperatorTest):
         text = '_export: {e: "${secret:k}"}\n+a:\n  sh>: printf %s "${secret:k}" > script; printf %s "$e" > exported\n'
         self.prints(text, words=['-X', 'secrets.k=swordfish'])
         for name, content in [('script', 'swordfish'), ('exported', '${secret:k}')]:
-            with open(os.path.join(self.project, name), encoding='utf-8') as got:
-                self.assertEqual(got.read(), content)
+            self.assertEqual(self.content(name), content)
 
     # operators 14.105
     def test_a_program_of_the_project_needs_its_path(self):
@@ -314,6 +311,19 @@ class Scripts(OperatorTest):
                     '  digdag.env.add_subtask({"echo>": "${JSON.stringify(o)}"})\n')
         self.prints('+a:\n  py>: t.f\n  n: 1\n+b:\n  py>: t.f\n  n: 2\n+c:\n  echo>: ${JSON.stringify(o)}\n+d:\n  py>: t.g\n',
                     '{"n1":1,"deep":{"last":2,"d1":[1],"d2":[2]},"n2":2}', '{"n1":1,"deep":{"last":"exported","d1":[1],"d2":[2]},"n2":2}')
+
+    # operators 14.114
+    def test_the_summary_shows_an_exception_once_and_indented(self):
+        self.file('t.py', 'def f():\n  raise ValueError("no rows")\n')
+        done = self.run_workflow('+a:\n  py>: t.f\n')
+        self.assertIn('  * +w+a:\n'
+                      '    Python command failed with code 1\n'
+                      '    Error messages from python: no rows (ValueError)\n'
+                      '      Traceback (most recent call last):\n'
+                      f'        File "{os.path.realpath(self.project)}/t.py", line 2, in f\n'
+                      '          raise ValueError("no rows")\n'
+                      '      ValueError: no rows (runtime)\n', done.err)
+        self.assertEqual(done.err.count('Traceback'), 1)
 
 
 class Server(OperatorTest):
@@ -375,19 +385,6 @@ class Server(OperatorTest):
                                                                                         '-X', 'secrets.http.authorization=Bearer other'])
         self.assertEqual(self.requests[0][1]['Authorization'], 'Bearer mine')
 
-
-    # operators 14.114
-    def test_the_summary_shows_an_exception_once_and_indented(self):
-        self.file('t.py', 'def f():\n  raise ValueError("no rows")\n')
-        done = self.run_workflow('+a:\n  py>: t.f\n')
-        self.assertIn('  * +w+a:\n'
-                      '    Python command failed with code 1\n'
-                      '    Error messages from python: no rows (ValueError)\n'
-                      '      Traceback (most recent call last):\n'
-                      f'        File "{os.path.realpath(self.project)}/t.py", line 2, in f\n'
-                      '          raise ValueError("no rows")\n'
-                      '      ValueError: no rows (runtime)\n', done.err)
-        self.assertEqual(done.err.count('Traceback'), 1)
 
 class Notification(OperatorTest):
     # operators 14.198

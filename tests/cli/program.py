@@ -79,6 +79,10 @@ class ProgramTest(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, f'waited in vain for {what}')
             time.sleep(0.01)
 
+    def content(self, name):
+        with open(os.path.join(self.project, name), encoding='utf-8') as file:
+            return file.read()
+
     def exists(self, name):
         return os.path.exists(os.path.join(self.project, name))
 

@@ -80,10 +80,6 @@ class Resume(ProgramTest):
         return subprocess.run(f'{BINARY} {command}', shell=True, cwd=self.project, env=self.environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
 
-    def content(self, name):
-        with open(os.path.join(self.project, name), encoding='utf-8') as file:
-            return file.read()
-
     def test_the_hint_of_a_failed_run_goes_on_with_the_same_parameters_and_runs_nothing_twice(self):
         self.file('w.dig', '+p:\n  _parallel: true\n  +a:\n    sh>: test -e "${file}" && echo a ${word}\n  +b:\n    sh>: echo b >> ran.txt\n'
                            '+z:\n  sh>: echo z ${word}\n')
@@ -233,8 +229,7 @@ class Resume(ProgramTest):
         self.assertEqual(self.run_workflow(text).code, 1)
         self.assertEqual(self.state_files(), ['+other', '+other+o', '+w+r'])
         self.assertEqual(self.run_workflow(text, '--rerun').code, 1)
-        with open(os.path.join(self.project, 'ran.txt'), encoding='utf-8') as ran:
-            self.assertEqual(ran.read(), 'once\n')
+        self.assertEqual(self.content('ran.txt'), 'once\n')
 
     def test_a_workflow_that_requires_itself_is_refused(self):
         done = self.run_workflow('+r:\n  require>: w\n')
@@ -250,8 +245,7 @@ class Resume(ProgramTest):
             f'  +r{day}:\n    require>: c\n    session_time: 2026-01-0{day}T00:00:00+00:00\n' for day in (3, 4, 5))
         done = self.run_workflow(text)
         self.assertEqual(done.code, 0, done.err)
-        with open(os.path.join(self.project, 'ran.txt'), encoding='utf-8') as ran:
-            self.assertEqual(ran.read(), 'begin\nend\n' * 3)
+        self.assertEqual(self.content('ran.txt'), 'begin\nend\n' * 3)
 
     def test_a_required_attempt_is_refused_where_concurrency_says_so(self):
         self.file('c.dig', '_concurrency: {limit: 1, on_limit: fail}\n+o:\n  sh>: while [ ! -e refused ]; do sleep 0.05; done\n')

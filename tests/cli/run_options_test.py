@@ -116,8 +116,7 @@ class Params(RunOptions):
             secret.write('fromfile')
         for words, expected in (([], 'fromfile'), (['-X', 'secrets.db.password=fromoption'], 'fromoption')):
             self.assertEqual(self.run_it(*words).code, 0)
-            with open(os.path.join(self.project, 'seen'), encoding='utf-8') as seen:
-                self.assertEqual(seen.read(), f'{expected} {expected}\n')
+            self.assertEqual(self.content('seen'), f'{expected} {expected}\n')
 
 
 class LogTarget(RunOptions):
@@ -127,8 +126,7 @@ class LogTarget(RunOptions):
         for runs in (1, 2):
             done = self.run_it('-L', 'f')
             self.assertEqual((done.code, done.out), (0, 'hello\n'))
-            with open(os.path.join(self.project, 'f'), encoding='utf-8') as log:
-                lines = log.read().splitlines()
+            lines = self.content('f').splitlines()
             self.assertEqual(len([line for line in lines if line.endswith('echo>: hello')]), runs)
             for line in lines:
                 self.assertRegex(line, r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \+0000 \[(INFO|WARN)\] \([^)]*\): ')

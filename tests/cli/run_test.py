@@ -143,9 +143,9 @@ class Run(ProgramTest):
         self.file('w.dig', 'timezone: Asia/Tokyo\n+one:\n  py>: t.f\n')
         self.assertEqual(self.digdag('run', 'w.dig', '--session', '2026-01-02 03:04:05').code, 0)
         self.assertEqual(self.state_files('20260102T030405+0900'), ['+w', '+w+one'])
-        with open(os.path.join(self.project, '.digdag/status/20260102T030405+0900/+w+one.yml'), encoding='utf-8') as state:
-            self.assertEqual(state.read(), 'fullName: "+w+one"\nstate: "success"\nresult:\n  subtaskConfig: {}\n  exportParams:\n    e: 2\n'
-                             '  resetStoreParams: []\n  storeParams:\n    "n":\n    - 1\n    - "on": "yes"\n  report:\n    inputs: []\n    outputs: []\n')
+        self.assertEqual(self.content('.digdag/status/20260102T030405+0900/+w+one.yml'),
+                         'fullName: "+w+one"\nstate: "success"\nresult:\n  subtaskConfig: {}\n  exportParams:\n    e: 2\n'
+                         '  resetStoreParams: []\n  storeParams:\n    "n":\n    - 1\n    - "on": "yes"\n  report:\n    inputs: []\n    outputs: []\n')
 
     # cli 11.43: the reverse is the exact form of the test above
     def test_a_state_file_of_the_original_is_honoured(self):
