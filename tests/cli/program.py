@@ -24,6 +24,10 @@ class Done:
         """The log lines that contain a text."""
         return [line for line in self.out.split('\n') if re.match(r'\d{4}-\d\d-\d\d ', line) and text in line]
 
+    def ran(self):
+        """The tasks whose operator was announced."""
+        return re.findall(r'(?m)^\S+ \S+ \S+ \[INFO\] \([^)]*\](\+[^)]*)\) \S+: \w+>: ', self.out)
+
 
 def as_at_login(ignoring=None):
     """What a process inherits of signals: a test that runs in the background of a script would hand on that it ignores Ctrl-C."""

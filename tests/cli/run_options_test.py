@@ -13,10 +13,6 @@ class RunOptions(ProgramTest):
     def run_it(self, *words, **environment):
         return self.digdag('run', 'w.dig', '--no-save', *SESSION, *words, **environment)
 
-    def ran(self, done):
-        """The tasks whose operator was announced."""
-        return re.findall(r'(?m)^\S+ \S+ \S+ \[INFO\] \([^)]*\](\+[^)]*)\) \S+: \w+>: ', done.out)
-
 
 class WhichTasks(RunOptions):
     def setUp(self):
@@ -28,15 +24,15 @@ class WhichTasks(RunOptions):
     def test_a_task_is_named_by_the_end_of_its_full_name(self):
         for pattern, task in (('+three+inner', '+w+three+inner'), ('+inner', '+w+three+inner'), ('two', '+w+two'), ('wo', '+w+two')):
             done = self.run_it(pattern)
-            self.assertEqual((done.code, self.ran(done)), (0, [task]), pattern)
-        self.assertEqual(self.ran(self.run_it('+three')), ['+w+three+inner', '+w+three+more'])
+            self.assertEqual((done.code, done.ran()), (0, [task]), pattern)
+        self.assertEqual(self.run_it('+three').ran(), ['+w+three+inner', '+w+three+more'])
         for pattern, message in (
                 ('+zzz', "Task pattern '+zzz' doesn't match with any tasks. (no match)"),
                 ('+more', "Task pattern '+more' is ambiguous. Matching candidates are [+w+three+more, +w+four+more] (multiple task match)"),
                 ('e', 'Match patterns excepting direct child (+name+name) is not supported: e (syntax)')):
             done = self.run_it(pattern)
             self.assert_error(done, f'\nerror: {message}\n')
-            self.assertEqual(self.ran(done), [])
+            self.assertEqual(done.ran(), [])
 
     # cli 11.113: with the warning of decisions C-15
     def test_a_task_alone_sees_the_exports_of_the_file_and_not_of_its_group(self):
@@ -52,7 +48,7 @@ class WhichTasks(RunOptions):
             self.assertEqual((done.code, done.out), (1, ''), words)
             self.assertRegex(done.err, r'(?m)^Usage: digdag run ')
             self.assertTrue(done.err.endswith(f"\nerror: {names} don't work together\n"), done.err)
-        self.assertEqual(self.ran(self.run_it('-s', '+two', '-e', '+three')), ['+w+two'])
+        self.assertEqual(self.run_it('-s', '+two', '-e', '+three').ran(), ['+w+two'])
 
 
 class Params(RunOptions):
@@ -92,7 +88,7 @@ class Params(RunOptions):
     def test_a_dry_run_announces_operators_and_calls_none(self):
         self.file('w.dig', '+a:\n  sh>: touch ran ${v}\n+b:\n  fail>: not today\n')
         done = self.run_it('--dry-run', '-p', 'v=1')
-        self.assertEqual((done.code, self.ran(done)), (0, ['+w+a', '+w+b']))
+        self.assertEqual((done.code, done.ran()), (0, ['+w+a', '+w+b']))
         self.assertTrue(done.log('sh>: touch ran 1'))
         self.assertFalse(self.exists('ran'))
 

@@ -23,10 +23,6 @@ class Run(ProgramTest):
         """What tasks printed: the lines that are no log lines."""
         return [line for line in done.out.split('\n') if line and not LOG_LINE.match(line)]
 
-    def ran(self, done):
-        """The tasks whose operator was announced."""
-        return re.findall(r'(?m)^\S+ \S+ \S+ \[INFO\] \([^)]*\](\+[^)]*)\) \S+: \w+>: ', done.out)
-
     def skipped(self, done):
         return re.findall(r'(?m)^\S+ \S+ \S+ \[WARN\] \([^)]*\](\+[^)]*)\) \S+: Skipped$', done.out)
 
@@ -41,7 +37,7 @@ class Run(ProgramTest):
         self.file('w.dig', THREE)
         for name in ('w', 'w.dig'):
             done = self.digdag('run', name, '--no-save', *SESSION)
-            self.assertEqual((done.code, self.ran(done)), (0, ['+w+a', '+w+b', '+w+c']))
+            self.assertEqual((done.code, done.ran()), (0, ['+w+a', '+w+b', '+w+c']))
 
     # cli 11.34, execution 32.95
     def test_failure_names_each_failed_task_with_its_cause(self):
@@ -91,7 +87,7 @@ class Run(ProgramTest):
     def test_a_second_run_reuses_the_session_and_skips_every_finished_task(self):
         self.run_workflow('+g:\n  +a:\n    echo>: A\n  +b:\n    sh>: echo B\n')
         done = self.digdag('run', 'w.dig')
-        self.assertEqual((done.code, self.ran(done), self.printed(done)), (0, [], []))
+        self.assertEqual((done.code, done.ran(), self.printed(done)), (0, [], []))
         self.assertTrue(done.log('[WARN] (main) cli: Reusing the last session time 2026-01-02T00:00:00+00:00.'), done.out)
         self.assertEqual(self.skipped(done), ['+w+g+a', '+w+g+b'])
 
@@ -100,7 +96,7 @@ class Run(ProgramTest):
         self.assertEqual(self.run_workflow('+a:\n  echo>: A\n+b:\n  sh>: test -e ok\n+c:\n  echo>: C\n').code, 1)
         self.file('ok', '')
         done = self.digdag('run', 'w.dig')
-        self.assertEqual((done.code, self.skipped(done), self.ran(done)), (0, ['+w+a'], ['+w+b', '+w+c']))
+        self.assertEqual((done.code, self.skipped(done), done.ran()), (0, ['+w+a'], ['+w+b', '+w+c']))
 
     # cli 11.40, 11.41, execution 32.91, 32.92, 32.94
     def test_rerun_start_goal_and_end_choose_what_runs(self):
@@ -115,17 +111,17 @@ class Run(ProgramTest):
         for words, ran, skipped in cases:
             done = self.digdag('run', 'w.dig', *SESSION, *words)
             self.assertEqual(done.code, 0, done.err)
-            self.assertEqual(self.ran(done), ['+w+' + task for task in ran], words)
+            self.assertEqual(done.ran(), ['+w+' + task for task in ran], words)
             self.assertEqual(self.skipped(done), ['+w+' + task for task in skipped], words)
 
     # execution 32.93
     def test_what_the_end_leaves_out_has_no_result_not_even_a_saved_one(self):
         text = '+a:\n  echo>: A\n+b:\n  loop>: 1\n  _do:\n    echo>: B\n+c:\n  echo>: C\n'
         done = self.run_workflow(text, '--end', '+b')
-        self.assertEqual((done.code, self.ran(done), self.skipped(done)), (0, ['+w+a'], ['+w+b', '+w+c']), done.out)
+        self.assertEqual((done.code, done.ran(), self.skipped(done)), (0, ['+w+a'], ['+w+b', '+w+c']), done.out)
         self.run_workflow(text)
         done = self.run_workflow(text, '--end', '+b')
-        self.assertEqual((done.code, self.ran(done), self.skipped(done)), (0, [], ['+w+a', '+w+b', '+w+c']), done.out)
+        self.assertEqual((done.code, done.ran(), self.skipped(done)), (0, [], ['+w+a', '+w+b', '+w+c']), done.out)
 
     # execution 32.106
     def test_a_plain_workflow_has_the_given_parameters_and_those_of_its_session(self):
@@ -238,7 +234,7 @@ class Run(ProgramTest):
         self.assertEqual(done.code, 1)
         self.assertIn('\nerror: \n  * +w+a:\n    not today\n', done.err)
         self.assertIn('handled', self.printed(done))
-        self.assertNotIn('+w+b', self.ran(done))
+        self.assertNotIn('+w+b', done.ran())
 
     # cli 11.62
     def test_tasks_that_failed_side_by_side_are_all_named(self):
