@@ -4,21 +4,20 @@
 
 #include "base/text.h"
 #include "cli/arguments.h"
-#include "cli/eval.h"
 #include "cli/settings.h"
 
 namespace digdag::cli {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
-      {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", true, true, run_command},
-      {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", true, true, check_command},
-      {{"eval"},
-       "eval [options...] [--] TEXT...",
-       "show what templates evaluate to",
-       false,
-       false,
-       [](const Invocation& invocation) { return eval_command(invocation.words); }},
+      {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", run_command},
+      {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", check_command},
+      {.names = {"eval"},
+       .synopsis = "eval [options...] [--] TEXT...",
+       .description = "show what templates evaluate to",
+       .main = eval_command,
+       .banner = false,
+       .configured = false},
   };
   return all;
 }

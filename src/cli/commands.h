@@ -18,13 +18,17 @@ struct Command {
   std::vector<std::string_view> names;  ///< the name and its aliases
   std::string_view synopsis;            ///< `run <workflow.dig> [+task] [options...]`
   std::string_view description;         ///< one line of the global usage
-  bool banner = true;                   ///< whether the version line comes first on standard error
-  bool configured = true;               ///< whether it reads the system configuration, so that it has the option -X
   int (*main)(const Invocation& invocation);
+  bool banner = true;      ///< whether the version line comes first on standard error
+  bool configured = true;  ///< whether it reads the system configuration, so that it has the option -X
 };
 
 int run_command(const Invocation& invocation);
 int check_command(const Invocation& invocation);
+/// What each TEXT gives as the value of a task's `echo>`, whose only parameters are those of -P FILE, then -p, and `timezone`
+/// (spec/clarifications.md 1.3): one JSON string a line, in order; for a TEXT that cannot be evaluated `error: …` on standard error
+/// instead.
+int eval_command(const Invocation& invocation);
 
 /// All commands of this build; `commands.cpp` is the only list.
 const std::vector<Command>& commands();
@@ -32,7 +36,7 @@ const Command* find_command(std::string_view name);
 /// Commands of the original that this build does not have yet.
 const std::vector<std::string_view>& commands_to_come();
 
-/// The usage of all, to standard error.
+/// The usage of the program: its commands.
 std::string global_usage();
 /// `Usage: digdag run …` with its options.
 std::string command_usage(const Command& command, const std::string& options);

@@ -1,5 +1,3 @@
-#include "cli/eval.h"
-
 #include <iostream>
 #include <optional>
 
@@ -9,6 +7,7 @@
 #include "base/time.h"
 #include "base/value.h"
 #include "cli/arguments.h"
+#include "cli/commands.h"
 #include "cli/messages.h"
 #include "cli/settings.h"
 #include "dig/script_worker.h"
@@ -62,9 +61,9 @@ Request parse(const std::vector<std::string>& words) {
 
 }  // namespace
 
-int eval_command(const std::vector<std::string>& words) {
-  if (asks_for_help(words)) return print_usage(usage);
-  const Request request = parse(words);
+int eval_command(const Invocation& invocation) {
+  if (asks_for_help(invocation.words)) return print_usage(usage);
+  const Request request = parse(invocation.words);
   if (request.texts.empty()) return wrong_words(usage, "eval needs at least one TEXT");
   const auto zone = TimeZone::of(request.timezone);
   if (!zone) throw config_error("Unknown time zone: " + request.timezone);
