@@ -54,11 +54,14 @@ class Log {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Whether a key says itself that its value is secret: its last segment is password, token, …
+bool names_a_secret(std::string_view key);
+
 /// Replaces the secrets that a task has read by `***`, also in base64, URL- and JSON-escaped form (spec/decisions.md V-33), in a
 /// stream of pieces: a secret that lies across two pieces is found. Not thread-safe.
 class SecretMask {
  public:
-  /// `key` decides how short a value is still masked (>= 8 bytes, or >= 4 where its last segment is password, token, …).
+  /// `key` decides how short a value is still masked (>= 8 bytes, or >= 4 where it names a secret).
   void add(std::string_view key, std::string_view value);
   bool empty() const { return needles_.empty(); }
   /// The part of the stream that can be shown now; the rest is kept until more comes or `finish`.

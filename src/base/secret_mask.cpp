@@ -26,18 +26,18 @@ std::string base64(std::string_view bytes, bool url_safe) {
   return out;
 }
 
-/// The longer a value, the less likely it stands somewhere by chance; a key that says that it is secret shortens that.
-std::size_t least_size(std::string_view key) {
+}  // namespace
+
+bool names_a_secret(std::string_view key) {
   const std::size_t last = key.find_last_of(".-_");
   const std::string segment = lower(last == std::string_view::npos ? key : key.substr(last + 1));
   static constexpr std::array<std::string_view, 6> secret = {"password", "secret", "token", "key", "apikey", "credential"};
-  return std::find(secret.begin(), secret.end(), segment) != secret.end() ? 4 : 8;
+  return std::find(secret.begin(), secret.end(), segment) != secret.end();
 }
 
-}  // namespace
-
 void SecretMask::add(std::string_view key, std::string_view value) {
-  if (value.size() < least_size(key)) return;
+  // The longer a value, the less likely it stands somewhere by chance.
+  if (value.size() < (names_a_secret(key) ? 4 : 8)) return;
   const std::string json = to_json(Value(value));
   const std::string form = form_urlencode(value);
   for (const std::string& needle : {std::string(value), base64(value, false), base64(value, true), form, replace_all(form, "+", "%20"),

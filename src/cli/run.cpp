@@ -291,7 +291,7 @@ class RunProgram {
     return options;
   }
 
-  /// The words of this command that its resumption needs as well, ready for a shell. Secrets are left out.
+  /// The words of this command that its resumption needs as well, ready for a shell. Secrets are left out, or `***`.
   std::vector<std::string> resume_words(const dig::Workflow& workflow) const {
     std::vector<std::string> words{"run"};
     const auto add = [&](const std::string& option, const std::string& value) {
@@ -309,7 +309,7 @@ class RunProgram {
       add("-p", key + "=" + (secret ? "***" : value));
     }
     for (const auto& [key, value] : arguments_.dynamic()) {
-      if (!key.starts_with("secrets.")) add("-X", key + "=" + value);
+      if (!key.starts_with("secrets.")) add("-X", key + "=" + (names_a_secret(key) ? "***" : value));
     }
     if (const auto file = arguments_.text("-c") ? arguments_.text("-c") : config_before_) add("-c", *file);
     return words;

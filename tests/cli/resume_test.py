@@ -105,11 +105,12 @@ class Resume(ProgramTest):
         done = self.run_workflow('+a:\n  echo>: a\n+b:\n  fail>: no\n', '--no-save')
         self.assertNotIn('hint:', done.err)
 
-    def test_values_of_secret_parameters_are_not_repeated(self):
-        done = self.run_workflow('_params: {key: {secret: true}}\n+b:\n  fail>: no\n', '-p', 'key=hush', '-X', 'secrets.k=quiet')
-        self.assertIn(" -p 'key=***' ", done.err)
-        self.assertNotIn('hush', done.err)
-        self.assertNotIn('quiet', done.err)
+    def test_values_of_secret_parameters_and_keys_are_not_repeated(self):
+        done = self.run_workflow('_params: {key: {secret: true}}\n+b:\n  fail>: no\n', '-p', 'key=hush', '-X', 'secrets.k=quiet',
+                                 '-X', 'notification.mail.password=psst')
+        self.assertIn(" -p 'key=***' -X 'notification.mail.password=***' ", done.err)
+        for secret in ('hush', 'quiet', 'psst'):
+            self.assertNotIn(secret, done.err)
 
     def test_values_that_a_loop_computed_stay_data_when_their_group_comes_from_saved_state(self):
         text = ('+each:\n  for_each>:\n    v: "${[\'$\'+\'{1+1}\']}"\n  _do:\n    echo>: value ${v}\n'
