@@ -140,10 +140,9 @@ bool TemplateWalk::paths(const Template& text, const Level& level, Position posi
 TemplateWalk::Place TemplateWalk::find_near(const Level& level, std::string_view name) const {
   const Object& built = level.built->as_object();
   const Object::Member* const member = built.empty() ? nullptr : built.find_member(name);
-  if (member && static_cast<std::size_t>(member - &built[0]) < level.done)
-    return {&member->value, true, level.pointer + "/" + pointer_step(name)};
+  if (member && static_cast<std::size_t>(member - &built[0]) < level.done) return {&member->value, true, pointer_to(level.pointer, name)};
   const Value* const param = in_.params.find(name);
-  return param ? Place{param, false, "/" + pointer_step(name)} : Place{};
+  return param ? Place{param, false, pointer_to("", name)} : Place{};
 }
 
 TemplateWalk::Place TemplateWalk::find_around(const Level& level, std::string_view name) const {
@@ -151,7 +150,7 @@ TemplateWalk::Place TemplateWalk::find_around(const Level& level, std::string_vi
     const Object& built = outer->built->as_object();
     const Object::Member* const member = built.empty() ? nullptr : built.find_member(name);
     if (member && static_cast<std::size_t>(member - &built[0]) < outer->done) {
-      return {&member->value, true, outer->pointer + "/" + pointer_step(name)};
+      return {&member->value, true, pointer_to(outer->pointer, name)};
     }
   }
   return {};
@@ -216,8 +215,7 @@ void TemplateWalk::defer(const std::shared_ptr<const Template>& text, const Leve
       const Object& built = at->built->as_object();
       for (std::size_t i = 0; i < at->done; ++i) {
         const bool near = at == &level;
-        add(near ? scope : outer, near ? "scope" : "outer", built[i].key,
-            {&built[i].value, true, at->pointer + "/" + pointer_step(built[i].key)});
+        add(near ? scope : outer, near ? "scope" : "outer", built[i].key, {&built[i].value, true, pointer_to(at->pointer, built[i].key)});
       }
     }
   }
