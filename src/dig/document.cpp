@@ -110,6 +110,7 @@ class FileBuilder {
       loading_.result.warnings.push_back({node.position, std::string(id), std::move(message)});
   }
 
+  void refuse_content(const Value& value, Position position);
   Built node(const YamlNode& node);
   Built collection(const YamlNode& node);
   Built scalar(const YamlNode& node);
@@ -179,9 +180,7 @@ Built FileBuilder::build() {
     const YamlNode& root = document.root ? *document.root : nothing;
     Built built = node(root);
     if (!built.value.is_object()) {
-      report(config_error("Expected object to load Config but got " + shown(to_json(built.value)))
-                 .at(root.position)
-                 .hint("a file consists of `key: value` lines"));
+      refuse_content(built.value, root.position);
       built.value = Value::object();
     }
     return built;
@@ -191,6 +190,13 @@ Built FileBuilder::build() {
   }
   loading_.result.complete = false;
   return {Value::object(), {}};
+}
+
+void FileBuilder::refuse_content(const Value& value, Position position) {
+  std::string hint =
+      value.is_null() ? "the file has no content: write `key: value` lines, or `{}` for none" : "a file consists of `key: value` lines";
+  if (const auto& chain = loading_.chain; chain.size() > 1) hint += "; " + visible(chain[chain.size() - 2].second) + " includes it";
+  report(config_error("Expected object to load Config but got " + shown(to_json(value))).at(position).hint(std::move(hint)));
 }
 
 Built FileBuilder::node(const YamlNode& node) {
@@ -377,9 +383,10 @@ bool FileBuilder::check_duplicates(const YamlNode& mapping) {
   for (std::size_t i = 0; i + 1 < mapping.children.size(); i += 2) {
     const YamlNode& key = *mapping.children[i];
     if (key.kind != YamlNode::Kind::scalar || is_include(key) || seen.insert(key.text).second) continue;
-    const bool fresh = duplicates.size() < most_named && std::find(duplicates.begin(), duplicates.end(), key.text) == duplicates.end();
-    if (fresh) duplicates.push_back(shown(key.text));
     if (!first) first = &key;
+    std::string name = shown(key.text);
+    if (duplicates.size() < most_named && std::find(duplicates.begin(), duplicates.end(), name) == duplicates.end())
+      duplicates.push_back(std::move(name));
   }
   if (first) report(*first, fmt::format("Duplicated keys: [{}]", join(duplicates, ", ")));
   return !first;

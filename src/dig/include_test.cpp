@@ -56,6 +56,12 @@ TEST(Include, AsAValueGivesTheFileAsThatValue) {
   EXPECT_EQ(loaded({{"wf.dig", "b: !include i.yml\n"}, {"i.yml", "[1]\n"}}), "Expected object to load Config but got [1]");
 }
 
+TEST(Include, OfAnEmptyFileSaysWhoIncludesItAndWhatToWrite) {
+  EXPECT_EQ((TestProject{{"wf.dig", "_export: !include sub/i.yml\n+a: {echo>: 1}\n"}, {"sub/i.yml", "# nothing\n"}}.errors()),
+            "sub/i.yml:1:1: Expected object to load Config but got null\n    1 | # nothing\n      | ^\n"
+            "hint: the file has no content: write `key: value` lines, or `{}` for none; wf.dig includes it\n\n");
+}
+
 TEST(Include, TheNameIsTheTextOfTheValue) {
   EXPECT_EQ(loaded({{"wf.dig", "!include : 12\n"}, {"12", "a: 1\n"}}), R"({"a":1})");
   EXPECT_EQ(loaded({{"wf.dig", "!include : 1.50\n"}, {"1.5", "a: 1\n"}}), R"({"a":1})");

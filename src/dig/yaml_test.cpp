@@ -217,6 +217,8 @@ TEST(YamlKey, TheSameTextTwiceIsAnError) {
   EXPECT_EQ(error_of("1: a\n'1': b\n"), "Duplicated keys: [1]");
   EXPECT_EQ(error_of("{a: 1, b: 1, c: 1, b: 2, a: 2}\n"), "Duplicated keys: [b, a]");
   EXPECT_EQ(error_of("a: {<<: {x: 1}, <<: {y: 1}}\n"), "Duplicated keys: [<<]");
+  const std::string key(120, 'k');
+  EXPECT_EQ(error_of(key + ": 1\n" + key + ": 2\n" + key + ": 3\n"), "Duplicated keys: [" + key.substr(0, 97) + "...]");
   EXPECT_EQ(json_of("1: a\n01: b\n"), "{\"1\":\"b\"}") << "different texts: the last one wins";
 }
 
