@@ -55,7 +55,7 @@ class StrictCheck {
     const std::string name = dig::operator_of(task.local);
     const operators::OperatorType* type = operators::find_operator(name);
     if (!type) {
-      if (name.find('$') == std::string::npos) warn(task.position, "W-unknown-operator", unknown_operator(task.full_name, name));
+      if (!dig::contains_template(Value(name))) warn(task.position, "W-unknown-operator", unknown_operator(task.full_name, name));
       return;
     }
     std::vector<std::string> known = dig::task_keys();
@@ -89,7 +89,7 @@ class StrictCheck {
       for (const auto& member : value.as_object()) look_at_templates(member.value, member.position.known() ? member.position : position);
     } else if (value.is_array()) {
       for (const Value& item : value.as_array()) look_at_templates(item, position);
-    } else if (value.is_string() && value.as_string().find("${") != std::string::npos) {
+    } else if (value.is_string()) {
       look_at_text(value.as_string(), position);
     }
   }
@@ -98,8 +98,12 @@ class StrictCheck {
     for (const auto& piece : dig::scan_template(text, true).pieces) {
       const auto* expression = std::get_if<dig::Expression>(&piece);
       if (!expression || expression->path) continue;
-      if (const auto fault = templates_.syntax_fault(expression->code)) {
-        warn(position, "W-javascript", "${" + in_one_line(expression->code) + "} is no JavaScript: " + *fault);
+      const std::string shown = "${" + in_one_line(expression->code) + "}";
+      try {
+        if (const auto fault = templates_.syntax_fault(expression->code))
+          warn(position, "W-javascript", shown + " is no JavaScript: " + *fault);
+      } catch (const Error& error) {
+        warn(position, "W-javascript", shown + " cannot be checked: " + error.message());
       }
     }
   }

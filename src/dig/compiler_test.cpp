@@ -89,6 +89,7 @@ TEST(TaskTree, TimeLimitsOfGroupsAreChecked) {
   EXPECT_THAT(faults_of("+g: {_timeout: {grace: 1m}}\n"), HasSubstr("Parameter 'limit' is required but not set"));
   EXPECT_THAT(faults_of("+g: {_kill_grace: maybe}\n"), HasSubstr("Invalid _kill_grace: \"maybe\""));
   EXPECT_THAT(faults_of("+g: {_error_on_cancel: maybe}\n"), HasSubstr("for key '_error_on_cancel'"));
+  EXPECT_EQ(faults_of("+g: {_timeout: {limit: 5s, grce: 1}}\n"), "_timeout contains invalid keys: 'grce' (did you mean [grace]?)\n");
   EXPECT_THAT(faults_of("+g: {_timeout: -5}\n"), HasSubstr("Invalid _timeout: -5"));
   EXPECT_THAT(faults_of("+g: {_timeout: '${x}'}\n"), HasSubstr("Invalid _timeout: \"${x}\""));
   EXPECT_THAT(faults_of("+g: {_kill_grace: -5}\n"), HasSubstr("Invalid _kill_grace: -5"));

@@ -175,6 +175,9 @@ TEST(Warnings, RetryOfAWrongForm) {
   }
   EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: abc}\n"),
               ElementsAre("wf.dig:1:14: +wf+a will fail: Invalid _timeout: \"abc\" [W-time-limit]"));
+  EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: {limt: 5s}}\n"),
+              ElementsAre("wf.dig:1:14: +wf+a will fail: _timeout contains invalid keys: 'limt' (did you mean [limit]?) [W-time-limit]"));
+  EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: 5$}\n"), ElementsAre(HasSubstr("Invalid _timeout: \"5$\"")));
   EXPECT_THAT(warnings_of("+a: {sh>: 1, _kill_grace: foo, _error_on_cancel: maybe}\n"),
               ElementsAre(HasSubstr("[W-time-limit]"), HasSubstr("[W-time-limit]")));
   EXPECT_THAT(warnings_of("+a: {sh>: 1, _timeout: {limit: '${n}', grace: never}, _kill_grace: 1m, _error_on_cancel: 'true'}\n"),

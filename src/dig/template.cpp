@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "dig/script_worker.h"
 #include "dig/template_caches.h"
+#include "dig/template_scanner.h"
 #include "dig/template_walk.h"
 
 namespace digdag::dig {
@@ -16,9 +17,20 @@ Origin Origins::of(std::string_view pointer) const {
   }
 }
 
+namespace {
+
+bool is_changed_by_evaluation(const std::string& text) {
+  if (text.find('$') == std::string::npos) return false;
+  const std::vector<Template::Piece> pieces = scan_template(text, true).pieces;
+  const auto* const literal = pieces.size() == 1 ? std::get_if<std::string>(&pieces.front()) : nullptr;
+  return !literal || *literal != text;
+}
+
+}  // namespace
+
 bool contains_template(const Value& value) {
   switch (value.kind()) {
-    case Kind::string: return value.as_string().find('$') != std::string::npos;
+    case Kind::string: return is_changed_by_evaluation(value.as_string());
     case Kind::array:
       for (const Value& element : value.as_array()) {
         if (contains_template(element)) return true;
@@ -77,15 +89,11 @@ std::optional<std::string> TemplateEngine::syntax_fault(const std::string& expre
                                     {"outer", nothing},
                                     {"fill", Value(Array())}});
   const Value message = Value::object({{"zone", TimeZone().id()}, {"texts", Value(Array{text})}});
-  std::string fault;
-  try {
-    const Value answer = worker_.request(message, {options_.timeout_millis, options_.memory_bytes});
-    const Value* const error = answer.find("results")->as_array().at(0).find("error");
-    if (error == nullptr) return std::nullopt;
-    fault = error->as_string();
-  } catch (const Error& error) {
-    fault = error.message();
-  }
+  const Value answer = worker_.request(message, {options_.timeout_millis, options_.memory_bytes});
+  const Value* const error = answer.find("results")->as_array().at(0).find("error");
+  if (error == nullptr) return std::nullopt;
+  std::string fault = error->as_string();
+  if (!fault.starts_with("SyntaxError: ")) throw config_error(std::move(fault));
   // Lines are those of the function.
   if (const std::size_t line = fault.rfind(" (line "); line != std::string::npos && fault.ends_with(')')) fault.resize(line);
   return replace_all(std::move(fault), "\n", " ");

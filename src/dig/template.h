@@ -55,7 +55,7 @@ struct Evaluated {
   std::vector<std::string> warnings;                          ///< lenient mode: params that were left out, and why
 };
 
-/// Whether a text in it may be changed by evaluation.
+/// Whether a text in it is changed by evaluation: a `$` alone makes no template.
 bool contains_template(const Value& value);
 
 /// Evaluates the templates of tasks as the original does: every string of every visible parameter, in order and scope of
@@ -76,6 +76,7 @@ class TemplateEngine {
   std::string render(std::string_view text, const Value& params, const TimeZone& zone) const;
 
   /// What makes an expression no JavaScript, `SyntaxError: …` in one line; nothing where it is some. Evaluates nothing of it.
+  /// Throws Error(config) where the worker cannot tell (`evaluation took longer than 10s`, …).
   std::optional<std::string> syntax_fault(const std::string& expression) const;
 
   /// Ends the evaluations that run, for good: they and all later ones that need JavaScript throw.

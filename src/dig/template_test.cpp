@@ -259,6 +259,19 @@ TEST_F(TemplateTest, CharactersBeyondTheBasicPlanePassThrough) {
   EXPECT_EQ(text("${JSON.stringify('\\u2028') + x}", "{\"x\": \"\u2028\"}"), "\"\u2028\"\u2028");
 }
 
+TEST_F(TemplateTest, OnlyASyntaxErrorMakesAnExpressionNoJavaScript) {
+  const TemplateEngine engine(worker(), {});
+  EXPECT_EQ(engine.syntax_fault("missing.x + 1"), std::nullopt);
+  EXPECT_THAT(engine.syntax_fault("1 +").value(), StartsWith("SyntaxError: "));
+  EXPECT_THROW(engine.syntax_fault(std::string(10'000, '(') + "1" + std::string(10'000, ')')), Error);
+}
+
+TEST(Templates, AreTextsThatEvaluationChanges) {
+  for (const char* const text : {"${x}", "a ${x + 1}", "a$$b", "${}"}) EXPECT_TRUE(contains_template(Value(text))) << text;
+  for (const char* const text : {"", "5$", "$x", "{x}", "${x", "${secret:key}"}) EXPECT_FALSE(contains_template(Value(text))) << text;
+  EXPECT_TRUE(contains_template(parse_json(R"({"a": [1, {"b": "${x}"}]})")));
+}
+
 TEST_F(TemplateTest, NewerSyntaxIsRefusedWithTheReason) {
   EXPECT_THAT(error("{}", R"({"e": "${[1].map(x => x)}"})"), HasSubstr("(SyntaxError: an arrow function is newer than ES5.1"));
   EXPECT_THAT(error("{}", R"({"e": "${2 ** 3}"})"), HasSubstr("ES5.1"));

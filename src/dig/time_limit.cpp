@@ -4,10 +4,12 @@
 #include <charconv>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/config.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "dig/keys.h"
 
 namespace digdag::dig {
 namespace {
@@ -36,6 +38,15 @@ std::int64_t grace_of(const Value& grace, std::string_view key) {
   return seconds_of(grace, key, 0);
 }
 
+void check_keys(const Object& timeout) {
+  static const std::vector<std::string> known{"limit", "grace"};
+  std::vector<std::string> unknown;
+  for (const Object::Member& member : timeout) {
+    if (std::find(known.begin(), known.end(), member.key) == known.end()) unknown.push_back(member.key);
+  }
+  if (!unknown.empty()) throw config_error("_timeout contains invalid keys: " + name_with_suggestions(unknown, known));
+}
+
 void check(const Object::Member& member) {
   if (member.value.is_null()) return;
   if (member.key == "_timeout") TimeLimit::parse(member.value);
@@ -48,6 +59,7 @@ void check(const Object::Member& member) {
 TimeLimit TimeLimit::parse(const Value& timeout) {
   TimeLimit limit;
   if (timeout.is_object()) {
+    check_keys(timeout.as_object());
     limit.seconds = seconds_of(Config(timeout).any("limit"), "limit of _timeout", 1);
     const Value* grace = timeout.find("grace");
     if (grace && !grace->is_null()) limit.grace_seconds = grace_of(*grace, "grace of _timeout");

@@ -15,7 +15,7 @@ struct TimeLimit {
   std::int64_t seconds = 0;
   std::optional<std::int64_t> grace_seconds;
 
-  /// Throws Error(config) for anything else, also for a limit that is not positive.
+  /// Throws Error(config) for anything else, also for other keys and for a limit that is not positive.
   static TimeLimit parse(const Value& timeout);
   /// `Task timed out after 30m (task timeout)`.
   std::string message() const;

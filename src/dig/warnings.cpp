@@ -20,7 +20,7 @@
 namespace digdag::dig {
 namespace {
 
-bool is_template(const Value& value) { return value.is_string() && value.as_string().find("${") != std::string::npos; }
+bool is_template(const Value& value) { return value.is_string() && contains_template(value); }
 
 bool looks_like_a_task(const Value& value) {
   if (!value.is_object()) return false;
@@ -103,7 +103,7 @@ class Doubts {
   }
 
   void look_at_option(const TaskDefinition& task, const Object::Member& member, Position at) {
-    if (const auto fault = dig::contains_template(member.value) ? std::nullopt : fault_of_time_limit(member)) {
+    if (const auto fault = contains_template(member.value) ? std::nullopt : fault_of_time_limit(member)) {
       warn(at, "W-time-limit", fmt::format("{} will fail: {}", task.full_name, fault->message()));
     } else if (is_reserved_key(member.key)) {
       warn(at, "W-reserved", fmt::format("{} is reserved", member.key));
