@@ -145,6 +145,7 @@ TEST(Warnings, KeysThatBecomeTheSame) {
 TEST(Warnings, ATaskWithoutItsSignUnderAnOperator) {
   EXPECT_THAT(warnings_of("+step1:\n  sh>: a\n  step2:\n    sh>: b\n"),
               ElementsAre("wf.dig:3:3: step2 is an option of +wf+step1 and never runs: did you mean +step2, beside it? [W-nested-task]"));
+  EXPECT_THAT(warnings_of("+a: {loop>: 2, do: {sh>: a}}\n"), ElementsAre(HasSubstr("never runs: did you mean _do?")));
   EXPECT_THAT(warnings_of("+a: {loop>: 2, _do: {+b: {sh>: a, c: {sh>: b}}}}\n"), ElementsAre(HasSubstr("c is an option of +wf+a^sub+b")));
 }
 

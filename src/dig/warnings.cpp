@@ -108,8 +108,10 @@ class Doubts {
     } else if (is_reserved_key(member.key)) {
       warn(at, "W-reserved", fmt::format("{} is reserved", member.key));
     } else if (!member.key.starts_with('_') && !member.key.ends_with('>') && looks_like_a_task(member.value)) {
+      const bool lost_underscore = name_of_subtasks("_" + member.key) == "^sub";
       warn(at, "W-nested-task",
-           fmt::format("{} is an option of {} and never runs: did you mean +{}, beside it?", member.key, task.full_name, member.key));
+           fmt::format("{} is an option of {} and never runs: did you mean {}?", member.key, task.full_name,
+                       lost_underscore ? "_" + member.key : "+" + member.key + ", beside it"));
     }
   }
 

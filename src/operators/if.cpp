@@ -11,7 +11,9 @@ class If : public Operator {
     const bool condition = params.boolean("_command");
     Value then = params.nested_or_empty("_do");
     Value otherwise = params.nested_or_empty("_else_do");
-    if (then.as_object().empty() && otherwise.as_object().empty()) throw config_error("Both _do and _else_do are not specified.");
+    if (then.as_object().empty() && otherwise.as_object().empty())
+      throw config_error("Both _do and _else_do are not specified.")
+          .hint("the tasks of if> stand in `_do` and `_else_do`, with an underscore");
     return engine::TaskResult{.subtask_config = condition ? std::move(then) : std::move(otherwise)};
   }
 };

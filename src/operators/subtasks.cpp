@@ -20,7 +20,12 @@ Value parallel_of(const Config& params) {
 
 Subtasks::Subtasks(const TaskContext& task) {
   const Config params = task.params();
-  const Value config = params.nested("_do");
+  Value config;
+  try {
+    config = params.nested("_do");
+  } catch (const Error& error) {
+    throw Error(error).hint("the tasks of a loop stand in `_do`, with an underscore");
+  }
   do_ = config.as_object();
   export_ = Config(config).nested_or_empty("_export");
   parallel_ = parallel_of(params);
