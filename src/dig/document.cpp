@@ -180,7 +180,7 @@ Built FileBuilder::build() {
     const YamlNode& root = document.root ? *document.root : nothing;
     Built built = node(root);
     if (!built.value.is_object()) {
-      refuse_content(built.value, root.position);
+      if (!built.refused) refuse_content(built.value, root.position);
       built.value = Value::object();
     }
     return built;

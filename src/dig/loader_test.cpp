@@ -76,6 +76,10 @@ TEST(Project, ASyntaxErrorHidesNothingOfOtherKinds) {
   EXPECT_EQ(faults_of("_export: {a: 1, a: 2}\n+x: {foo: 1}\n"), "Duplicated keys: [a]\n+wf+x contains invalid keys: 'foo'\n");
 }
 
+TEST(Project, ATopThatWasRefusedIsNotCalledEmptyAsWell) {
+  EXPECT_EQ(faults_of("!!int abc\n"), "`abc` does not fit the tag tag:yaml.org,2002:int\n");
+}
+
 TEST(LoadYamlFile, AMissingFileHasItsOwnKind) {
   try {
     load_yaml_file("/nonexistent/params.yml", "/nonexistent", "params.yml");

@@ -30,7 +30,7 @@ std::int64_t seconds_of(const Value& value, std::string_view key, std::int64_t l
   if (value.is_string()) seconds = seconds_of_text(value.as_string());
   if (seconds && *seconds >= least) return std::min(*seconds, hundred_years);
   throw config_error("Invalid " + std::string(key) + ": " + to_json(value))
-      .hint(seconds ? "it must be " + std::to_string(least) + " seconds or more" : "write seconds, or a duration like `30m` or `1h 30m`");
+      .hint(seconds ? "it must be at least " + std::to_string(least) + " s" : "write seconds, or a duration like `30m` or `1h 30m`");
 }
 
 std::int64_t grace_of(const Value& grace, std::string_view key) {
