@@ -194,12 +194,13 @@ TEST(Warnings, RetryOfAWrongForm) {
 TEST(Warnings, WorkflowsThatAreNotThere) {
   const TestProject project{{"a.dig",
                              "+x: {call>: sub/c}\n+y: {call>: nope.dig}\n+z: {require>: b}\n+u: {require>: gone}\n+v: {require>: other, "
-                             "project_name: p}\n+w: {call>: \"${f}\"}\n"},
+                             "project_name: p}\n+w: {call>: \"${f}\"}\n+o: {call>: /etc/hostname}\n"},
                             {"b.dig", "{}"},
                             {"sub/c.dig", "{}"}};
   std::vector<std::string> texts;
   for (const Warning& warning : project.load().warnings) texts.push_back(warning.message);
-  EXPECT_THAT(texts, ElementsAre("call> nope.dig: there is no file nope.dig", "require> gone: this project has no such workflow"));
+  EXPECT_THAT(texts, ElementsAre("call> nope.dig: there is no file nope.dig", "require> gone: this project has no such workflow",
+                                 "call> /etc/hostname: /etc/hostname.dig is outside of the project"));
 }
 
 TEST(Warnings, WorkflowsThatAreNotThereBelowATaskOfWhichOnlyTheExportsReachThem) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/config.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "dig/compiler.h"
@@ -260,8 +261,11 @@ class TargetDoubts {
     if (!target || has_parameter(place, task, "_workdir")) return;
     const std::string& name = target->value.as_string();
     const std::string path = name.ends_with(".dig") ? name : name + ".dig";
+    const std::filesystem::path file = (project_.directory / path).lexically_normal();
+    if (!is_inside(file, project_.directory))
+      return warn(task, *target, "W-missing-workflow", fmt::format("call> {}: {} is outside of the project", name, path));
     std::error_code failure;
-    if (!std::filesystem::is_regular_file(project_.directory / path, failure))
+    if (!std::filesystem::is_regular_file(file, failure))
       return warn(task, *target, "W-missing-workflow", fmt::format("call> {}: there is no file {}", name, path));
     for (const std::string& key : keys_without_effect(project_, path, file_.workflow->timezone))
       warn(task, *target, "W-unused-key", fmt::format("{} of {} has no effect where call> runs it", key, path));
