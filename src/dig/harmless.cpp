@@ -54,8 +54,10 @@ bool is_harmless(std::string_view expression) {
         if (!contains(signs, token.text)) return false;
         if (token.text == "(" && !may_be_called(before, last)) return false;
         break;
-      case Kind::string:
-      case Kind::number: break;
+      case Kind::number:  // its token takes in what follows a dot: `0..constructor`
+        if (token.text.find_first_not_of("0123456789.") != std::string_view::npos) return false;
+        break;
+      case Kind::string: break;
       default: return false;
     }
     before = last;

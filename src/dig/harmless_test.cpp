@@ -36,6 +36,8 @@ TEST(Harmless, IsNothingThatCouldReachWhatIsShared) {
                                        "moment(x)('y')",
                                        "'a'('b')",
                                        "''.constructor",
+                                       "0..constructor",
+                                       "(1.5.constructor.constructor.prototype).add(1)",
                                        "eval('x=1')",
                                        "f(1)",
                                        "(function(){})()",
