@@ -8,10 +8,13 @@
 #include <cstring>
 #include <iostream>
 #include <iterator>
+#include <streambuf>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/log_output.h"
 #include "base/memory_end.h"
 #include "base/text.h"
 #include "base/time.h"
@@ -115,6 +118,35 @@ int dispatch(const std::vector<std::string>& words) {
   }
 }
 
+/// What commands print through std::cout, which itself forgets why it could not be written.
+class PrintedOutput : public std::streambuf {
+ public:
+  /// Why something of it did not arrive, else empty; a reader that went away is no trouble.
+  std::string finish() {
+    out_.flush();
+    return out_.take_trouble();
+  }
+
+ protected:
+  std::streamsize xsputn(const char* text, std::streamsize size) override {
+    out_.append({text, static_cast<std::size_t>(size)});
+    return size;
+  }
+  int_type overflow(int_type character) override {
+    if (traits_type::eq_int_type(character, traits_type::eof())) return traits_type::not_eof(character);
+    const char text = traits_type::to_char_type(character);
+    out_.append({&text, 1});
+    return character;
+  }
+  int sync() override {
+    out_.flush();
+    return 0;
+  }
+
+ private:
+  LogOutput out_{STDOUT_FILENO};
+};
+
 /// Where a caller has closed a standard stream, its number must not become that of a file of ours.
 void fill_closed_streams() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
@@ -133,6 +165,8 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error to be told
   tell_when_memory_ends();
+  cli::PrintedOutput printed;
+  std::cout.rdbuf(&printed);
   int code = 1;
   try {
     code = cli::dispatch({argv + 1, argv + argc});
@@ -145,7 +179,9 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     code = cli::report(task_error(error.what()));
   }
-  std::cout.flush();
+  if (const std::string trouble = printed.finish(); !trouble.empty()) {
+    code = std::max(code, cli::report(task_error("cannot write to standard output: " + trouble)));
+  }
   std::fflush(nullptr);
   _exit(code);
 }

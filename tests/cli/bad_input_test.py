@@ -199,6 +199,26 @@ class BadInput(ProgramTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn('error: cannot write to standard output: No space left on device', done.stderr.decode())
 
+    def test_what_other_commands_print_must_arrive_too(self):
+        self.file('w.dig', '+a:\n  echo>: lost\n')
+        for words in (['check'], ['check', '--json'], ['eval', '${1 + 1}'], ['--version']):
+            with self.subTest(words=words), open('/dev/full', 'w', encoding='utf-8') as full:
+                done = subprocess.run([BINARY, *words], cwd=self.project, env=self.environment, stdout=full, stderr=subprocess.PIPE,
+                                      timeout=60, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn('error: cannot write to standard output: No space left on device', done.stderr.decode())
+
+    def test_a_reader_that_goes_away_is_no_error(self):
+        for words in (['check'], ['check', '--json'], ['eval', '${1 + 1}']):
+            with self.subTest(words=words):
+                reader, writer = os.pipe()
+                os.close(reader)
+                with os.fdopen(writer, 'w', encoding='utf-8') as gone:
+                    done = subprocess.run([BINARY, *words], cwd=self.project, env=self.environment, stdout=gone, stderr=subprocess.PIPE,
+                                          timeout=60, check=False)
+                self.assertEqual(done.returncode, 0)
+                self.assertNotIn('error', done.stderr.decode())
+
     def test_streams_that_the_caller_closed_are_nobody_elses(self):
         self.file('w.dig', '+a:\n  echo>: hello\n')
         run = f'{BINARY} run w.dig --session 2026-01-02'
