@@ -149,7 +149,7 @@ int check_json(const Arguments& arguments, const Value& params) {
   const dig::Project project = dig::load_project(project_directory(arguments));
   const Findings findings = look_at(project, params, arguments.has("--strict"));
   const dig::CheckReport report = dig::check_report(project, only, findings.other_errors, findings.other_warnings);
-  std::cout << to_json(report.json) << "\n";
+  std::cout << to_valid_utf8(to_json(report.json)) << "\n";  // names of files are any bytes
   const bool strict_failure = arguments.has("--strict") && report.has_warnings;
   return report.has_errors || strict_failure ? 1 : 0;
 }

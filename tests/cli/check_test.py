@@ -4,11 +4,12 @@ import datetime
 import json
 import os
 import re
+import subprocess
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from program import ProgramTest  # noqa: E402
+from program import BINARY, ProgramTest  # noqa: E402
 
 ZONE = '  System default timezone: UTC\n\n'
 NO_PARAMETERS = '  Parameters:\n    {}\n\n'
@@ -152,6 +153,13 @@ class Json(Check):
         self.assertEqual([workflow['name'] for workflow in report['workflows']], ['w', 'y'])
         self.assertEqual([(error['file'], error['line'], error['column']) for error in report['errors']], [('x.dig', 2, 3), ('y.dig', 2, 1)])
         self.assertEqual([(w['file'], w['line'], w['column'], w['id']) for w in report['warnings']], [('w.dig', 2, 10, 'W-octal')])
+
+    def test_names_that_are_no_utf8_are_shown_as_far_as_they_are(self):
+        with open(os.path.join(self.project.encode(), b'\xff.dig'), 'wb') as out:
+            out.write(b'+a: {echo>: 1}\n')
+        done = subprocess.run([BINARY, 'check', '--json'], cwd=self.project, env=self.environment, stdout=subprocess.PIPE, timeout=60, check=False)
+        error, = json.loads(done.stdout.decode('utf-8', 'strict'))['errors']
+        self.assertEqual(error['file'], '\ufffd.dig')
 
     def test_parameters_are_refused_as_without_it(self):
         for words, message in ((['-p', 'v'], 'Parameter -p expected a value of the form a=b but got:v'), (['-P', 'nope.yml'], 'nope.yml (no such file)')):
