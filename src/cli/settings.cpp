@@ -31,6 +31,15 @@ void add_properties(SystemConfig& config, std::string_view text, bool latin1) {
   for (auto& [key, value] : parse_properties(text, latin1)) config.set(key, std::move(value));
 }
 
+void add_file(SystemConfig& config, const std::filesystem::path& file) {
+  const std::string text = read_file(file);
+  try {
+    add_properties(config, text, true);
+  } catch (const Error& error) {
+    throw Error(error).hint("in the configuration file " + file.string());
+  }
+}
+
 /// A key of a secret: dotted, no empty segment, nothing that could leave the directory (spec/execution.md 22.2, decisions.md C-42).
 bool is_secret_key(std::string_view key) {
   if (key.empty() || key.find_first_of("*/\\") != std::string_view::npos) return false;
@@ -91,11 +100,11 @@ SystemConfig load_system_config(const Arguments& arguments, const std::optional<
   if (!file) {
     const std::filesystem::path standard = configuration_home() / "config";
     std::error_code unreachable;  // as good as not there
-    if (std::filesystem::exists(standard, unreachable)) add_properties(config, read_file(standard), true);
+    if (std::filesystem::exists(standard, unreachable)) add_file(config, standard);
   }
   add_properties(config, environment_or("DIGDAG_CONFIG", ""), false);
   for (const auto& [key, value] : arguments.dynamic()) config.set(key, value);
-  if (file) add_properties(config, read_file(*file), true);
+  if (file) add_file(config, *file);
   return config;
 }
 

@@ -87,6 +87,13 @@ class CommandLine(ProgramTest):
             self.assertEqual((done.code, done.out), (1, ''))
             self.assertEqual(self.last_line(done.err), 'error: missing (no such file)')
 
+    def test_a_broken_configuration_file_is_named(self):
+        self.file('broken', 'a = 1\nb = \\u00zz\n')
+        done = self.digdag('check', '-c', 'broken')
+        self.assertEqual(done.code, 1)
+        self.assertIn('error: Malformed', done.err)
+        self.assertEqual(self.last_line(done.err), 'hint: in the configuration file broken')
+
     # cli 11.9, 11.10, 11.11, 11.12, 11.13
     def test_a_wrong_option_is_refused_without_usage_before_anything_runs(self):
         cases = (
