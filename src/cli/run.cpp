@@ -109,6 +109,10 @@ Error workflow_missing(const std::string& name, const std::optional<std::string>
   } else {
     text = "Workflow '" + name + "' does not exist in current directory. You may need to change directory first, or set --project option.";
   }
+  const fs::path there = loaded.directory / (name + ".dig");
+  std::error_code failure;
+  if (fs::exists(fs::symlink_status(there, failure)) && !fs::is_regular_file(there, failure))
+    return Error("resource not found", text).hint(there.filename().string() + " is there, but is no regular file");
   Error error("resource not found", text);
   if (const auto similar = similar_words(name, loaded.workflow_names()); !similar.empty())
     return std::move(error).hint("did you mean '" + similar.front() + "'?");

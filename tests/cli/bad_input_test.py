@@ -43,6 +43,12 @@ class BadInput(ProgramTest):
         done = self.digdag('run', 'dayly.dig', *SESSION)
         self.assert_error(done, "'dayly'", 'daily')
 
+    def test_a_workflow_that_is_no_file_is_told_from_one_that_is_missing(self):
+        os.mkfifo(os.path.join(self.project, 'pipe.dig'))
+        os.symlink('nowhere', os.path.join(self.project, 'link.dig'))
+        for name in ('pipe', 'link'):
+            self.assert_error(self.digdag('run', name, *SESSION), f"Workflow '{name}' does not exist", f'hint: {name}.dig is there, but is no regular file')
+
     def test_a_missing_include_is_named(self):
         done = self.run_workflow("!include : 'nope.dig'\n")
         self.assert_error(done, 'nope.dig', 'w.dig:1')
