@@ -81,6 +81,11 @@ class BadInput(ProgramTest):
         self.assert_error(done, '+w+a', 'took longer than 1s')
         self.assertEqual(self.state_files(), [])
 
+    def test_a_time_limit_beyond_the_clock_is_none(self):
+        for limit in ('9223372037s', '9223372036854775807s', '99999999999999d'):
+            done = self.run_workflow('+a:\n  echo>: "${[1, 2].map(function (x) { return x + 1 }).join()}"\n', '--no-save', '-X', f'eval.timeout={limit}')
+            self.assertEqual((done.code, '\n2,3\n' in done.out), (0, True), done.err)
+
     def test_a_greedy_expression_ends_at_the_memory_limit(self):
         done = self.run_workflow('+a:\n  echo>: "${(function(){ var s = \'x\'; while (true) s += s; })()}"\n')
         self.assert_error(done, '+w+a', 'evaluation needs more than 64 MiB')
