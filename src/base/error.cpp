@@ -28,6 +28,13 @@ Error&& Error::hint(std::string text) && {
   return std::move(*this);
 }
 
+Error&& Error::at(Position position, std::string_view what) && {
+  Details& details = own_details();
+  details.position = position;
+  details.caret_length = static_cast<unsigned>(utf16_length(what));
+  return std::move(*this);
+}
+
 Error&& Error::source(std::string line, unsigned caret_length) && {
   Details& details = own_details();
   details.source_line = std::move(line);

@@ -20,6 +20,8 @@ class Error : public std::runtime_error {
 
   // Each returns itself, so that `throw config_error("…").at(position).hint("…")` reads well.
   Error&& at(Position position) &&;
+  /// The same; the caret is as long as `what`, the text that stands there.
+  Error&& at(Position position, std::string_view what) &&;
   Error&& hint(std::string text) &&;
   /// The line of the file that `at` points into, shown above a caret.
   Error&& source(std::string line, unsigned caret_length = 1) &&;

@@ -20,8 +20,6 @@ namespace {
 bool is_child_key(std::string_view key) { return key.starts_with('+'); }
 bool is_operator_key(std::string_view key) { return key.ends_with('>') && !is_child_key(key); }
 
-unsigned caret_of(const Object::Member& member) { return static_cast<unsigned>(std::max<std::size_t>(utf16_length(member.key), 1)); }
-
 /// How the children of a group depend on each other.
 struct ParallelControl {
   bool parallel = false;
@@ -148,7 +146,7 @@ std::vector<Compiler::Child> Compiler::take_children(const Value& config, Value&
     }
     const Position at = member.position.known() ? member.position : position;
     const std::vector<std::string> faults = faults_of_task_name(member.key);
-    for (const std::string& fault : faults) report(config_error(fault).at(at).source({}, caret_of(member)).hint(allowed_task_name), at);
+    for (const std::string& fault : faults) report(config_error(fault).at(at, member.key).hint(allowed_task_name), at);
     if (!faults.empty()) continue;
     checked(at, [&] {
       children.push_back({member.key, member.value.is_object() ? member.value : getter.nested_ordered_or_empty(member.key), at});
@@ -167,7 +165,7 @@ void Compiler::set_config(TaskDefinition& task, const Value& config, Position po
   if (exported->value.is_object()) {
     task.export_params = exported->value;
   } else if (!exported->value.is_null()) {
-    report(config_error("Parameter '_export' must be an object").at(exported->position).source({}, caret_of(*exported)), position);
+    report(config_error("Parameter '_export' must be an object").at(exported->position, exported->key), position);
   }
   task.local = config;
   task.local.mutable_object().erase("_export");
@@ -176,8 +174,7 @@ void Compiler::set_config(TaskDefinition& task, const Value& config, Position po
 void Compiler::check_operator(const std::vector<Child>& children, const Value& config, Position position) {
   if (!children.empty()) {
     report(config_error("A task can't have subtasks: " + shortened(config))
-               .at(children.front().position)
-               .source({}, static_cast<unsigned>(utf16_length(children.front().name)))
+               .at(children.front().position, children.front().name)
                .hint("a task has either an operator (`xxx>`) or tasks below it"),
            position);
   }
@@ -189,8 +186,7 @@ void Compiler::check_operator(const std::vector<Child>& children, const Value& c
       continue;
     }
     report(config_error("A task can't have more than one operator: " + shortened(config))
-               .at(member.position)
-               .source({}, caret_of(member))
+               .at(member.position, member.key)
                .hint(fmt::format("the task has {} already; make two tasks of it", first->key)),
            position);
     break;
@@ -208,7 +204,7 @@ void Compiler::check_group(std::string_view full_name, const Value& config, bool
   }
   if (first) {
     Error error = config_error(fmt::format("{} contains invalid keys: {}", full_name, name_with_suggestions(unknown, group_keys())));
-    error = std::move(error).at(first->position).source({}, caret_of(*first));
+    error = std::move(error).at(first->position, first->key);
     const std::vector<std::string> similar = similar_words(first->key, group_keys());
     if (is_reserved_key(first->key)) {
       error = std::move(error).hint(fmt::format("{} is reserved", first->key));
@@ -233,7 +229,7 @@ void Compiler::check_error_handler(const std::string& full_name, const Value& co
   if (!handler) return;
   const Position at = handler->position.known() ? handler->position : position;
   if (!handler->value.is_object()) {
-    return report(config_error("Parameter '_error' must be an object").at(at).source({}, caret_of(*handler)), at);
+    return report(config_error("Parameter '_error' must be an object").at(at, handler->key), at);
   }
   if (!handler->value.as_object().empty()) Compiler(errors_).compile(full_name, "^error", handler->value, at);
 }
@@ -258,8 +254,7 @@ ParallelControl Compiler::parallel_of(const Value& config) {
   if (value.is_boolean() || value.is_string()) return {.parallel = Config(config).boolean("_parallel")};
   if (!value.is_object()) {
     throw config_error("Invalid _parallel format: " + shortened(value))
-        .at(member->position)
-        .source({}, caret_of(*member))
+        .at(member->position, member->key)
         .hint("write `_parallel: true`, or `_parallel: {limit: 2}`");
   }
   const Config options(value);
@@ -284,8 +279,7 @@ void Compiler::wire_sequence(const std::vector<std::int32_t>& children) {
     TaskDefinition& made = task(child);
     if (const Object::Member* after = made.local.as_object().find_member("_after")) {
       report(config_error("Setting \"_after\" option is invalid if its parent task doesn't have \"_parallel: true\" option")
-                 .at(after->position)
-                 .source({}, caret_of(*after)),
+                 .at(after->position, after->key),
              made.position);
       made.local.mutable_object().erase("_after");
     }
@@ -310,8 +304,7 @@ void Compiler::wire_parallel(std::int32_t group, const std::vector<std::int32_t>
       if (background && Config(made.local).boolean_or("_background", false)) {
         throw config_error(
             "Setting \"_background: true\" option is invalid (unnecessary) if its parent task has \"_parallel: true\" option")
-            .at(background->position)
-            .source({}, caret_of(*background));
+            .at(background->position, background->key);
       }
     });
     if (!any_after) continue;
@@ -334,15 +327,12 @@ void Compiler::take_after(std::int32_t child, const std::unordered_map<std::stri
   TaskDefinition& made = task(child);
   const Object::Member* member = made.local.as_object().find_member("_after");
   if (!member) return;
-  const Position at = member->position;
-  const unsigned caret = caret_of(*member);
   checked(made.position, [&] {
     for (const std::string& name : Config(made.local).strings_or_empty("_after")) {
       const auto upstream = earlier.find(name);
       if (upstream == earlier.end()) {
         throw config_error(fmt::format("Dependency task '{}' does not exist", name))
-            .at(at)
-            .source({}, caret)
+            .at(member->position, member->key)
             .hint("_after names tasks that stand before this one in the same group, with their +");
       }
       made.upstreams.push_back(upstream->second);

@@ -73,19 +73,23 @@ const Object& declarations_of(const Workflow& workflow) {
 void check_declaration(const Object::Member& declared) {
   const std::string& name = declared.key;
   if (!declared.value.is_object())
-    throw config_error("Parameter '" + name + "' of _params must be an object").at(declared.position).hint("for example: {type: string}");
+    throw config_error("Parameter '" + name + "' of _params must be an object")
+        .at(declared.position, name)
+        .hint("for example: {type: string}");
   for (const auto& member : declared.value.as_object()) {
     if (std::find(keys.begin(), keys.end(), member.key) == keys.end())
       throw config_error("Parameter '" + name + "' of _params has an unknown key: " + visible(member.key))
-          .at(member.position)
+          .at(member.position, member.key)
           .hint(did_you_mean(member.key, keys));
   }
   const Config config(declared.value);
   const std::string type = config.string_or("type", "string");
   if (std::find(types.begin(), types.end(), type) == types.end())
-    throw config_error("Invalid type of parameter '" + name + "': " + visible(type)).at(declared.position).hint(did_you_mean(type, types));
+    throw config_error("Invalid type of parameter '" + name + "': " + visible(type))
+        .at(declared.position, name)
+        .hint(did_you_mean(type, types));
   if (const Value* choices = declared.value.find("enum"); choices && !choices->is_array())
-    throw config_error("Expected array type for key 'enum' but got " + to_json(*choices)).at(declared.position);
+    throw config_error("Expected array type for key 'enum' but got " + to_json(*choices)).at(declared.position, name);
   config.boolean_or("required", false);
   config.boolean_or("secret", false);
   if (const Value* fallback = declared.value.find("default"); fallback && !fallback->is_null())
@@ -100,7 +104,7 @@ std::vector<Error> faults_of_declared_params(const Value& declared) {
     try {
       check_declaration(member);
     } catch (const Error& error) {
-      faults.push_back(error.position().known() ? error : Error(error).at(member.position));
+      faults.push_back(error.position().known() ? error : Error(error).at(member.position, member.key));
     }
   }
   return faults;

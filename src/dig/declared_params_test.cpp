@@ -38,7 +38,7 @@ TEST(DeclaredParams, ADeclarationMustHaveItsForm) {
 
 TEST(DeclaredParams, AFaultStandsAtItsKeyWithWhatMayHaveBeenMeant) {
   EXPECT_EQ((TestProject{{"w.dig", "_params:\n  a:\n    requird: true\n+a: {echo>: 1}\n"}}.errors()),
-            "w.dig:3:5: Parameter 'a' of _params has an unknown key: requird\n    3 |     requird: true\n      |     ^\n"
+            "w.dig:3:5: Parameter 'a' of _params has an unknown key: requird\n    3 |     requird: true\n      |     ^^^^^^^\n"
             "hint: did you mean required?\n\n");
 }
 

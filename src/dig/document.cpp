@@ -100,11 +100,7 @@ class FileBuilder {
     loading_.result.errors.push_back(with_source_line(std::move(error), text_));
     if (loading_.result.errors.size() >= most_errors) throw GiveUp();
   }
-  void report(const YamlNode& node, std::string message) {
-    report(config_error(std::move(message))
-               .at(node.position)
-               .source({}, static_cast<unsigned>(std::max<std::size_t>(utf16_length(node.text), 1))));
-  }
+  void report(const YamlNode& node, std::string message) { report(config_error(std::move(message)).at(node.position, node.text)); }
   void warn(const YamlNode& node, std::string_view id, std::string message) {
     if (loading_.result.warnings.size() < most_warnings)
       loading_.result.warnings.push_back({node.position, std::string(id), std::move(message)});
@@ -500,8 +496,7 @@ void FileBuilder::include_into(Object& object, Extent& extent, const YamlNode& n
 /// The content of another file; nothing (and an error) where it cannot be had.
 std::optional<Built> FileBuilder::include(const YamlNode& at, const std::string& name) {
   const auto refuse = [&](std::string message, std::string hint = {}) {
-    Error error =
-        config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(utf16_length(at.text), 1)));
+    Error error = config_error(std::move(message)).at(at.position, at.text);
     loading_.result.complete = false;
     report(hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint)));
     return std::nullopt;

@@ -78,7 +78,7 @@ std::optional<Error> fault_of_time_limit(const Object::Member& member) {
     check(member);
     return std::nullopt;
   } catch (const Error& error) {
-    return Error(error).at(member.position).source({}, static_cast<unsigned>(member.key.size()));
+    return Error(error).at(member.position, member.key);
   }
 }
 

@@ -41,8 +41,7 @@ class Splitter {
  private:
   const Object::Member* member(std::string_view key) const { return document_.as_object().find_member(key); }
   void report(const Object::Member& at, std::string message, std::string hint = {}) {
-    Error error =
-        config_error(std::move(message)).at(at.position).source({}, static_cast<unsigned>(std::max<std::size_t>(utf16_length(at.key), 1)));
+    Error error = config_error(std::move(message)).at(at.position, at.key);
     errors_.push_back(hint.empty() ? std::move(error) : std::move(error).hint(std::move(hint)));
   }
 
