@@ -57,8 +57,8 @@ class Log {
 /// Whether a key says itself that its value is secret: its last segment is password, token, …
 bool names_a_secret(std::string_view key);
 
-/// Replaces the secrets that a task has read by `***`, also in base64, URL- and JSON-escaped form (spec/decisions.md V-33), in a
-/// stream of pieces: a secret that lies across two pieces is found. Not thread-safe.
+/// Replaces the secrets that a task has read by `***`, also in base64, URL- and JSON-escaped form (spec/decisions.md V-33), and
+/// single lines of them, in a stream of pieces: a secret that lies across two pieces is found. Not thread-safe.
 class SecretMask {
  public:
   /// `key` decides how short a value is still masked (>= 8 bytes, or >= 4 where it names a secret).

@@ -492,6 +492,14 @@ TEST(SecretMask, HidesASecretWhereverItStands) {
   EXPECT_EQ(masked(""), "");
 }
 
+TEST(SecretMask, HidesSingleLinesOfASecret) {
+  SecretMask mask;
+  mask.add("pem.key", "-----BEGIN KEY-----\r\nMIIEowIBAAKCAQEA\r\nqK8=\r\n        \r\n-----END KEY-----\r\n");
+  EXPECT_EQ(mask.mask_all("one MIIEowIBAAKCAQEA line, a short one qK8=, and         blanks"),
+            "one *** line, a short one qK8=, and         blanks");
+  EXPECT_EQ(mask.mask_all("-----BEGIN KEY-----\r\nMIIEowIBAAKCAQEA\r\nqK8=\r\n        \r\n-----END KEY-----."), "***.");
+}
+
 TEST(SecretMask, HidesASecretWithoutItsLastLineEnd) {
   SecretMask mask;
   mask.add("k", "a long secret\n");

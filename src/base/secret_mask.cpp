@@ -48,7 +48,12 @@ void SecretMask::add(std::string_view key, std::string_view value) {
   }
   // Of a secret that was written with an editor or `echo`, what is shown seldom has the last line end.
   const std::size_t end = value.find_last_not_of("\r\n");
-  if (end != std::string_view::npos && end + 1 < value.size()) add(key, value.substr(0, end + 1));
+  if (end != std::string_view::npos && end + 1 < value.size()) return add(key, value.substr(0, end + 1));
+  // Programs often show one line of many.
+  if (value.find('\n') == std::string_view::npos) return;
+  for (const std::string& line : split(value, '\n')) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) add("", line);
+  }
 }
 
 std::string SecretMask::mask(std::string_view piece) {

@@ -149,10 +149,12 @@ Array ScriptFork::evaluate(const std::vector<ScriptText>& texts) {
   if (end == FrameEnd::other_closed) std::_Exit(0);
   if (end == FrameEnd::complete) {
     try {
-      return parse_json(text).as_array();
+      const Value results = parse_json(text);
+      if (results.is_array() && !results.as_array().empty() && results.as_array().size() <= texts.size()) return results.as_array();
     } catch (const Error&) {
-      return failed("evaluation gave no answer that can be read");
+      // The same as an answer that is none.
     }
+    return failed("evaluation gave no answer that can be read");
   }
   const std::string too_long = "evaluation took longer than " + seconds_text(limits_.timeout_millis);
   if (end == FrameEnd::timeout) return failed(too_long);

@@ -168,6 +168,7 @@ Value answer(Forks& forks, const Value& request) {
   while (evaluated.size() < texts.size()) {
     const std::size_t first = evaluated.size();
     Together together = next_texts(texts, evaluated, most_together);
+    if (together.texts.empty()) throw Error("runtime", "a text of the request needs the result of a later one");
     Array some = forks.evaluate(together.texts, together.harmless);
     // Others may fail as well, and each would have all that follow it evaluated again.
     if (some.size() < together.texts.size()) most_together = 1;

@@ -90,6 +90,11 @@ class BadInput(ProgramTest):
         done = self.run_workflow('+a:\n  echo>: "${(function(){ var s = \'x\'; while (true) s += s; })()}"\n')
         self.assert_error(done, '+w+a', 'evaluation needs more than 64 MiB')
 
+    def test_a_memory_limit_that_nothing_fits_in_is_refused(self):
+        for limit in ('0', '-1', '9223372036854775807'):
+            done = self.run_workflow('+a:\n  echo>: ${1 + 1}\n', '-X', f'eval.memory={limit}')
+            self.assert_error(done, f'eval.memory must be bytes from 1048576 (1 MiB) to 1099511627776 (1 TiB): {limit}')
+
     def test_a_missing_variable_names_the_expression(self):
         done = self.run_workflow('+a:\n  echo>: ${nope}\n')
         self.assert_error(done, '+w+a', '${nope}', 'ReferenceError: nope is not defined', 'w.dig:2')
