@@ -20,7 +20,7 @@ std::string bytes_of(const std::string& text) {
 }
 
 /// IPv4 where it was mapped into IPv6.
-std::string unmapped(std::string bytes) {
+std::string unmapped(const std::string& bytes) {
   const std::string prefix = std::string(10, '\0') + "\xff\xff";
   return bytes.size() == 16 && bytes.starts_with(prefix) ? bytes.substr(12) : bytes;
 }

@@ -112,6 +112,7 @@ const Project::File* Project::find(std::string_view workflow_name) const {
 
 std::vector<std::string> Project::workflow_names() const {
   std::vector<std::string> names;
+  names.reserve(files.size());
   for (const File& file : files) names.push_back(file.name.substr(0, file.name.size() - suffix.size()));
   return names;
 }
