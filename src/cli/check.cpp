@@ -129,13 +129,22 @@ void print_warnings(const std::vector<dig::Warning>& warnings) {
   }
 }
 
-Findings look_at(const dig::Project& project, const Value& params, bool strict) {
+/// The workflow that is named, which alone the given parameters are for. Where none is, they must fit all.
+std::optional<std::string> named_workflow(const Arguments& arguments) {
+  if (arguments.positional().empty()) return {};
+  std::string name = arguments.positional()[0];
+  if (name.ends_with(".dig")) name.resize(name.size() - 4);
+  return name;
+}
+
+Findings look_at(const dig::Project& project, const Arguments& arguments, const Value& params) {
+  const std::optional<std::string> named = named_workflow(arguments);
   Findings findings;
   for (const auto& file : project.files) {
     if (file.workflow) look_at_schedule(project, *file.workflow, findings);
-    if (file.errors.empty()) look_at_params(project, *file.workflow, params, findings);
+    if (file.errors.empty() && (!named || file.workflow->name == *named)) look_at_params(project, *file.workflow, params, findings);
   }
-  if (strict) {
+  if (arguments.has("--strict")) {
     auto more = strict_warnings(project);
     findings.other_warnings.insert(findings.other_warnings.end(), more.begin(), more.end());
   }
@@ -143,12 +152,9 @@ Findings look_at(const dig::Project& project, const Value& params, bool strict) 
 }
 
 int check_json(const Arguments& arguments, const Value& params) {
-  std::optional<std::string> only;
-  if (!arguments.positional().empty()) only = arguments.positional()[0];
-  if (only && only->ends_with(".dig")) only->resize(only->size() - 4);
   const dig::Project project = dig::load_project(project_directory(arguments));
-  const Findings findings = look_at(project, params, arguments.has("--strict"));
-  const dig::CheckReport report = dig::check_report(project, only, findings.other_errors, findings.other_warnings);
+  const Findings findings = look_at(project, arguments, params);
+  const dig::CheckReport report = dig::check_report(project, named_workflow(arguments), findings.other_errors, findings.other_warnings);
   std::cout << to_valid_utf8(to_json(report.json)) << "\n";  // names of files are any bytes
   const bool strict_failure = arguments.has("--strict") && report.has_warnings;
   return report.has_errors || strict_failure ? 1 : 0;
@@ -164,7 +170,7 @@ int check_text(const Arguments& arguments, const Value& params) {
     std::cout << "  Parameters:\n" << to_yaml(params, 4) << "\n";
   }
   std::cout.flush();
-  const Findings findings = look_at(project, params, arguments.has("--strict"));
+  const Findings findings = look_at(project, arguments, params);
   print_warnings(project.warnings);
   print_warnings(findings.other_warnings);
   errors.insert(errors.end(), findings.other_errors.begin(), findings.other_errors.end());

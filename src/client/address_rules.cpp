@@ -32,7 +32,7 @@ std::string bytes_of(const sockaddr& address) {
 }
 
 std::string bytes_of_host(std::string host) {
-  if (host.ends_with('.')) host.pop_back();
+  while (host.ends_with('.')) host.pop_back();
   in_addr loose{};
   if (const std::string bytes = bytes_of(host.substr(0, host.find('%'))); !bytes.empty()) return unmapped(bytes);
   return inet_aton(host.c_str(), &loose) != 0 ? std::string(reinterpret_cast<const char*>(&loose), 4) : std::string();

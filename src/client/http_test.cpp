@@ -248,7 +248,7 @@ TEST(Http, AddressesAreDeniedBehindAProxyToo) {
   const auto through_proxy = [&](const std::string& url) {
     return failure_of({.url = url, .proxy_for = [&](const auto&) { return proxy_at(proxy); }, .denied_cidrs = {"127.0.0.0/8", "::1"}});
   };
-  for (const char* host : {"127.0.0.1", "127.1", "0x7f000001", "127.0.0.1.", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"})
+  for (const char* host : {"127.0.0.1", "127.1", "0x7f000001", "127.0.0.1.", "127.0.0.1..", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"})
     EXPECT_THAT(through_proxy("http://" + std::string(host) + "/"), HasSubstr("is not allowed")) << host;
   EXPECT_EQ(through_proxy("http://127%2e0.0.1/"), "illegal argument: URI has no host: http://127%2e0.0.1/");
   EXPECT_EQ(through_proxy("http://10.0.0.1/"), "no failure");

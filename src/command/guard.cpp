@@ -197,6 +197,7 @@ class Guard {
       tell(NotStarted{run.id, error});
       return;
     }
+    seen_.reset();
     groups_[pid].id = run.id;
     pid_of_[run.id] = pid;
     tell(Started{run.id, pid, start_time_of(pid)});

@@ -123,6 +123,7 @@ std::vector<Warning> misspelt_params(const Workflow& workflow, const Value& give
   }
   std::vector<Warning> warnings;
   for (const auto& member : given.as_object()) {
+    if (member.key.starts_with('_')) continue;  // _project_path is not given by the user
     const std::vector<std::string> similar = similar_words(member.key, not_given);
     if (similar.empty() || declarations_of(workflow).has(member.key)) continue;
     warnings.push_back({workflow.config.as_object().find_member("_params")->position, "W-unknown-param",

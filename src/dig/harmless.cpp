@@ -45,14 +45,25 @@ bool is_harmless(std::string_view expression) {
   }
   JsTokens tokens(expression);
   JsTokens::Token before, last;
-  for (JsTokens::Token token = tokens.next(); token.kind != Kind::end; token = tokens.next()) {
+  std::size_t end = 0;     // of the last token
+  bool in_format = false;  // between the brackets of `format(…)`
+  for (;;) {
+    const JsTokens::Token token = tokens.next();
+    // What is a blank is another such thing. Texts may be of any characters.
+    const std::string_view code = expression.substr(end, token.kind == Kind::string ? token.at - end : token.at + token.text.size() - end);
+    if (!std::all_of(code.begin(), code.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return false;
+    end = token.at + token.text.size();
+    // moment remembers formats by their texts: data that is no text is a format only where its text was used before.
+    if (in_format && token.text != ")" && (token.kind != Kind::string || last.text != "(")) return false;
     switch (token.kind) {
+      case Kind::end: return true;
       case Kind::word:
         if (contains(refused, token.text)) return false;
         break;
       case Kind::sign:
         if (!contains(signs, token.text)) return false;
         if (token.text == "(" && !may_be_called(before, last)) return false;
+        in_format = token.text == "(" && last.text == "format";
         break;
       case Kind::number:  // its token takes in what follows a dot: `0..constructor`
         if (token.text.find_first_not_of("0123456789.") != std::string_view::npos) return false;
@@ -63,7 +74,6 @@ bool is_harmless(std::string_view expression) {
     before = last;
     last = token;
   }
-  return true;
 }
 
 }  // namespace digdag::dig

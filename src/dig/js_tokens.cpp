@@ -34,7 +34,7 @@ std::size_t js_space_length(std::string_view text) {
   const char c = text.front();
   if (c == ' ' || (c >= '\t' && c <= '\r')) return 1;
   if (text.starts_with("\u00a0")) return 2;
-  for (const std::string_view space : {"\u1680", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", "\ufeff"}) {
+  for (const std::string_view space : {"\u1680", "\u180e", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000", "\ufeff"}) {
     if (text.starts_with(space)) return 3;
   }
   // U+2000 … U+200A

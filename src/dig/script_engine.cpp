@@ -56,6 +56,7 @@ duk_ret_t load(duk_context* js, void*) {
   push_script(moment_bytecode, moment_bytecode_size);
   // What moment makes when it is first used, it makes here, once, and not in each fork.
   duk_eval_string_noresult(js, "moment('2026-01-02T03:04:05+00:00').add(1, 'days').startOf('month').format('YYYY-MM-DD HH:mm:ss Z')");
+  duk_eval_string_noresult(js, "moment('no date')");
   duk_gc(js, 0);
   duk_gc(js, 0);
   return 0;

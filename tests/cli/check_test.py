@@ -57,6 +57,11 @@ class Text(Check):
         self.assert_error(self.digdag('check', '-p', 'region=asia'), 'error: w.dig:2:3: Parameter \'region\' must be one of ["eu","us"] but got "asia"\n    2 |')
         [error] = json.loads(self.digdag('check', '--json', '-p', 'n=five').out)['errors']
         self.assertEqual((error['line'], error['message']), (3, "Parameter 'n' must be of type integer but got \"five\""))
+        self.file('v.dig', '_params:\n  n: {type: boolean}\n  project_path: {type: string}\n+a:\n  echo>: 1\n')
+        self.assertEqual(self.digdag('check', 'w.dig', '--strict', '-p', 'n=3').code, 0, 'the parameters are those of w')
+        self.assert_error(self.digdag('check', '-p', 'n=3'), 'error: v.dig:2:3: ')
+        self.assertEqual(self.digdag('check', '--strict', '--project', self.project).code, 0, 'nobody gave _project_path')
+        os.remove(os.path.join(self.project, 'v.dig'))
         self.assertEqual(self.warnings(self.digdag('check', '-p', 'regoin=eu')),
                          ["warning: w.dig:1:1: Parameter 'regoin' is given but not declared; did you mean 'region'? [W-unknown-param]"])
 
