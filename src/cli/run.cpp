@@ -232,6 +232,7 @@ class RunProgram {
     LocalRun local({save, dry_run(), arguments_.has("-E") || arguments_.has("-dE"), state_root}, std::move(selection), log_, commands_);
     texts_.session = format_local_time(session.time, workflow.timezone);
     texts_.resume_words = resume_words(workflow);
+    texts_.goal = arguments_.text("-g").value_or("");
     texts_.selected = arguments_.has("-a") || arguments_.has("-s");
     if (const auto state = local.open_session(LocalRun::main_attempt, workflow.name, session.time, workflow.timezone)) {
       if (!dry_run()) texts_.state_directory = state->directory().string();

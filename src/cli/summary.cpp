@@ -23,6 +23,7 @@ std::string harmless(std::string_view text) { return visible(text, "\n\t"); }
 std::string resume_hint(const std::string& failed_task, const RunTexts& texts) {
   if (texts.state_directory.empty()) return "";
   const std::string command = harmless("digdag " + join(texts.resume_words, " ") + " --session " + shell_quoted(texts.session));
+  if (!texts.goal.empty()) return "hint: " + command + "    runs " + harmless(texts.goal) + " again\n";
   if (!texts.selected) return "hint: " + command + "    goes on from here\n";
   if (failed_task.empty()) return "";
   return "hint: " + command + " --start " + harmless(shell_quoted(failed_task.substr(0, failed_task.find('^')))) +

@@ -14,6 +14,7 @@ namespace digdag::cli {
 struct RunTexts {
   std::vector<std::string> resume_words;  ///< of the command that was given: `run w.dig -p k=v`, quoted for a shell
   std::string session;                    ///< `2026-01-02 03:04:05`, in the workflow's zone
+  std::string goal;                       ///< of --goal, which runs again however far it came
   bool selected = false;                  ///< by --rerun or --start: state of tasks behind a failed one may be of earlier runs
   std::string state_directory;            ///< empty where nothing was saved
 };

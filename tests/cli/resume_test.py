@@ -74,6 +74,10 @@ class Resume(ProgramTest):
         self.assertEqual([line for line in done.out.split('\n') if line in 'a01z'], ['a', '0', '1', ''])
         self.assertEqual(self.state_files(), ['+w+a', '+w+l', '+w+l^sub', '+w+l^sub+loop-0', '+w+l^sub+loop-1'])
 
+    def test_the_hint_after_a_goal_says_that_it_runs_again(self):
+        done = self.run_workflow('+a:\n  echo>: a\n+b:\n  sh>: test -e ok\n', '--goal', '+b')
+        self.assertRegex(done.err, r"(?m)^hint: digdag run w.dig -g \+b --session '[^']*'    runs \+b again$")
+
     def pasted_hint(self, done):
         """Runs what the hint of a failed run says, as a person would paste it."""
         [command] = re.findall(r'(?m)^hint: digdag (run .*?)    ', done.err)
