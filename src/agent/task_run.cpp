@@ -51,7 +51,9 @@ Error killed() { return task_error("killed"); }
 
 Error unknown_type(const std::string& type) {
   const auto names = operators::operator_names();
-  return config_error("Unknown task type: " + type).hint(operators::did_you_mean(type, {names.begin(), names.end()}));
+  std::string hint = operators::did_you_mean(type, {names.begin(), names.end()});
+  if (hint.empty()) hint = "the operators are " + join({names.begin(), names.end()}, ">, ") + '>';
+  return config_error("Unknown task type: " + type).hint(std::move(hint));
 }
 
 }  // namespace
@@ -224,7 +226,7 @@ void TaskRun::announce(const OperatorChoice& choice) {
 
 void TaskRun::prepare_operator(const OperatorChoice& choice) {
   type_ = operators::find_operator(choice.type);
-  if (type_ == nullptr) throw unknown_type(choice.type).at(request_.position);
+  if (type_ == nullptr) throw unknown_type(choice.type).at(Config(context_.config).position_of(choice.key));
   context_.project_directory = services_.options.project_directory;
   context_.workspace = workspace_of(context_.config, services_.options.project_directory);
   const bool takes_env = std::find(type_->keys.begin(), type_->keys.end(), "_env") != type_->keys.end();

@@ -57,6 +57,9 @@ class Config {
   /// An object, or a list of objects merged left to right by key replacement; `{}` for missing (values of `+task` keys).
   Value nested_ordered_or_empty(std::string_view key) const;
 
+  /// Where a key was written; unknown where it is missing.
+  Position position_of(std::string_view key) const;
+
   /// Called with each key that is asked for, there or not (for unused-key warnings).
   void record_reads(std::function<void(std::string_view)> on_read) { on_read_ = std::move(on_read); }
   /// Called where an integer getter has cut a fraction off (spec/decisions.md L-36): `Parameter 'k' is 2.7; 2 is used`.
@@ -66,7 +69,6 @@ class Config {
   const Value* read(std::string_view key) const;
   const Value* read_set(std::string_view key) const;
   const Value& required(std::string_view key) const;
-  Position position_of(std::string_view key) const;
   /// `whole`, after a word about what was cut off.
   std::int64_t noting_cut(std::string_view key, const Value& value, std::int64_t whole) const;
   template <typename Conversion>

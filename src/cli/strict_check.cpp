@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/config.h"
 #include "base/text.h"
 #include "dig/compiler.h"
 #include "dig/keys.h"
@@ -55,7 +56,8 @@ class StrictCheck {
     const std::string name = dig::operator_of(task.local);
     const operators::OperatorType* type = operators::find_operator(name);
     if (!type) {
-      if (!dig::contains_template(Value(name))) warn(task.position, "W-unknown-operator", unknown_operator(task.full_name, name));
+      if (!dig::contains_template(Value(name)))
+        warn(operator_place(task, name), "W-unknown-operator", unknown_operator(task.full_name, name));
       return;
     }
     std::vector<std::string> known = dig::task_keys();
@@ -70,6 +72,12 @@ class StrictCheck {
       warn(member.position.known() ? member.position : task.position, "W-unknown-option",
            unknown_option(task.full_name, name, key, similar));
     }
+  }
+
+  static Position operator_place(const dig::TaskDefinition& task, const std::string& name) {
+    const Config local(task.local);
+    const Position place = local.position_of(local.has("_type") ? "_type" : name + '>');
+    return place.known() ? place : task.position;
   }
 
   static std::string unknown_option(const std::string& task, const std::string& type, const std::string& key,

@@ -34,6 +34,12 @@ class BadInput(ProgramTest):
         self.assert_error(done, '  * +w+a:', 'Unknown task type: ech', 'w.dig:')
         self.assertEqual(self.state_files(), [])
 
+    def test_an_unknown_operator_is_shown_where_it_stands_with_those_that_there_are(self):
+        done = self.run_workflow('+a:\n  _retry: 1\n  ech>: 1\n')
+        self.assert_error(done, 'at w.dig:3:3', 'hint: did you mean echo?')
+        done = self.run_workflow('+a:\n  shell>: hi\n')
+        self.assert_error(done, 'at w.dig:2:3', 'hint: the operators are call>, echo>, ')
+
     def test_a_wrong_type_names_the_parameter(self):
         done = self.run_workflow('+a:\n  loop>: many\n  _do:\n    echo>: 1\n')
         self.assert_error(done, '+w+a', 'many', 'w.dig:')

@@ -189,6 +189,11 @@ class Json(Check):
 
 
 class Strict(Check):
+    def test_shows_an_unknown_operator_where_it_stands(self):
+        done = self.check('+a:\n  _retry: 1\n  ech>: 1\n+b:\n  _type: ech\n', '--strict')
+        for place, task in (('3:3', '+a'), ('5:3', '+b')):
+            self.assertIn(f"w.dig:{place}: unknown operator 'ech>' at task +w{task}; did you mean 'echo>'? [W-unknown-operator]", done.out + done.err)
+
     def test_ends_with_the_number_of_warnings(self):
         done = self.check('+a:\n  ech>: 1\n+b:\n  echo>: 010\n', '--strict')
         self.assertTrue(done.out.endswith(NO_SCHEDULES))
