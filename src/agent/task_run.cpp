@@ -56,6 +56,17 @@ Error unknown_type(const std::string& type) {
   return config_error("Unknown task type: " + type).hint(std::move(hint));
 }
 
+/// Throws what is wrong with `_retry`, with the place of the key at least.
+void check_retry(const Value& config) {
+  const Object::Member* retry = config.as_object().find_member("_retry");
+  if (retry == nullptr) return;
+  try {
+    engine::RetryControl::parse(retry->value);
+  } catch (const Error& error) {
+    throw error.position().known() ? error : Error(error).at(retry->position);
+  }
+}
+
 }  // namespace
 
 TaskRun::TaskRun(RunRequest request, RunServices& services) : request_(std::move(request)), services_(services) {}
@@ -234,7 +245,7 @@ void TaskRun::prepare_operator(const OperatorChoice& choice) {
     log(LogLevel::warn, "_env in _export has no effect: write it on the task itself.");
   if (type_->warns_unused_keys) context_.key_was_read = [this](std::string_view key) { keys_read_.emplace(key); };
   if (const Value* retry = context_.config.find("_retry")) retry_ = *retry;
-  if (type_->honours_retry) engine::RetryControl::parse(retry_);
+  if (type_->honours_retry) check_retry(context_.config);
   operator_ = type_->make();
 }
 

@@ -168,10 +168,18 @@ class Doubts {
     }
   }
 
+  static std::string misspelt_limit(const Object& retry) {
+    for (const Object::Member& member : retry) {
+      if (!similar_words(member.key, {"limit"}).empty()) return fmt::format(" ('{}': did you mean 'limit'?)", member.key);
+    }
+    return {};
+  }
+
   static std::optional<std::string> fault_of_retry(const Value& retry) {
     if (!retry.is_object()) return is_count(retry) ? std::nullopt : std::optional("Invalid _retry format:" + to_json(retry));
     const Value* limit = retry.find("limit");
-    if (!limit || !is_count(*limit)) return "limit must be a number";
+    if (!limit) return "limit must be a number" + misspelt_limit(retry.as_object());
+    if (!is_count(*limit)) return "limit must be a number";
     for (const char* key : {"interval", "max_interval"}) {
       const Value* seconds = retry.find(key);
       if (seconds && !is_count(*seconds)) return fmt::format("{} must be a number of seconds", key);

@@ -38,10 +38,25 @@ void restrict_causes(RetryControl& control, const Value& causes) {
   }
 }
 
+std::int64_t limit_of(const Value& retry) {
+  const Config config(retry);
+  try {
+    return config.integer("limit");
+  } catch (const Error& error) {
+    if (config.has("limit")) throw;
+    std::string hint = "_retry as an object needs the number of retries";
+    for (const auto& member : retry.as_object()) {
+      if (!similar_words(member.key, {"limit"}).empty()) hint += "; '" + member.key + "': did you mean 'limit'?";
+    }
+    if (!hint.ends_with('?')) hint += ": _retry: {limit: 3}";
+    throw Error(error).hint(std::move(hint));
+  }
+}
+
 RetryControl of_object(const Value& retry) {
   const Config config(retry);
   RetryControl control;
-  control.limit = config.integer("limit");
+  control.limit = limit_of(retry);
   control.interval_seconds = config.integer_or("interval", 0);
   control.exponential = is_exponential(config.string_or("interval_type", "constant"));
   control.max_interval_seconds = config.optional_integer("max_interval");

@@ -40,6 +40,12 @@ class BadInput(ProgramTest):
         done = self.run_workflow('+a:\n  shell>: hi\n')
         self.assert_error(done, 'at w.dig:2:3', 'hint: the operators are call>, echo>, ')
 
+    def test_a_retry_without_limit_is_shown_where_it_stands(self):
+        done = self.run_workflow('+a:\n  sh>: exit 1\n  _retry: {limt: 1}\n')
+        self.assert_error(done, "Parameter 'limit' is required but not set", 'at w.dig:3:3', "hint: _retry ", "'limt': did you mean 'limit'?")
+        done = self.run_workflow('+a:\n  sh>: exit 1\n  _retry: {}\n')
+        self.assert_error(done, 'at w.dig:3:3', 'hint: _retry as an object needs the number of retries: _retry: {limit: 3}')
+
     def test_a_wrong_type_names_the_parameter(self):
         done = self.run_workflow('+a:\n  loop>: many\n  _do:\n    echo>: 1\n')
         self.assert_error(done, '+w+a', 'many', 'w.dig:')

@@ -189,6 +189,10 @@ class Json(Check):
 
 
 class Strict(Check):
+    def test_suggests_the_limit_of_a_retry(self):
+        done = self.check('+a:\n  sh>: exit\n  _retry: {limt: 1}\n', '--strict')
+        self.assertIn("w.dig:3:3: _retry of +w+a: limit must be a number ('limt': did you mean 'limit'?) [W-retry]", done.out + done.err)
+
     def test_shows_an_unknown_operator_where_it_stands(self):
         done = self.check('+a:\n  _retry: 1\n  ech>: 1\n+b:\n  _type: ech\n', '--strict')
         for place, task in (('3:3', '+a'), ('5:3', '+b')):
