@@ -315,8 +315,8 @@ void TaskRun::succeed(engine::TaskResult result) {
 void TaskRun::fail(const Error& error) {
   if (stopped_) return refuse();
   Error shown = secrets_ ? with_texts(error, [this](std::string_view text) { return secrets_->mask(text); }) : error;
-  if (!shown.position().known()) shown = std::move(shown).at(request_.position);
   shown = operators::with_command_explained(std::move(shown), context_);
+  if (!shown.position().known()) shown = std::move(shown).at(request_.position);
   if (shown.kind() == "secret not found" && shown.hint_text().empty()) shown = std::move(shown).hint(services_.options.secret_hint);
   RunFailed failed{.error = error_object(shown), .retry = {}, .cause = shown, .last_output = last_output_, .millis = command_millis_};
   failed.retryable = stage_ == Stage::operation && type_->honours_retry && !retry_.is_null();

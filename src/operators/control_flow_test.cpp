@@ -286,7 +286,7 @@ TEST(Operators, AnErrorAboutTheCommandSaysWhoseValueItIs) {
   EXPECT_EQ(hint("Parameter 'x' is required but not set"), "");
   EXPECT_EQ(with_command_explained(config_error("'_command'").hint("or else"), task.context).hint_text(),
             "or else; '_command' is the value of loop>:");
-  task.context.local = parse_json(R"({"_type": "loop", "_command": "three"})");
+  task.context.unevaluated_local = parse_json(R"({"_type": "loop", "_command": "three"})");
   EXPECT_EQ(hint("Expected integer type for key '_command' but got three"), "") << "somebody wrote it";
 }
 

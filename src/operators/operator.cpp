@@ -53,9 +53,13 @@ Error with_command_explained(Error error, const TaskContext& task) {
   const Value* type = task.config.find("_type");
   if (error.message().find("'_command'") == std::string::npos || type == nullptr || !type->is_string()) return error;
   const std::string key = type->as_string() + '>';
-  if (task.local.find(key) == nullptr) return error;
-  const std::string said = error.hint_text().empty() ? "" : error.hint_text() + "; ";
-  return std::move(error).hint(said + "'_command' is the value of " + key + ':');
+  const Object::Member* written = task.unevaluated_local.is_object() ? task.unevaluated_local.as_object().find_member(key) : nullptr;
+  if (written == nullptr) return error;
+  if (!error.position().known()) error = std::move(error).at(written->position);
+  std::string hint = error.hint_text().empty() ? "" : error.hint_text() + "; ";
+  hint += "'_command' is the value of " + key + ':';
+  if (written->value.is_null()) hint += ", after which nothing stands (what belongs to it on the lines below is indented deeper)";
+  return std::move(error).hint(std::move(hint));
 }
 
 std::string did_you_mean(std::string_view word, const std::vector<std::string>& known) {

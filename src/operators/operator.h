@@ -94,7 +94,8 @@ struct TaskContext {
 /// All parameters of the task; below them, as defaults, those of the nested object `type` (`_export: {sh: {shell: …}}`).
 Value params_with_defaults(const TaskContext& task, std::string_view type);
 
-/// An error that names `_command`, a key that nobody writes, with a hint that says what it is the value of.
+/// An error that names `_command`, a key that nobody writes, with a hint that says what it is the value of, and with the
+/// place of that where it has none.
 Error with_command_explained(Error error, const TaskContext& task);
 
 /// `did you mean x, y?` with the three nearest words, or nothing where no known word is like this one.

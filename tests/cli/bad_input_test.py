@@ -46,6 +46,11 @@ class BadInput(ProgramTest):
         done = self.run_workflow('+a:\n  sh>: exit 1\n  _retry: {}\n')
         self.assert_error(done, 'at w.dig:3:3', 'hint: _retry as an object needs the number of retries: _retry: {limit: 3}')
 
+    def test_an_operator_without_its_value_is_shown_where_it_stands(self):
+        done = self.run_workflow('+a:\n  _export: {}\n  for_each>:\n  x: [1]\n  _do: {echo>: 1}\n')
+        self.assert_error(done, "Parameter '_command' is required but not set", 'at w.dig:3:3',
+                          "hint: '_command' is the value of for_each>:, after which nothing stands", 'indented deeper')
+
     def test_a_wrong_type_names_the_parameter(self):
         done = self.run_workflow('+a:\n  loop>: many\n  _do:\n    echo>: 1\n')
         self.assert_error(done, '+w+a', 'many', 'w.dig:')
