@@ -3,12 +3,20 @@
 namespace digdag::operators {
 namespace {
 
+bool condition_of(const Config& params) {
+  try {
+    return params.boolean("_command");
+  } catch (const Error& error) {
+    throw Error(error).hint("a condition stands whole inside of ${…}, as in `if>: ${a == b}`");
+  }
+}
+
 /// if>: the subtasks of `_do` or those of `_else_do` (spec/operators.md 3.7).
 class If : public Operator {
  public:
   Outcome run(TaskContext& task) override {
     const Config params = task.params();
-    const bool condition = params.boolean("_command");
+    const bool condition = condition_of(params);
     Value then = params.nested_or_empty("_do");
     Value otherwise = params.nested_or_empty("_else_do");
     if (then.as_object().empty() && otherwise.as_object().empty())

@@ -51,6 +51,12 @@ class BadInput(ProgramTest):
         self.assert_error(done, "Parameter '_command' is required but not set", 'at w.dig:3:3',
                           "hint: '_command' is the value of for_each>:, after which nothing stands", 'indented deeper')
 
+    def test_a_condition_outside_of_braces_is_told_how_to_be_written(self):
+        for condition in ('a == b', '${1} == ${2}'):
+            done = self.run_workflow('+a:\n  if>: ' + condition + '\n  _do: {echo>: 1}\n')
+            self.assert_error(done, "Expected 'true' or 'false' for key '_command'", 'at w.dig:2:3',
+                              "hint: a condition stands whole inside of ${…}, as in `if>: ${a == b}`; '_command' is the value of if>:")
+
     def test_a_wrong_type_names_the_parameter(self):
         done = self.run_workflow('+a:\n  loop>: many\n  _do:\n    echo>: 1\n')
         self.assert_error(done, '+w+a', 'many', 'w.dig:')
