@@ -85,6 +85,17 @@ std::string shortened(const Value& config) {
   return utf16_length(json) > 500 ? first_utf16_units(json, 497) + "..." : json;
 }
 
+/// `sh>:echo hi` is a text for YAML, not a key with its value.
+std::string hint_for_no_task(const Value& value) {
+  if (!value.is_string()) return {};
+  const std::string& text = value.as_string();
+  const std::size_t colon = text.find(':');
+  const std::string key = text.substr(0, colon);
+  const bool is_key = (is_child_key(key) || is_operator_key(key) || key.starts_with('_')) && key.find(' ') == std::string::npos;
+  if (!is_key || colon >= text.size() - 1 || is_blank(text.substr(colon + 1, 1))) return {};
+  return fmt::format("a blank is missing after `{}:`", visible(key));
+}
+
 void Compiler::report(Error error, Position otherwise) {
   errors_.push_back(error.position().known() ? std::move(error) : std::move(error).at(otherwise));
 }
@@ -148,9 +159,11 @@ std::vector<Compiler::Child> Compiler::take_children(const Value& config, Value&
     const std::vector<std::string> faults = faults_of_task_name(member.key);
     for (const std::string& fault : faults) report(config_error(fault).at(at, member.key).hint(allowed_task_name), at);
     if (!faults.empty()) continue;
-    checked(at, [&] {
+    try {
       children.push_back({member.key, member.value.is_object() ? member.value : getter.nested_ordered_or_empty(member.key), at});
-    });
+    } catch (const Error& error) {
+      report(Error(error).hint(hint_for_no_task(member.value)), at);
+    }
   }
   rest = Value(std::move(others));
   return children;

@@ -57,6 +57,12 @@ class BadInput(ProgramTest):
             self.assert_error(done, "Expected 'true' or 'false' for key '_command'", 'at w.dig:2:3',
                               "hint: a condition stands whole inside of ${…}, as in `if>: ${a == b}`; '_command' is the value of if>:")
 
+    def test_a_missing_blank_after_a_colon_is_told(self):
+        done = self.run_workflow('+a:\n  sh>:echo hi\n')
+        self.assert_error(done, "w.dig:1:1: Parameter '+a' must be an object or array of objects", 'hint: a blank is missing after `sh>:`')
+        for no_key in ('x', 'echo hi:1', 'sh>: hi', 'sh>', ''):
+            self.assertNotIn('hint: a blank', self.run_workflow(f"+a: '{no_key}'\n").err)
+
     def test_a_wrong_type_names_the_parameter(self):
         done = self.run_workflow('+a:\n  loop>: many\n  _do:\n    echo>: 1\n')
         self.assert_error(done, '+w+a', 'many', 'w.dig:')
