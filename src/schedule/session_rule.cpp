@@ -194,7 +194,11 @@ ScheduleType find_schedule_type(const Value& config) {
     }
   }
   if (std::find(types.begin(), types.end(), type.name) == types.end()) {
-    throw config_error("Unknown scheduler type: " + type.name).hint("known ones: " + join({types.begin(), types.end()}, ">, ") + ">");
+    const auto similar = similar_words(type.name, {types.begin(), types.end()});
+    const std::string known = "known ones: " + join({types.begin(), types.end()}, ">, ") + ">";
+    throw config_error("Unknown scheduler type: " + type.name)
+        .at(options.position_of(options.has("_type") ? "_type" : type.key))
+        .hint(similar.empty() ? known : "did you mean '" + similar.front() + ">'?");
   }
   const Value* command = options.find(type.key);
   if (command != nullptr) type.command = *command;

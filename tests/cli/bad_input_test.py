@@ -209,6 +209,11 @@ class BadInput(ProgramTest):
     def test_a_wrong_schedule_is_told_with_its_line(self):
         self.assert_error(self.run_workflow('schedule:\n  daily>: seven\n+a:\n  echo>: 1\n'), 'w.dig:2:3', '  2 |   daily>: seven')
 
+    def test_an_unknown_kind_of_schedule_is_shown_where_it_stands_with_a_suggestion(self):
+        self.assert_error(self.run_workflow('schedule:\n  skip_on_overtime: true\n  daly>: 07:00:00\n+a:\n  echo>: 1\n'), 'w.dig:3:3: Unknown scheduler type: daly',
+                          "hint: did you mean 'daily>'?")
+        self.assert_error(self.run_workflow('schedule:\n  x>: 07:00:00\n+a:\n  echo>: 1\n'), 'w.dig:2:3', 'hint: known ones: hourly>, daily>')
+
     def test_a_second_run_of_the_same_session_is_refused_while_the_first_goes_on(self):
         self.file('w.dig', '+a:\n  sh>: touch started; while [ ! -e go ]; do sleep 0.05; done\n')
         first = self.start('run', 'w.dig', *SESSION)
