@@ -85,6 +85,14 @@ std::string shortened(const Value& config) {
   return utf16_length(json) > 500 ? first_utf16_units(json, 497) + "..." : json;
 }
 
+/// Where a reader would look for a task whose name is written nowhere (`^sub`, `+loop-0`): at its operator, else at its first key.
+Position place_of_unwritten(const Value& config) {
+  if (!config.is_object() || config.as_object().empty()) return {};
+  const Object& members = config.as_object();
+  const auto found = std::find_if(members.begin(), members.end(), [](const Object::Member& member) { return is_operator_key(member.key); });
+  return found != members.end() ? found->position : members[0].position;
+}
+
 /// `sh>:echo hi` is a text for YAML, not a key with its value.
 std::string hint_for_no_task(const Value& value) {
   if (!value.is_string()) return {};
@@ -155,7 +163,8 @@ std::vector<Compiler::Child> Compiler::take_children(const Value& config, Value&
       others.set(member.key, member.value, member.position);
       continue;
     }
-    const Position at = member.position.known() ? member.position : position;
+    const Position inside = member.position.known() ? member.position : place_of_unwritten(member.value);
+    const Position at = inside.known() ? inside : position;
     const std::vector<std::string> faults = faults_of_task_name(member.key);
     for (const std::string& fault : faults) report(config_error(fault).at(at, member.key).hint(allowed_task_name), at);
     if (!faults.empty()) continue;
@@ -377,10 +386,8 @@ TaskTree compile(const Workflow& workflow) {
 }
 
 TaskTree compile(std::string_view parent_full_name, std::string_view name, const Value& config) {
-  // `^sub` and its like are written nowhere: their first key is where a reader would look.
-  const bool has_members = config.is_object() && !config.as_object().empty();
   std::vector<Error> errors;
-  TaskTree tree = Compiler(errors).compile(parent_full_name, name, config, has_members ? config.as_object()[0].position : Position());
+  TaskTree tree = Compiler(errors).compile(parent_full_name, name, config, place_of_unwritten(config));
   if (!errors.empty()) throw errors.front();
   return tree;
 }

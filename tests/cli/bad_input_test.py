@@ -137,6 +137,14 @@ class BadInput(ProgramTest):
         self.assert_error(done, '  * +w+a:', 'Command failed with code 3 (runtime)', 'w.dig:', 'last output:', 'about to fail', 'goes on from here')
         self.assertEqual(self.state_files(), [])
 
+    def test_a_command_that_fails_in_a_loop_is_shown_where_it_stands(self):
+        for operator in ('for_each>: {x: [1]}', 'loop>: 1', 'for_range>: {from: 0, to: 1, step: 1}', 'if>: true'):
+            with self.subTest(operator):
+                done = self.run_workflow(f'+a:\n  {operator}\n  _do:\n    _export: {{y: 1}}\n    sh>: exit 3\n')
+                self.assert_error(done, 'at w.dig:5:5,')
+                done = self.run_workflow(f'+a:\n  {operator}\n  _do:\n    _export: {{y: 1}}\n    +b:\n      sh>: exit 3\n')
+                self.assert_error(done, 'at w.dig:5:5,')
+
     def test_nothing_of_a_failed_task_is_obeyed_by_the_terminal(self):
         done = self.run_workflow('+a:\n  _parallel: true\n  +b:\n    "ech\\e[2J>": 1\n  +c:\n    fail>: "one\\n\\ttwo \\u202e\\e[31m"\n', '-p', 'x=\x1b[1m')
         self.assert_error(done, r'Unknown task type: ech\u001b[2J', 'one\n    \ttwo ' + r'\u202e\u001b[31m', r"-p 'x=\u001b[1m'")
