@@ -191,6 +191,35 @@ TEST(Warnings, RetryOfAWrongForm) {
   EXPECT_THAT(warnings_of("+a: {wait>: 1h, _timeout: 5s, _retry: 3}\n"), testing::IsEmpty());
 }
 
+// ${day} in a map of a task sees the parameter unevaluated (spec/language.md 8.1)
+TEST(Warnings, ATemplateInAMapThatGivesTheTemplateOfAnExport) {
+  const auto below = [](const std::string& tasks) {
+    return warnings_of("_export: {day: '${1 + 1}', plain: x, pw: '${secret:a}'}\n" + tasks);
+  };
+  EXPECT_THAT(
+      below("+a:\n  sh>: a\n  _env:\n    E: x ${day}\n"),
+      ElementsAre("wf.dig:5:5: ${day} inside of a map gives +wf+a the template of day as it is written, not its value: write its "
+                  "expression here, or give the task a key of a new name with ${day} before the map, and use that [W-raw-template]"));
+  for (const char* raw :
+       {"+a: {sh>: a, day: '${day}', _env: {E: '${day}'}}\n", "+a: {py>: a, l: [{x: '${day}'}]}\n",
+        "+a: {py>: a, o: {l: ['${day.length}']}}\n", "+g: {_export: {h: {k: '${day}'}}, +a: {echo>: 1}, +b: {echo>: 2}}\n",
+        "+a: {_export: {own: '${plain}', m: {k: '${own}'}}, echo>: 1}\n", "+a: {_export: {m: {t: '${1}'}}, py>: a, o: {x: '${m.t}'}}\n",
+        "+a: {for_each>: {d: ['${day}']}, _do: {sh>: a, _env: {E: '${d}'}}}\n",
+        "+a: {if>: true, _do: {+b: {sh>: a, _env: {E: '${day}'}}}}\n", "+g: {+a: {echo>: 1}, _error: {sh>: a, _env: {E: '${day}'}}}\n",
+        "+a: {sh>: a, _env: {E: '${day}', day: 1}}\n"}) {
+    EXPECT_THAT(below(raw), ElementsAre(HasSubstr("[W-raw-template]"))) << raw;
+  }
+  for (const char* evaluated :
+       {"+a: {echo>: '${day}', l: ['${day}'], d: '${day}'}\n", "+a: {d: '${day}', sh>: a, _env: {E: '${d}'}}\n",
+        "+a: {sh>: a, _env: {day: 1, E: '${day}', P: '${plain} ${pw} ${gone}'}}\n",
+        "+a: {_export: {day: 3}, sh>: a, _env: {E: '${day}'}}\n", "+a: {if>: true, _do: {echo>: '${day}'}, _else_do: {echo>: '${day}'}}\n",
+        "+a: {for_each>: {day: [1]}, _do: {+b: {sh>: a, _env: {E: '${day}'}}}}\n",
+        "+g: {_export: {h: {k: '${day}'}}, +a: {echo>: 1, _export: {day: 1}}}\n",
+        "+a: {_export: {task_name: '${day}'}, py>: a, o: {x: '${task_name}'}}\n"}) {
+    EXPECT_THAT(below(evaluated), ElementsAre()) << evaluated;
+  }
+}
+
 TEST(Warnings, WorkflowsThatAreNotThere) {
   const TestProject project{{"a.dig",
                              "+x: {call>: sub/c}\n+y: {call>: nope.dig}\n+z: {require>: b}\n+u: {require>: gone}\n+v: {require>: other, "

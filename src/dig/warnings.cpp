@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "dig/compiler.h"
 #include "dig/keys.h"
+#include "dig/raw_templates.h"
 #include "dig/template.h"
 #include "dig/time_limit.h"
 
@@ -308,6 +309,7 @@ void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Wa
   Doubts doubts(warnings);
   doubts.look_at(tasks, true);
   doubts.look_for_disabled(workflow.config, "+" + workflow.name);
+  for (Warning& raw : find_raw_templates(tasks)) warnings.push_back(std::move(raw));
 }
 
 std::vector<Warning> find_doubtful_targets(const Project& project, const Project::File& file) {

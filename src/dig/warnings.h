@@ -27,6 +27,7 @@ namespace digdag::dig {
 ///   W-group-check      `_check` of a group or a file does not run by default (E-10)
 ///   W-reserved         `_pool`, `_priority`, `_cache`, `_finally` on an operator task
 ///   W-missing-workflow `call>` or `require>` names a workflow that is not there (C-13)
+///   W-raw-template     a `${name}` inside of a map gives the template of an exported parameter as it is written (8.1)
 ///
 /// Operators and their options are known further up; what concerns them is added there.
 void find_doubts(const Workflow& workflow, const TaskTree& tasks, std::vector<Warning>& warnings);
