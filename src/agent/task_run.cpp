@@ -178,38 +178,39 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
     const Value* value = config.find(member.key);
     if (value != nullptr && !value->is_null()) local.set(member.key, *value, member.position);
   }
-  context_.local = std::move(local);
-  context_.unevaluated_local = request_.local;
-  context_.config = std::move(config_);
-  context_.secret_spans = std::move(secret_spans_);
-  context_.identity = request_.identity;
-  context_.state = request_.state.is_object() ? request_.state : Value::object();
-  context_.task_limit = services_.options.task_limit;
-  context_.position = request_.position;
-  context_.log = &services_.log;
-  context_.log_thread = log_thread_;
+  context_ = std::make_unique<operators::TaskContext>();
+  context_->local = std::move(local);
+  context_->unevaluated_local = request_.local;
+  context_->config = std::move(config_);
+  context_->secret_spans = std::move(secret_spans_);
+  context_->identity = request_.identity;
+  context_->state = request_.state.is_object() ? request_.state : Value::object();
+  context_->task_limit = services_.options.task_limit;
+  context_->position = request_.position;
+  context_->log = &services_.log;
+  context_->log_thread = log_thread_;
   if (task_log_) {
-    context_.task_log = [this](LogLevel level, std::string_view component, std::string_view message) {
+    context_->task_log = [this](LogLevel level, std::string_view component, std::string_view message) {
       task_log_->line(level, log_thread_, component, message);
     };
   }
-  context_.output = [this](std::string_view text) { print(text); };
-  context_.secrets = [this](std::string_view key) { return secrets_->find(key); };
-  context_.unmounted_secrets = [this](std::string_view key) { return secrets_->find_unmounted(key); };
-  context_.mask = [this](std::string_view text) { return secrets_->mask(text); };
-  context_.hide = [this](std::string_view text) { secrets_->hide(text); };
-  context_.stopped = &stopped_;
-  context_.templates = &services_.templates;
-  context_.system = services_.options.system;
-  context_.environment = &services_.environment;
-  context_.attempts = &services_.attempts;
-  context_.io_area = &services_.io_area;
+  context_->output = [this](std::string_view text) { print(text); };
+  context_->secrets = [this](std::string_view key) { return secrets_->find(key); };
+  context_->unmounted_secrets = [this](std::string_view key) { return secrets_->find_unmounted(key); };
+  context_->mask = [this](std::string_view text) { return secrets_->mask(text); };
+  context_->hide = [this](std::string_view text) { secrets_->hide(text); };
+  context_->stopped = &stopped_;
+  context_->templates = &services_.templates;
+  context_->system = services_.options.system;
+  context_->environment = &services_.environment;
+  context_->attempts = &services_.attempts;
+  context_->io_area = &services_.io_area;
 }
 
 bool TaskRun::skip_evaluated(const OperatorChoice& choice) {
   announce(choice);
   std::optional<RunFilter::Skip> skip;
-  if (services_.options.filter != nullptr) skip = services_.options.filter->evaluated(request_, context_.config);
+  if (services_.options.filter != nullptr) skip = services_.options.filter->evaluated(request_, context_->config);
   if (!skip) return false;
   if (skip->log_skipped) log(LogLevel::warn, "Skipped");
   end(RunSucceeded{std::move(skip->result)});
@@ -224,7 +225,7 @@ void TaskRun::announce(const OperatorChoice& choice) {
     if (choice.key == "_type") {
       log(level, "type: " + choice.type);
     } else {
-      const Value* command = context_.config.find("_command");
+      const Value* command = context_->config.find("_command");
       log(level, choice.key + ": " + (command != nullptr ? java_text(*command) : ""));
     }
   }
@@ -237,29 +238,29 @@ void TaskRun::announce(const OperatorChoice& choice) {
 
 void TaskRun::prepare_operator(const OperatorChoice& choice) {
   type_ = operators::find_operator(choice.type);
-  if (type_ == nullptr) throw unknown_type(choice.type).at(Config(context_.config).position_of(choice.key));
-  context_.project_directory = services_.options.project_directory;
-  context_.workspace = workspace_of(context_.config, services_.options.project_directory);
+  if (type_ == nullptr) throw unknown_type(choice.type).at(Config(context_->config).position_of(choice.key));
+  context_->project_directory = services_.options.project_directory;
+  context_->workspace = workspace_of(context_->config, services_.options.project_directory);
   const bool takes_env = std::find(type_->keys.begin(), type_->keys.end(), "_env") != type_->keys.end();
-  if (takes_env && request_.retry_count == 0 && context_.config.find("_env") != nullptr && request_.local.find("_env") == nullptr)
+  if (takes_env && request_.retry_count == 0 && context_->config.find("_env") != nullptr && request_.local.find("_env") == nullptr)
     log(LogLevel::warn, "_env in _export has no effect: write it on the task itself.");
-  if (type_->warns_unused_keys) context_.key_was_read = [this](std::string_view key) { keys_read_.emplace(key); };
-  if (const Value* retry = context_.config.find("_retry")) retry_ = *retry;
-  if (type_->honours_retry) check_retry(context_.config);
+  if (type_->warns_unused_keys) context_->key_was_read = [this](std::string_view key) { keys_read_.emplace(key); };
+  if (const Value* retry = context_->config.find("_retry")) retry_ = *retry;
+  if (type_->honours_retry) check_retry(context_->config);
   operator_ = type_->make();
 }
 
 void TaskRun::call_operator() {
   if (stopped_) return refuse();
-  context_.now = now();
+  context_->now = now();
   stage_ = Stage::operation;
   if (request_.cleanup) {
-    operator_->cleanup(context_);
+    operator_->cleanup(*context_);
     stage_ = Stage::preparation;
     throw task_error("Got a cancel-requested: attempt_id=" + std::to_string(request_.identity.attempt_id) +
                      ", task_id=" + std::to_string(request_.identity.task_id));
   }
-  handle(operator_->run(context_));
+  handle(operator_->run(*context_));
 }
 
 void TaskRun::handle(operators::Outcome outcome) {
@@ -289,7 +290,7 @@ void TaskRun::command_over(const command::CommandEnd& end) {
   }
   last_output_ = secrets_->mask(end.last_output);
   command_millis_ += end.millis;
-  guarded([&] { handle(operator_->command_ended(context_, end)); });
+  guarded([&] { handle(operator_->command_ended(*context_, end)); });
 }
 
 void TaskRun::stop(std::int64_t grace_seconds) {
@@ -315,7 +316,7 @@ void TaskRun::succeed(engine::TaskResult result) {
 void TaskRun::fail(const Error& error) {
   if (stopped_) return refuse();
   Error shown = secrets_ ? with_texts(error, [this](std::string_view text) { return secrets_->mask(text); }) : error;
-  shown = operators::with_command_explained(std::move(shown), context_);
+  if (context_) shown = operators::with_command_explained(std::move(shown), *context_);
   if (!shown.position().known()) shown = std::move(shown).at(request_.position);
   if (shown.kind() == "secret not found" && shown.hint_text().empty()) shown = std::move(shown).hint(services_.options.secret_hint);
   RunFailed failed{.error = error_object(shown), .retry = {}, .cause = shown, .last_output = last_output_, .millis = command_millis_};
@@ -347,10 +348,10 @@ void TaskRun::check_size(const engine::TaskResult& result) const {
 }
 
 void TaskRun::warn_unused_keys() {
-  for (const auto& member : context_.local.as_object()) {
+  for (const auto& member : context_->local.as_object()) {
     const auto& engine_keys = dig::task_keys();
     const bool for_engine = std::find(engine_keys.begin(), engine_keys.end(), member.key) != engine_keys.end();
-    if (for_engine || member.key == context_.config.find("_type")->as_string() + ">" || keys_read_.contains(member.key)) continue;
+    if (for_engine || member.key == context_->config.find("_type")->as_string() + ">" || keys_read_.contains(member.key)) continue;
     log(LogLevel::error, "Parameter '" + member.key + "' is not used at task " + request_.identity.task_name + ".");
     const auto similar = similar_words(member.key, {keys_read_.begin(), keys_read_.end()});
     if (!similar.empty()) log(LogLevel::error, "  > Did you mean [" + join(similar, ", ") + "]?");

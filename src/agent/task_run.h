@@ -95,7 +95,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   const operators::OperatorType* type_ = nullptr;
   std::unique_ptr<operators::Operator> operator_;
   std::unique_ptr<TaskSecrets> secrets_;
-  operators::TaskContext context_;
+  std::unique_ptr<operators::TaskContext> context_;  ///< from its preparation on: many runs may wait for a thread
   std::set<std::string, std::less<>> keys_read_;
   std::unique_ptr<TaskLog> task_log_;  ///< where task logs are kept
   std::string last_output_;
