@@ -360,10 +360,11 @@ void TaskRun::warn_unused_keys() {
 
 void TaskRun::end(RunEnd end) {
   if (ended_) return;
-  ended_ = true;
   operator_.reset();
   if (const std::string rest = secrets_ ? secrets_->mask_rest() : std::string(); !rest.empty()) show(rest);
-  services_.ended(*this, std::move(end));
+  ended_ = true;
+  // A report that is lost would be waited for for ever: without memory for it the program ends, and says so.
+  [&]() noexcept { services_.ended(*this, std::move(end)); }();
 }
 
 void TaskRun::print(std::string_view text) {

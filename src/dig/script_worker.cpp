@@ -13,7 +13,6 @@
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -113,10 +112,16 @@ struct ScriptWorker::Impl {
   std::mutex mutex;
   std::condition_variable freed;
   std::vector<std::unique_ptr<Process>> idle;
-  std::set<const Process*> busy;
+  std::vector<const Process*> busy;
   std::size_t running = 0;  ///< idle and busy ones
   bool interrupted = false;
   const std::size_t most = std::max(1u, std::thread::hardware_concurrency());
+
+  Impl() {
+    // So that no memory is needed, which may be missing, where processes change hands.
+    idle.reserve(most);
+    busy.reserve(most);
+  }
 
   std::unique_ptr<Process> take() {
     std::unique_lock lock(mutex);
@@ -137,22 +142,43 @@ struct ScriptWorker::Impl {
         check_interrupt();
       }
     }
-    busy.insert(process.get());
+    busy.push_back(process.get());
     return process;
   }
   void give_back(std::unique_ptr<Process> process) {
     const std::lock_guard lock(mutex);
-    busy.erase(process.get());
+    std::erase(busy, process.get());
     idle.push_back(std::move(process));
     freed.notify_one();
   }
   void drop(const Process* process) {
     const std::lock_guard lock(mutex);
-    busy.erase(process);
+    std::erase(busy, process);
     --running;
     freed.notify_one();
+  }
+  void refuse_interrupted() {
+    const std::lock_guard lock(mutex);
     check_interrupt();
   }
+  /// A process for one request: it ends with this unless it is given back, whatever is thrown.
+  class Lease {
+   public:
+    explicit Lease(Impl& pool) : pool_(pool), process_(pool.take()) {}
+    ~Lease() {
+      if (process_) pool_.drop(process_.get());
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+    const Process& process() const { return *process_; }
+    void give_back() { pool_.give_back(std::move(process_)); }
+
+   private:
+    Impl& pool_;
+    std::unique_ptr<Process> process_;
+  };
+
   void interrupt() {
     const std::lock_guard lock(mutex);
     interrupted = true;
@@ -188,17 +214,19 @@ Value ScriptWorker::request(const Value& message, const Limits& limits) {
   std::string answer, why;
   // A worker that was killed while it was idle is no fault of this request: it is asked of another one, once.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    auto process = impl_->take();
-    const FrameEnd end = process->ask(text, answer, limits.timeout_millis * evaluations_of(message));
+    FrameEnd end = FrameEnd::closed;
+    {
+      Impl::Lease lease(*impl_);
+      end = lease.process().ask(text, answer, limits.timeout_millis * evaluations_of(message));
+      if (end == FrameEnd::complete) lease.give_back();
+      if (end == FrameEnd::closed) why = lease.process().why_gone();
+    }
     if (end == FrameEnd::complete) {
-      impl_->give_back(std::move(process));
       Value reply = parse_json(answer);
       if (const Value* const failed = reply.find("failed")) throw Error("config", "evaluation failed: " + failed->as_string());
       return reply;
     }
-    why = end == FrameEnd::closed ? process->why_gone() : "";
-    impl_->drop(process.get());
-    process.reset();
+    impl_->refuse_interrupted();
     if (end == FrameEnd::timeout)
       throw Error("config", "evaluation took longer than " + std::to_string(limits.timeout_millis / 1000) + "s");
   }
