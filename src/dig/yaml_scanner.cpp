@@ -17,7 +17,9 @@ constexpr std::size_t longest_key = 1024;  // characters from the start of an im
 bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80; }
 
 std::string_view hint_for(std::string_view problem, std::string_view line, std::size_t column) {
-  if (problem.starts_with("mapping values are")) return "text that holds `: ` must stand in quotes, or on lines of its own after `|`";
+  if (problem.starts_with("mapping values are"))
+    return "keys of one map stand in one column, and each ends with a colon; text that holds `: ` must stand in quotes, or on lines of its "
+           "own after `|`";
   if (problem.starts_with("sequence entries are not allowed")) return "a list starts on a line of its own, or is written as [a, b]";
   if (problem.find("(TAB)") != std::string_view::npos) return "use blanks instead of the TAB";
   if (problem.find("cannot start any token") != std::string_view::npos) return "text that starts with this character must stand in quotes";

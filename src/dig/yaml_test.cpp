@@ -310,7 +310,7 @@ TEST(YamlError, NamesPlaceLineAndRemedy) {
 wf.dig:2:18: mapping values are not allowed here
     2 |   echo>: ${x} and: y
       |                  ^
-hint: text that holds `: ` must stand in quotes, or on lines of its own after `|`
+hint: keys of one map stand in one column, and each ends with a colon; text that holds `: ` must stand in quotes, or on lines of its own after `|`
 )");
   EXPECT_EQ(report_of("+a:\n  l: [1, 2\n+b:\n  echo>: x\n"), R"(
 wf.dig:3:3: expected ',' or ']', but got :
