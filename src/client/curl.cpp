@@ -1,41 +1,28 @@
 #include "client/curl.h"
 
-#include <dlfcn.h>
-
-#include <mutex>
 #include <new>
 
 #include "base/error.h"
+#include "base/library.h"
 
 namespace digdag::client {
 namespace {
 
-struct Loaded {
+Curl load(const char* needed_by) {
+  const Library library("libcurl.so.4", needed_by, "libcurl4");
   Curl functions{};
-  bool complete = false;
-};
-
-Loaded load() {
-  Loaded loaded;
-  void* library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);  // never closed: its threads and locks may live on
-  if (library == nullptr) return loaded;
-  loaded.complete = true;
-  const auto find = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-    loaded.complete = loaded.complete && function != nullptr;
-  };
   decltype(&curl_global_init) global_init = nullptr;
-  find(global_init, "curl_global_init");
-  find(loaded.functions.easy_init, "curl_easy_init");
-  find(loaded.functions.easy_cleanup, "curl_easy_cleanup");
-  find(loaded.functions.easy_setopt, "curl_easy_setopt");
-  find(loaded.functions.easy_getinfo, "curl_easy_getinfo");
-  find(loaded.functions.easy_perform, "curl_easy_perform");
-  find(loaded.functions.easy_strerror, "curl_easy_strerror");
-  find(loaded.functions.slist_append, "curl_slist_append");
-  find(loaded.functions.slist_free_all, "curl_slist_free_all");
-  loaded.complete = loaded.complete && global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-  return loaded;
+  library.find(global_init, "curl_global_init");
+  library.find(functions.easy_init, "curl_easy_init");
+  library.find(functions.easy_cleanup, "curl_easy_cleanup");
+  library.find(functions.easy_setopt, "curl_easy_setopt");
+  library.find(functions.easy_getinfo, "curl_easy_getinfo");
+  library.find(functions.easy_perform, "curl_easy_perform");
+  library.find(functions.easy_strerror, "curl_easy_strerror");
+  library.find(functions.slist_append, "curl_slist_append");
+  library.find(functions.slist_free_all, "curl_slist_free_all");
+  if (global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) throw Error("io", "libcurl.so.4 cannot be started");
+  return functions;
 }
 
 int on_progress(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
@@ -45,9 +32,8 @@ int on_progress(void* stopped, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 }  // namespace
 
 const Curl& curl(const char* needed_by) {
-  static const Loaded loaded = load();
-  if (!loaded.complete) throw Error("io", std::string(needed_by) + " needs libcurl.so.4; install the package libcurl4");
-  return loaded.functions;
+  static const Curl functions = load((std::string(needed_by) + " needs").c_str());
+  return functions;
 }
 
 CurlHandle::CurlHandle(const Curl& library) : library_(library), handle_(library.easy_init()) {
