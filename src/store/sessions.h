@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/time.h"
@@ -35,6 +37,85 @@ struct SessionAttempt {
   bool done() const { return (flags & attempt_done) != 0; }
   bool success() const { return (flags & attempt_success) != 0; }
   bool cancel_requested() const { return (flags & attempt_cancel_requested) != 0; }
+};
+
+/// A session's place: what makes it unique.
+struct SessionKey {
+  std::int64_t project_id = 0;
+  std::string workflow_name;
+  Instant session_time;  ///< fractions of a second do not count
+};
+
+/// An attempt to be stored.
+struct NewAttempt {
+  std::int64_t session_id = 0, project_id = 0;
+  std::optional<std::string> retry_attempt_name;
+  std::optional<std::int64_t> workflow_definition_id;
+  TimeZone timezone;
+  Value params;
+};
+struct InsertedAttempt {
+  std::int64_t id = 0, index = 0;
+  Timestamp created_at;
+};
+
+/// The sessions and attempts of one site. Rows of other sites do not exist for it. Lives in a transaction.
+class Sessions {
+ public:
+  Sessions(Transaction& transaction, std::int64_t site_id) : transaction_(transaction), site_id_(site_id) {}
+
+  /// A part of a list that runs from the newest id to the oldest.
+  struct Page {
+    std::int64_t before_id = std::numeric_limits<std::int64_t>::max();  ///< `last_id`: only smaller ids
+    std::int64_t size = 100;
+  };
+  struct Filter {
+    std::optional<std::int64_t> project_id;
+    std::optional<std::string> workflow_name;  ///< counts only beside `project_id`
+  };
+
+  // ---- Reading. A session is shown by its last attempt. ----
+
+  /// By session id, newest first. `Page` counts sessions.
+  std::vector<SessionAttempt> sessions(const Filter& filter, const Page& page);
+  std::optional<SessionAttempt> session(std::int64_t session_id);
+  /// By attempt id, newest first. Without `retried` only the last attempt of each session.
+  std::vector<SessionAttempt> attempts(const Filter& filter, bool retried, const Page& page);
+  std::vector<SessionAttempt> attempts_of_session(std::int64_t session_id, const Page& page);
+  std::optional<SessionAttempt> attempt(std::int64_t attempt_id);
+  /// All attempts of a session, first to last.
+  std::vector<SessionAttempt> retries(std::int64_t session_id);
+
+  // ---- Starting ----
+
+  /// Attempts that are not done, without delayed ones that have not started (E-61). Others may start meanwhile, unless all who count
+  /// call `hold_count` first.
+  std::int64_t unfinished();
+  /// Whoever else calls this for the same site waits until the transaction ends.
+  void hold_count();
+  struct Session {
+    std::int64_t id = 0;
+    std::string uuid;
+  };
+  /// The session, made where there is none (with `uuid`), and locked until the transaction ends.
+  Session put_session(const SessionKey& key, std::string_view uuid);
+  /// Makes the attempt the session's last one, with the next index. Nothing where the session has one of this retry name (one
+  /// without a name: where it has any without). The session must be locked by `put_session`.
+  std::optional<InsertedAttempt> insert_attempt(const NewAttempt& attempt);
+  /// The attempt of this retry name; without a name the session's last one.
+  std::optional<SessionAttempt> conflicting(std::int64_t session_id, const std::optional<std::string>& retry_attempt_name);
+
+  // ---- Ending ----
+
+  /// The attempt, locked until the transaction ends.
+  std::optional<SessionAttempt> lock_attempt(std::int64_t attempt_id);
+  void request_cancel(std::int64_t attempt_id);
+  /// Ends a delayed attempt that has no tasks yet, as killed; false where it is none. The attempt must be locked.
+  bool end_delayed(std::int64_t attempt_id);
+
+ private:
+  Transaction& transaction_;
+  const std::int64_t site_id_;
 };
 
 }  // namespace digdag::store
