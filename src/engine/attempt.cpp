@@ -1,5 +1,7 @@
 #include "engine/attempt.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -192,6 +194,24 @@ void Attempt::Impl::on(const LimitsEvaluated& event) {
   limits = event.limits;
   arm_deadline(event.task, Instant{rows[event.task].updated_at});  // when the run began: nothing touches a task while it runs
   touch(event.task);
+}
+
+void Attempt::Impl::on(const Lost& event) {
+  if (!is_current(event.task, event.lease)) return;
+  Task& task = rows[event.task];
+  if (task.cancel_is_requested()) {
+    if (!task.cleans_up && options.has_cleanup && options.has_cleanup(dig::operator_of(task.local))) {
+      run_operator(event.task, true);
+    } else {
+      cancel(event.task);
+    }
+  } else if (task.extra && task.extra->timed_out) {
+    fail_timed_out(event.task, Value());
+  } else if (++task.lost_runs >= options.max_lost_runs) {
+    fail(event.task, error_object(Error("agent lost", fmt::format("Task lost its agent {} times", task.lost_runs))));
+  } else {
+    run_operator(event.task, false);
+  }
 }
 
 // ---- Reading -------------------------------------------------------------------------------------------------------------

@@ -68,7 +68,14 @@ struct LimitsEvaluated {
   Lease lease;
   Value limits;
 };
-using Event = std::variant<Succeeded, Failed, RetryLater, Wake, Kill, Tick, RetryEvaluated, LimitsEvaluated>;
+/// The run with this lease has no agent any more (it died, its lease expired, the server was restarted): the task is run again
+/// with the next lease; fails where that happened too often in a row (spec/decisions.md E-45); is cleaned up or canceled where
+/// it is killed (E-31).
+struct Lost {
+  TaskIndex task;
+  Lease lease;
+};
+using Event = std::variant<Succeeded, Failed, RetryLater, Wake, Kill, Tick, RetryEvaluated, LimitsEvaluated, Lost>;
 
 // ---- Effects: what an attempt wants done, after its changes are committed ---------------------------------------------
 
@@ -101,9 +108,11 @@ struct Note {
   std::string message;
 };
 
-/// What one event did. `changed` lists every task whose row changed or was inserted, each once, ascending.
+/// What one event did. `changed` lists every task whose row changed or was inserted, each once, ascending; `results_changed`
+/// those of them of which also result or error changed (the columns of task_state_details). Config never changes later.
 struct Outcome {
   std::vector<TaskIndex> changed;
+  std::vector<TaskIndex> results_changed;
   std::vector<Effect> effects;
   std::vector<Note> notes;
   bool finished = false;  ///< the attempt is done since this event
@@ -114,8 +123,10 @@ struct Outcome {
 /// A result taken over from an earlier attempt (resume, spec/decisions.md 3.2), for one full name.
 struct ResumedTask {
   std::int64_t source_task_id = 0;
+  std::optional<Instant> updated_at;  ///< the new row gets it
   Value local, export_config, subtask_config, export_params, store_params, error;
   std::vector<ConfigKey> reset_store_params;
+  Value origins;  ///< of values in `export_config` that are no code: see StoredTask::native
 };
 using ResumedTasks = std::map<std::string, ResumedTask, std::less<>>;  ///< by full name
 
@@ -123,9 +134,23 @@ struct AttemptOptions {
   std::int64_t task_limit = 100'000;          ///< executor.task_max_run; 0 = none. Counted as the original does (L-19)
   std::int64_t params_size_limit = 16 << 20;  ///< executor.max_params_size, bytes of store+export+state; 0 = none
   bool group_check = false;                   ///< executor.group_check (E-10)
+  std::uint32_t max_lost_runs = 10;           ///< agent.max-lost-leases (E-45)
   /// Types whose operator has something to clean up after a kill (E-31).
   bool (*has_cleanup)(std::string_view type) = nullptr;
 };
+
+/// A run that is under way.
+struct Running {
+  TaskIndex task;
+  Lease lease;
+  bool cleanup;
+  bool cancel_requested;
+};
+
+struct StoredTask;
+struct StoredAttempt;
+struct StoredMonitor;
+struct Restored;
 
 /// One execution of a workflow: the tree of its tasks and the rules by which they move.
 ///
@@ -136,6 +161,11 @@ class Attempt {
   /// `params`: everything below the workflow's own exports (defaults, revision, session).
   /// `sla:` stands in the root's local config. Throws Error(`task limit exceeded`), or Error(config) where `sla:` is wrong.
   Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, AttemptOptions options, ResumedTasks resumed = {});
+  /// The attempt that these rows (ascending by id: index i is row i) were written of, by us or by Java: it decides as if it had
+  /// never left memory. Where the root is still blocked it waits for start(). Throws Error, which names attempt and task, where
+  /// rows make no sense: an unknown state, a parent that is missing or later, two roots.
+  static Restored restore(StoredAttempt attempt, std::vector<StoredTask> tasks, Params params, TimeZone zone, AttemptOptions options,
+                          Instant now);
   ~Attempt();
   Attempt(Attempt&&) noexcept;
   Attempt& operator=(Attempt&&) noexcept;
@@ -157,6 +187,14 @@ class Attempt {
   /// before < its own `_export` (spec/language.md 7.2). Without `_check` and `_error`. Cheap: shares
   /// structure with its neighbours.
   Params params_of(TaskIndex task) const;
+
+  // ---- Storing (engine/stored_task.h) ----
+  /// The row of a task; `ids[i]` is the database id of task i. Costs what its text costs; of a barrier only the ends are named.
+  StoredTask stored(TaskIndex task, const std::vector<std::int64_t>& ids) const;
+  /// The monitor that has not been due yet.
+  std::optional<StoredMonitor> monitor() const;
+  /// The runs that are not answered yet, ascending.
+  std::vector<Running> running() const;
 
   // ---- Reading ----
   std::size_t size() const;
@@ -188,6 +226,7 @@ class Attempt {
 
  private:
   struct Impl;
+  explicit Attempt(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

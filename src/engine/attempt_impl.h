@@ -79,6 +79,7 @@ struct Attempt::Impl {
   void on(const Tick& event);
   void on(const RetryEvaluated& event);
   void on(const LimitsEvaluated& event);
+  void on(const Lost& event);
   bool is_current(TaskIndex task, Lease lease) const;
   Outcome conclude();
   bool done() const { return is_done(rows[0].state); }

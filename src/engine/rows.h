@@ -71,6 +71,8 @@ struct Task {
   BarrierIndex member_of = no_barrier;                  ///< that waits for it
   Lease lease = 0;
   std::uint32_t retry_count = 0;
+  std::uint32_t lost_runs = 0;    ///< in a row
+  std::int64_t resumed_from = 0;  ///< id of the task of an earlier attempt whose result it has; 0 = none
 
   TaskState state = TaskState::blocked;
   std::uint8_t flags = 0;

@@ -36,6 +36,7 @@ std::string text_of(const Event& event) {
     std::string operator()(const engine::LimitsEvaluated& e) const {
       return "limits evaluated #" + std::to_string(e.task) + " lease " + std::to_string(e.lease) + " " + to_json(e.limits);
     }
+    std::string operator()(const engine::Lost& e) const { return "lost #" + std::to_string(e.task) + " lease " + std::to_string(e.lease); }
   } visitor;
   return std::visit(visitor, event);
 }
