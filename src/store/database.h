@@ -87,13 +87,14 @@ class DatabaseError : public Error {
 
 /// Statements that take effect together or not at all. Belongs to the thread that runs the piece of work.
 ///
-/// In PostgreSQL statements of `send` go out at once and are not waited for (pipeline mode); the next `query` or the commit gets their
-/// errors. So a unit of work should send all that it can before it asks.
+/// In PostgreSQL statements of `send` are not waited for (pipeline mode); the next `query` or the commit gets their errors. So a unit of
+/// work should send all that it can before it asks. After an error of a statement nothing more can be done: all further ones throw it
+/// again, and nothing is committed even where the work caught it.
 class Transaction {
  public:
   virtual ~Transaction() = default;
   virtual Rows query(const Sql& sql, const SqlValues& parameters = {}) = 0;
-  /// Runs a statement whose rows nobody reads and tells how many rows it changed.
+  /// Runs a statement whose rows nobody reads and tells how many rows it changed; for a `select` how many it found (locked).
   virtual std::int64_t execute(const Sql& sql, const SqlValues& parameters = {}) = 0;
   /// Runs a statement without waiting. `expected`: the number of rows that it must change, else the transaction fails with
   /// DatabaseError(unexpected_rows): somebody else was there (a lost owner, an old lease).
@@ -138,6 +139,13 @@ class Database {
     return give(work, [&](const Body& body) { run_read(body, patience); });
   }
 
+  /// Runs work each of whose statements takes effect by itself, at once, and is not repeated: `create index concurrently`, which
+  /// PostgreSQL refuses in a transaction, and the locks of a session around it. For migrations. In SQLite the same as `write`.
+  template <typename Work>
+  void write_one_by_one(Work work, Patience patience = default_patience) {
+    run_one_by_one([&](Transaction& transaction) { work(transaction); }, patience);
+  }
+
   /// `postgresql`, `sqlite`, `memory`.
   virtual std::string_view type() const = 0;
   /// Ends waiting for a database that is away: pieces of work under way fail with DatabaseError(unavailable).
@@ -147,6 +155,7 @@ class Database {
   using Body = std::function<void(Transaction&)>;
   virtual void run_write(const Body& work, Durability durability, Patience patience) = 0;
   virtual void run_read(const Body& work, Patience patience) = 0;
+  virtual void run_one_by_one(const Body& work, Patience patience) { run_write(work, Durability::power_cut, patience); }
 
  private:
   template <typename Work, typename Run>
@@ -165,5 +174,7 @@ class Database {
 /// Opens the database that `database.*` names (spec/server.md 4.2, 9; decisions.md 8.3) without looking at its schema. Throws Error(config)
 /// for wrong keys, DatabaseError where it cannot be reached within `database.loginTimeout`.
 std::unique_ptr<Database> open_database(const SystemConfig& system, Log& log);
+/// False where `open_database` would make a new SQLite file, so that one can look without making it.
+bool database_exists(const SystemConfig& system);
 
 }  // namespace digdag::store
