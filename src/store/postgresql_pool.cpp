@@ -1,0 +1,101 @@
+#include "store/postgresql_pool.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+
+namespace digdag::store {
+namespace {
+
+using Cause = DatabaseError::Cause;
+using Then = PostgresqlError::Then;
+
+}  // namespace
+
+PostgresqlPool::PostgresqlPool(PostgresqlSettings settings, Log& log)
+    : settings_(std::move(settings)), log_(log), shut_down_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+std::unique_ptr<PostgresqlConnection> PostgresqlPool::take(Deadline deadline) {
+  {
+    std::unique_lock lock(mutex_);
+    const auto can_go_on = [&] { return shut_down_ || !idle_.empty() || connections_ < settings_.most_connections; };
+    // Who may wait for ever for the server does so for the others, too.
+    const Deadline until = deadline ? std::min(*deadline, Clock::now() + settings_.connection_timeout) : deadline;
+    if (!until) {
+      changed_.wait(lock, can_go_on);
+    } else if (!changed_.wait_until(lock, *until, can_go_on)) {
+      throw DatabaseError(Cause::unavailable, "all " + std::to_string(settings_.most_connections) + " connections to " + settings_.place +
+                                                  " are in use (database.maximumPoolSize)");
+    }
+    if (shut_down_) throw DatabaseError(Cause::unavailable, "the database has been shut down");
+    if (idle_.empty()) {
+      ++connections_;
+    } else {
+      std::unique_ptr<PostgresqlConnection> connection = std::move(idle_.back().connection);
+      idle_.pop_back();
+      lock.unlock();
+      if (connection->is_alive()) return connection;
+    }
+  }
+  try {
+    return connect(deadline);
+  } catch (...) {
+    forget_one();
+    throw;
+  }
+}
+
+void PostgresqlPool::give_back(std::unique_ptr<PostgresqlConnection> connection) {
+  if (!connection->is_usable()) {
+    connection.reset();
+    forget_one();
+    return;
+  }
+  std::vector<Idle> too_old;  // closed after the lock
+  const std::lock_guard lock(mutex_);
+  const Clock::time_point now = Clock::now();
+  idle_.push_back({std::move(connection), now});
+  while (settings_.idle_timeout.count() > 0 && now - idle_.front().since > settings_.idle_timeout) {
+    too_old.push_back(std::move(idle_.front()));
+    idle_.erase(idle_.begin());
+    --connections_;
+  }
+  changed_.notify_one();
+}
+
+void PostgresqlPool::pause(std::chrono::milliseconds duration, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  const Clock::time_point end = Clock::now() + duration;
+  changed_.wait_until(lock, deadline ? std::min(end, *deadline) : end, [&] { return shut_down_; });
+  if (shut_down_) throw DatabaseError(Cause::unavailable, "the database has been shut down");
+}
+
+void PostgresqlPool::shut_down() {
+  const std::lock_guard lock(mutex_);
+  shut_down_ = true;
+  eventfd_write(shut_down_event_.get(), 1);
+  changed_.notify_all();
+}
+
+std::unique_ptr<PostgresqlConnection> PostgresqlPool::connect(Deadline deadline) {
+  for (std::chrono::milliseconds pause_between{50};; pause_between = std::min(2 * pause_between, std::chrono::milliseconds(1000))) {
+    try {
+      const Clock::time_point most = Clock::now() + settings_.login_timeout;
+      auto made = std::make_unique<PostgresqlConnection>(settings_, shut_down_event_.get(), deadline ? std::min(*deadline, most) : most);
+      if (pause_between > std::chrono::milliseconds(50)) log_.write(LogLevel::info, "main", "store", "Connected to " + settings_.place);
+      return made;
+    } catch (const PostgresqlError& error) {
+      if (error.then() != Then::reconnect || (deadline && Clock::now() >= *deadline)) throw;
+      if (pause_between == std::chrono::milliseconds(50)) log_.write(LogLevel::warn, "main", "store", error.message() + "; trying again");
+    }
+    pause(pause_between, deadline);
+  }
+}
+
+void PostgresqlPool::forget_one() {
+  const std::lock_guard lock(mutex_);
+  --connections_;
+  changed_.notify_one();
+}
+
+}  // namespace digdag::store

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "store/postgresql_connection.h"
+
+namespace digdag::store {
+
+/// The connections of a process: made when needed, at most `most_connections`, closed when idle for long. Thread-safe.
+class PostgresqlPool {
+ public:
+  PostgresqlPool(PostgresqlSettings settings, Log& log);
+
+  /// A connection for this caller alone. Waits for a free one, and for a server that is away, until the deadline or `shut_down`; then
+  /// DatabaseError(unavailable).
+  std::unique_ptr<PostgresqlConnection> take(Deadline deadline);
+  /// Closed where it is not usable any more.
+  void give_back(std::unique_ptr<PostgresqlConnection> connection);
+  /// Sleeps so long, or until the deadline. DatabaseError(unavailable) after `shut_down`.
+  void pause(std::chrono::milliseconds duration, Deadline deadline);
+  void shut_down();
+
+  const PostgresqlSettings& settings() const { return settings_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Idle {
+    std::unique_ptr<PostgresqlConnection> connection;
+    Clock::time_point since;
+  };
+  std::unique_ptr<PostgresqlConnection> connect(Deadline deadline);
+  void forget_one();
+
+  const PostgresqlSettings settings_;
+  Log& log_;
+  Fd shut_down_event_;
+  std::mutex mutex_;  ///< of what follows
+  std::condition_variable changed_;
+  std::vector<Idle> idle_;  ///< the one that was used last comes last
+  std::size_t connections_ = 0;
+  bool shut_down_ = false;
+};
+
+}  // namespace digdag::store
