@@ -39,9 +39,9 @@ struct ArchiveEntry {
 /// in the .gz format`, `Bad zip entry`, …) and a hint that names the entry; entries may have been shown by then. Touches no disk.
 void read_archive(std::string_view bytes, const ArchiveLimits& limits, const std::function<void(const ArchiveEntry&)>& show);
 
-/// Unpacks an archive into a directory that is empty and that nobody else writes to. Errors of `read_archive`, and Error(kind "io")
-/// with path and cause. What stands there after an error is to be removed by the caller.
-void extract_archive(std::string_view bytes, const ArchiveLimits& limits, const std::filesystem::path& directory);
+/// Unpacks an archive into a directory that is empty and that nobody else writes to, and gives what it has made. Errors of `read_archive`,
+/// and Error(kind "io") with path and cause. What stands there after an error is to be removed by the caller.
+std::vector<ArchiveEntry> extract_archive(std::string_view bytes, const ArchiveLimits& limits, const std::filesystem::path& directory);
 
 /// What was pushed, checked.
 struct Upload {

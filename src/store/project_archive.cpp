@@ -1,0 +1,119 @@
+#include "store/project_archive.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <unordered_set>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "store/crypto.h"
+
+namespace digdag::store {
+namespace fs = std::filesystem;
+namespace {
+
+Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
+
+/// Makes what an archive shows. Its paths are sound (ArchiveTree), and no link exists before all files do, so none is followed.
+class Extraction {
+ public:
+  explicit Extraction(const fs::path& directory) : directory_(directory) {}
+
+  void make(const ArchiveEntry& entry) {
+    if (entry.kind != ArchiveEntry::Kind::link) {
+      const fs::path path = place_of(entry.path);
+      if (entry.kind == ArchiveEntry::Kind::file)
+        make_file(path, entry);
+      else
+        make_hard_link(path, entry);
+    }
+    made_.push_back(entry);
+    made_.back().content = {};
+  }
+  std::vector<ArchiveEntry> finish() {
+    for (const ArchiveEntry& entry : made_) {
+      if (entry.kind != ArchiveEntry::Kind::link) continue;
+      const fs::path path = place_of(entry.path);
+      if (symlink(entry.target.c_str(), path.c_str()) != 0) throw io_error(path, errno);
+    }
+    return std::move(made_);
+  }
+
+ private:
+  fs::path place_of(const std::string& path) {
+    fs::path place = directory_ / path;
+    if (const std::size_t end = path.rfind('/'); end != std::string::npos && folders_.insert(path.substr(0, end)).second) {
+      std::error_code failure;
+      fs::create_directories(place.parent_path(), failure);
+      if (failure) throw io_error(place.parent_path(), failure.value());
+    }
+    return place;
+  }
+  void make_file(const fs::path& path, const ArchiveEntry& entry) {
+    Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file && errno == EEXIST && unlink(path.c_str()) == 0)  // the later one of two entries counts
+      file.reset(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file) throw io_error(path, errno);
+    for (std::string_view left = entry.content; !left.empty();) {
+      const ssize_t written = write(file.get(), left.data(), left.size());
+      if (written < 0 && errno != EINTR) throw io_error(path, errno);
+      if (written > 0) left.remove_prefix(static_cast<std::size_t>(written));
+    }
+    const timespec times[2] = {{entry.mtime, 0}, {entry.mtime, 0}};
+    futimens(file.get(), times);  // a time that the file system does not know is no reason to fail
+    if (fchmod(file.get(), entry.mode | 0400) != 0) throw io_error(path, errno);
+  }
+  void make_hard_link(const fs::path& path, const ArchiveEntry& entry) {
+    const fs::path target = directory_ / entry.target;
+    if (link(target.c_str(), path.c_str()) != 0 && errno != EEXIST) throw io_error(path, errno);
+  }
+
+  const fs::path& directory_;
+  std::unordered_set<std::string> folders_;  ///< that were made
+  std::vector<ArchiveEntry> made_;
+};
+
+/// A new directory that goes with its object.
+class Scratch {
+ public:
+  explicit Scratch(const fs::path& below) {
+    std::error_code failure;
+    fs::create_directories(below, failure);
+    std::string name = below / "upload-XXXXXX";
+    if (mkdtemp(name.data()) == nullptr) throw io_error(below, errno);
+    path_ = name;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace
+
+std::vector<ArchiveEntry> extract_archive(std::string_view bytes, const ArchiveLimits& limits, const fs::path& directory) {
+  Extraction extraction(directory);
+  read_archive(bytes, limits, [&](const ArchiveEntry& entry) { extraction.make(entry); });
+  return extraction.finish();
+}
+
+Upload check_upload(std::string_view bytes, const ArchiveLimits& limits, const fs::path& temporary_directory) {
+  if (limits.bytes > 0 && bytes.size() > limits.bytes)
+    throw Error("illegal argument", "Size of the uploaded archive file exceeds limit (" + std::to_string(limits.bytes) + " bytes)");
+  const Scratch scratch(temporary_directory);
+  extract_archive(bytes, limits, scratch.path());
+  return {.md5 = md5(bytes), .project = dig::load_project(scratch.path())};
+}
+
+}  // namespace digdag::store
