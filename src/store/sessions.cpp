@@ -1,0 +1,179 @@
+#include "store/sessions.h"
+
+#include "store/columns.h"
+
+namespace digdag::store {
+namespace {
+
+#define ATTEMPT                                                                                                                    \
+  "sa.id, sa.\"index\", sa.site_id, sa.project_id, coalesce(p.name, p.deleted_name), s.workflow_name, sa.workflow_definition_id, " \
+  "s.id, s.session_uuid, s.session_time, sa.timezone, sa.attempt_name, sa.state_flags, sa.params, sa.created_at, sa.finished_at"
+
+SessionAttempt attempt_of(const Row& row) {
+  SessionAttempt attempt{.id = row.integer(0),
+                         .index = row.integer(1),
+                         .site_id = row.integer(2),
+                         .project_id = row.integer(3),
+                         .project_name = row.optional_text(4).value_or(""),
+                         .workflow_name = row.text(5),
+                         .workflow_definition_id = row.optional_integer(6),
+                         .session_id = row.integer(7),
+                         .session_uuid = row.text(8),
+                         .session_time = Instant::of_seconds(row.integer(9)),
+                         .timezone = timezone_of(row.text(10)),
+                         .flags = static_cast<std::uint8_t>(row.integer(12)),
+                         .params = json_of(row.optional_text(13)),
+                         .created_at = row.time(14),
+                         .finished_at = row.optional_time(15)};
+  if (!row.text(11).empty()) attempt.retry_attempt_name = row.text(11);
+  return attempt;
+}
+
+std::vector<SessionAttempt> attempts_of(const Rows& rows) {
+  std::vector<SessionAttempt> attempts;
+  attempts.reserve(rows.size());
+  for (const Row& row : rows) attempts.push_back(attempt_of(row));
+  return attempts;
+}
+
+std::optional<SessionAttempt> attempt_of(const std::optional<Row>& row) { return row ? std::optional(attempt_of(*row)) : std::nullopt; }
+
+}  // namespace
+
+// `cross join` keeps SQLite, which knows nothing of how many rows there are, on the table whose index has the order of the page;
+// PostgreSQL chooses by itself.
+
+// ---- Reading ----
+
+std::vector<SessionAttempt> Sessions::sessions(const Filter& filter, const Page& page) {
+#define LIST(condition, last_id, size)                                                                                                  \
+  "select " ATTEMPT                                                                                                                     \
+  " from sessions s cross join session_attempts sa cross join projects p where sa.id = s.last_attempt_id"                               \
+  " and p.id = s.project_id and p.site_id = $1" condition " and s.id < cast(" last_id " as bigint) order by s.id desc limit cast(" size \
+  " as bigint)"
+  static constexpr Sql all = LIST("", "$2", "$3");
+  static constexpr Sql of_project = LIST(" and s.project_id = $2", "$3", "$4");
+  static constexpr Sql of_workflow = LIST(" and s.project_id = $2 and s.workflow_name = $3", "$4", "$5");
+#undef LIST
+  if (!filter.project_id) return attempts_of(transaction_.query(all, {site_id_, page.before_id, page.size}));
+  if (!filter.workflow_name) return attempts_of(transaction_.query(of_project, {site_id_, *filter.project_id, page.before_id, page.size}));
+  return attempts_of(transaction_.query(of_workflow, {site_id_, *filter.project_id, *filter.workflow_name, page.before_id, page.size}));
+}
+
+std::optional<SessionAttempt> Sessions::session(std::int64_t session_id) {
+  return attempt_of(transaction_.first("select " ATTEMPT " from sessions s join session_attempts sa on sa.id = s.last_attempt_id"
+                                       " join projects p on p.id = s.project_id where s.id = $1 and p.site_id = $2",
+                                       {session_id, site_id_}));
+}
+
+std::vector<SessionAttempt> Sessions::attempts(const Filter& filter, bool retried, const Page& page) {
+#define LIST(condition, last_id, size)                                                               \
+  "select " ATTEMPT                                                                                  \
+  " from session_attempts sa cross join sessions s cross join projects p where s.id = sa.session_id" \
+  " and p.id = sa.project_id" condition " and sa.id < cast(" last_id " as bigint) order by sa.id desc limit cast(" size " as bigint)"
+#define LAST " and s.last_attempt_id = sa.id"
+#define SITE " and sa.site_id = $1"
+#define PROJECT " and p.site_id = $1 and sa.project_id = $2"
+#define WORKFLOW PROJECT " and s.workflow_name = $3"
+  static constexpr Sql all = LIST(SITE, "$2", "$3"), all_last = LIST(SITE LAST, "$2", "$3");
+  static constexpr Sql of_project = LIST(PROJECT, "$3", "$4"), of_project_last = LIST(PROJECT LAST, "$3", "$4");
+  static constexpr Sql of_workflow = LIST(WORKFLOW, "$4", "$5"), of_workflow_last = LIST(WORKFLOW LAST, "$4", "$5");
+#undef LIST
+#undef LAST
+#undef SITE
+#undef PROJECT
+#undef WORKFLOW
+  if (!filter.project_id) return attempts_of(transaction_.query(retried ? all : all_last, {site_id_, page.before_id, page.size}));
+  if (!filter.workflow_name) {
+    return attempts_of(
+        transaction_.query(retried ? of_project : of_project_last, {site_id_, *filter.project_id, page.before_id, page.size}));
+  }
+  return attempts_of(transaction_.query(retried ? of_workflow : of_workflow_last,
+                                        {site_id_, *filter.project_id, *filter.workflow_name, page.before_id, page.size}));
+}
+
+#define ONE "select " ATTEMPT " from session_attempts sa join sessions s on s.id = sa.session_id join projects p on p.id = sa.project_id"
+
+std::vector<SessionAttempt> Sessions::attempts_of_session(std::int64_t session_id, const Page& page) {
+  return attempts_of(transaction_.query(ONE " where sa.session_id = $1 and p.site_id = $2 and sa.id < cast($3 as bigint)"
+                                            " order by sa.id desc limit cast($4 as bigint)",
+                                        {session_id, site_id_, page.before_id, page.size}));
+}
+
+std::optional<SessionAttempt> Sessions::attempt(std::int64_t attempt_id) {
+  return attempt_of(transaction_.first(ONE " where sa.id = $1 and p.site_id = $2", {attempt_id, site_id_}));
+}
+
+std::vector<SessionAttempt> Sessions::retries(std::int64_t session_id) {
+  return attempts_of(transaction_.query(ONE " where sa.session_id = $1 and p.site_id = $2 order by sa.\"index\"", {session_id, site_id_}));
+}
+
+// ---- Starting ----
+
+std::int64_t Sessions::unfinished() {
+  return transaction_
+      .query(
+          "select count(*) from session_attempts sa where sa.site_id = $1 and sa.state_flags & 2 = 0"
+          " and not exists (select 1 from delayed_session_attempts d where d.id = sa.id)",
+          {site_id_})
+      .front()
+      .integer(0);
+}
+
+void Sessions::hold_count() {
+  // SQLite has one writer. 23301: 23300 is the lock of the original's task queue.
+  static constexpr Sql sql("select pg_advisory_xact_lock(23301, cast($1 as integer))", "select $1");
+  transaction_.execute(sql, {site_id_});
+}
+
+Sessions::Session Sessions::put_session(const SessionKey& key, std::string_view uuid) {
+  // An update that changes nothing locks the row that is there already.
+#define PUT(uuid_parameter)                                                                                          \
+  "insert into sessions (project_id, workflow_name, session_time, session_uuid) values ($1, $2, $3, " uuid_parameter \
+  ") on conflict (project_id, workflow_name, session_time) do update set last_attempt_id = sessions.last_attempt_id" \
+  " returning id, session_uuid"
+  static constexpr Sql sql(PUT("cast($4 as uuid)"), PUT("$4"));
+#undef PUT
+  const Row row = transaction_.query(sql, {key.project_id, key.workflow_name, key.session_time.seconds(), std::string(uuid)}).front();
+  return {row.integer(0), row.text(1)};
+}
+
+std::optional<InsertedAttempt> Sessions::insert_attempt(const NewAttempt& attempt) {
+  const std::optional<Row> row = transaction_.first(
+      "insert into session_attempts (session_id, site_id, project_id, attempt_name, workflow_definition_id, state_flags, timezone, params,"
+      " created_at, \"index\") select cast($1 as bigint), cast($2 as integer), cast($3 as integer), cast($4 as text), cast($5 as bigint),"
+      " 0, cast($6 as text), cast($7 as text), now(), coalesce(max(\"index\"), 0) + 1 from session_attempts where session_id = $1"
+      " on conflict do nothing returning id, \"index\", created_at",
+      {attempt.session_id, site_id_, attempt.project_id, attempt.retry_attempt_name.value_or(""), sql_value(attempt.workflow_definition_id),
+       attempt.timezone.id(), json_column(attempt.params)});
+  if (!row) return std::nullopt;
+  const InsertedAttempt inserted{row->integer(0), row->integer(1), row->time(2)};
+  transaction_.send("update sessions set last_attempt_id = $1, last_attempt_created_at = $2 where id = $3",
+                    {inserted.id, inserted.created_at, attempt.session_id}, 1);
+  return inserted;
+}
+
+std::optional<SessionAttempt> Sessions::conflicting(std::int64_t session_id, const std::optional<std::string>& retry_attempt_name) {
+  if (!retry_attempt_name) return session(session_id);
+  return attempt_of(transaction_.first(ONE " where sa.session_id = $1 and sa.attempt_name = $2 and p.site_id = $3",
+                                       {session_id, *retry_attempt_name, site_id_}));
+}
+
+// ---- Ending ----
+
+std::optional<SessionAttempt> Sessions::lock_attempt(std::int64_t attempt_id) {
+  static constexpr Sql sql(ONE " where sa.id = $1 and p.site_id = $2 for update of sa", ONE " where sa.id = $1 and p.site_id = $2");
+  return attempt_of(transaction_.first(sql, {attempt_id, site_id_}));
+}
+
+void Sessions::request_cancel(std::int64_t attempt_id) {
+  transaction_.send("update session_attempts set state_flags = state_flags | 1 where id = $1", {attempt_id}, 1);
+}
+
+bool Sessions::end_delayed(std::int64_t attempt_id) {
+  if (!transaction_.changes_one("delete from delayed_session_attempts where id = $1", {attempt_id})) return false;
+  transaction_.send("update session_attempts set state_flags = state_flags | 3, finished_at = now() where id = $1", {attempt_id}, 1);
+  return true;
+}
+
+}  // namespace digdag::store
