@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "base/value.h"
+#include "schedule/scheduler.h"
+#include "store/database.h"
+
+namespace digdag::schedule {
+
+/// A workflow as a push brings it.
+struct PushedWorkflow {
+  std::string name;
+  TimeZone timezone;
+  Value config;
+};
+
+/// What `PUT /api/projects` says about schedules (spec/rest-api.md 5.1).
+struct PushOptions {
+  Instant schedule_from;           ///< `schedule_from`, else now
+  std::vector<std::string> clear;  ///< `clear_schedule`
+  bool clear_all = false;          ///< `clear_schedule_all`
+};
+
+/// The schedules of a revision that is being pushed (spec/scheduling.md 4). Made before the transaction, where it finds all errors.
+class PushedSchedules {
+ public:
+  /// Throws Error(config), whose message is the text of the 400: a wrong schedule, a key that means nothing, a name of `clear` that
+  /// is no workflow.
+  PushedSchedules(const std::vector<PushedWorkflow>& workflows, PushOptions options);
+  ~PushedSchedules();
+
+  /// In the transaction of the push, after its workflow definitions are inserted, with the project's row locked. `definition_ids`:
+  /// by workflow name. May be called again where the transaction is repeated. After the commit the ScheduleLoop is to be woken.
+  void apply(store::Transaction& transaction, std::int64_t project_id,
+             const std::map<std::string, std::int64_t, std::less<>>& definition_ids) const;
+
+ private:
+  struct Entry;
+  std::vector<Entry> entries_;
+  PushOptions options_;
+};
+
+/// `Invalid schedule_from= parameter format. …` as Error(config) where the text is none; the clock's time where it is empty.
+Instant parse_schedule_from(std::string_view text, Instant now);
+
+}  // namespace digdag::schedule
