@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "store/columns.h"
 #include "store/crypto.h"
+#include "store/schedules.h"
 
 namespace digdag::store {
 namespace {
@@ -103,14 +104,13 @@ Project Projects::put_and_lock(std::string_view name) {
 }
 
 bool Projects::remove(std::int64_t project_id) {
-  const SqlValues id{project_id};
   if (!transaction_.changes_one("update projects set deleted_name = name, deleted_at = now(), name = null"
                                 " where id = $1 and site_id = $2 and deleted_at is null",
                                 {project_id, site_id_})) {
     return false;
   }
-  transaction_.send("delete from schedules where project_id = $1", id);
-  transaction_.send("delete from project_metadata where project_id = $1", id);
+  delete_schedules_of_project(transaction_, project_id);
+  transaction_.send("delete from project_metadata where project_id = $1", {project_id});
   return true;
 }
 

@@ -10,23 +10,22 @@ namespace {
   "s.id, s.session_uuid, s.session_time, sa.timezone, sa.attempt_name, sa.state_flags, sa.params, sa.created_at, sa.finished_at"
 
 SessionAttempt attempt_of(const Row& row) {
-  SessionAttempt attempt{.id = row.integer(0),
-                         .index = row.integer(1),
-                         .site_id = row.integer(2),
-                         .project_id = row.integer(3),
-                         .project_name = row.optional_text(4).value_or(""),
-                         .workflow_name = row.text(5),
-                         .workflow_definition_id = row.optional_integer(6),
-                         .session_id = row.integer(7),
-                         .session_uuid = row.text(8),
-                         .session_time = Instant::of_seconds(row.integer(9)),
-                         .timezone = timezone_of(row.text(10)),
-                         .flags = static_cast<std::uint8_t>(row.integer(12)),
-                         .params = json_of(row.optional_text(13)),
-                         .created_at = row.time(14),
-                         .finished_at = row.optional_time(15)};
-  if (!row.text(11).empty()) attempt.retry_attempt_name = row.text(11);
-  return attempt;
+  return {.id = row.integer(0),
+          .index = row.integer(1),
+          .site_id = row.integer(2),
+          .project_id = row.integer(3),
+          .project_name = row.optional_text(4).value_or(""),
+          .workflow_name = row.text(5),
+          .workflow_definition_id = row.optional_integer(6),
+          .session_id = row.integer(7),
+          .session_uuid = row.text(8),
+          .session_time = Instant::of_seconds(row.integer(9)),
+          .timezone = timezone_of(row.text(10)),
+          .retry_attempt_name = row.text(11).empty() ? std::nullopt : row.optional_text(11),
+          .flags = static_cast<std::uint8_t>(row.integer(12)),
+          .params = json_of(row.optional_text(13)),
+          .created_at = row.time(14),
+          .finished_at = row.optional_time(15)};
 }
 
 std::vector<SessionAttempt> attempts_of(const Rows& rows) {
@@ -168,12 +167,6 @@ std::optional<SessionAttempt> Sessions::lock_attempt(std::int64_t attempt_id) {
 
 void Sessions::request_cancel(std::int64_t attempt_id) {
   transaction_.send("update session_attempts set state_flags = state_flags | 1 where id = $1", {attempt_id}, 1);
-}
-
-bool Sessions::end_delayed(std::int64_t attempt_id) {
-  if (!transaction_.changes_one("delete from delayed_session_attempts where id = $1", {attempt_id})) return false;
-  transaction_.send("update session_attempts set state_flags = state_flags | 3, finished_at = now() where id = $1", {attempt_id}, 1);
-  return true;
 }
 
 }  // namespace digdag::store

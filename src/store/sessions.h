@@ -110,8 +110,6 @@ class Sessions {
   /// The attempt, locked until the transaction ends.
   std::optional<SessionAttempt> lock_attempt(std::int64_t attempt_id);
   void request_cancel(std::int64_t attempt_id);
-  /// Ends a delayed attempt that has no tasks yet, as killed; false where it is none. The attempt must be locked.
-  bool end_delayed(std::int64_t attempt_id);
 
  private:
   Transaction& transaction_;

@@ -1,0 +1,69 @@
+#include "store/tasks.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+#include "engine/task_archive.h"
+#include "store/columns.h"
+
+namespace digdag::store {
+namespace {
+
+Value value_of(const std::optional<std::string>& column) { return column ? json_of(column) : Value(); }
+
+engine::StoredTask task_of(const Row& row) {
+  engine::StoredTask task;
+  task.id = row.integer(0);
+  task.parent_id = row.optional_integer(1);
+  task.is_group = row.integer(2) == 1;
+  task.state = engine::state_of_code(row.integer(3));
+  task.flags = static_cast<std::uint8_t>(row.integer(4));
+  task.updated_at = row.time(5).instant();
+  if (const auto time = row.optional_time(6)) task.retry_at = time->instant();
+  if (const auto time = row.optional_time(7)) task.started_at = time->instant();
+  task.state_params = value_of(row.optional_text(8));
+  task.retry_count = row.integer(9);
+  task.full_name = row.text(10);
+  task.local = value_of(row.optional_text(11));
+  task.export_config = value_of(row.optional_text(12));
+  task.resuming_task_id = row.optional_integer(13);
+  task.subtask_config = value_of(row.optional_text(14));
+  task.export_params = value_of(row.optional_text(15));
+  task.store_params = value_of(row.optional_text(16));
+  task.error = value_of(row.optional_text(17));
+  const Value reset = value_of(row.optional_text(18));
+  if (reset.is_array()) {
+    for (const Value& key : reset.as_array()) task.reset_store_params.push_back(key.as_string());
+  }
+  const Value upstreams = value_of(row.optional_text(19));
+  if (upstreams.is_array()) {
+    for (const Value& id : upstreams.as_array()) task.upstreams.push_back(id.as_integer());
+  }
+  return task;
+}
+
+}  // namespace
+
+std::vector<engine::StoredTask> tasks_of_attempt(Transaction& transaction, std::int64_t attempt_id) {
+  // One statement for rows and edges: an attempt that ends meanwhile is either here or in the archive, whole.
+#define TASKS(upstreams)                                                                                                                  \
+  "select t.id, t.parent_id, t.task_type, t.state, t.state_flags, t.updated_at, t.retry_at, t.started_at, t.state_params, t.retry_count," \
+  " d.full_name, d.local_config, d.export_config, d.resuming_task_id, s.subtask_config, s.export_params, s.store_params, s.error,"        \
+  " s.reset_store_params, (select " upstreams                                                                                             \
+  " from task_dependencies e where e.downstream_id = t.id) from tasks t"                                                                  \
+  " join task_details d on d.id = t.id left join task_state_details s on s.id = t.id where t.attempt_id = $1 order by t.id"
+  static constexpr Sql sql(TASKS("cast(json_agg(e.upstream_id) as text)"), TASKS("json_group_array(e.upstream_id)"));
+#undef TASKS
+  std::vector<engine::StoredTask> tasks;
+  for (const Row& row : transaction.query(sql, {attempt_id})) {
+    tasks.push_back(task_of(row));
+    std::sort(tasks.back().upstreams.begin(), tasks.back().upstreams.end());
+  }
+  if (!tasks.empty()) return tasks;
+  const std::optional<Row> archive = transaction.first("select tasks from task_archives where id = $1", {attempt_id});
+  return archive ? engine::from_archive(archive->text(0)) : tasks;
+}
+
+}  // namespace digdag::store
