@@ -1,0 +1,229 @@
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "dig/names.h"
+#include "schedule/pushed_schedules.h"
+#include "server/api.h"
+#include "server/json.h"
+#include "server/lookup.h"
+#include "store/projects.h"
+
+namespace digdag::server {
+namespace {
+
+using store::Projects;
+using store::Transaction;
+
+// ---- Push (spec/rest-api.md 5.1) ----
+
+/// What a push stores, checked before its transaction.
+struct Push {
+  std::string project_name, revision_name;
+  store::Upload upload;
+  std::vector<Projects::NewWorkflow> workflows;
+  std::unique_ptr<const schedule::PushedSchedules> schedules;
+};
+
+/// Throws where a workflow of the archive cannot be read; the message has all faults, the first ones first.
+void refuse_broken(const dig::Project& project) {
+  constexpr std::size_t most_faults = 20;
+  std::string message;
+  std::size_t faults = 0;
+  for (const dig::Project::File& file : project.files) {
+    for (const Error& error : file.errors) {
+      if (++faults <= most_faults) message += "\n" + error.report();
+    }
+  }
+  if (faults > most_faults) message += "\n… and " + std::to_string(faults - most_faults) + " more";
+  if (faults != 0) throw HttpError(400, "Validating project failed" + message);
+}
+
+void check_names(const std::string& project, const std::string& revision) {
+  if (const std::vector<std::string> faults = dig::faults_of_workflow_name(project); !faults.empty()) {
+    throw HttpError(400, "Validating project failed\n" + join(faults, "\n"));
+  }
+  if (is_blank(revision)) throw HttpError(400, "Validating revision failed\nname must not be blank: \"" + visible(revision) + "\"");
+  if (utf16_length(revision) > 255) throw HttpError(400, "Validating revision failed\nname must not be longer than 255 characters");
+}
+
+Push checked_push(const Request& request, const Api& api) {
+  Push push;
+  push.project_name = required_parameter(request, "project");
+  push.revision_name = required_parameter(request, "revision");
+  schedule::PushOptions options{
+      .schedule_from = schedule::parse_schedule_from(request.query.text("schedule_from").value_or(""), api.clock()),
+      .clear = request.query.all("clear_schedule"),
+      .clear_all = request.query.flag("clear_schedule_all")};
+  push.upload = store::check_upload(request.body, api.archive_limits, api.temporary_directory);
+  refuse_broken(push.upload.project);
+  if (request.content_length && *request.content_length != request.body.size()) {
+    throw HttpError(400, "Content-Length header doesn't match with uploaded data size");
+  }
+
+  std::vector<schedule::PushedWorkflow> scheduled;
+  for (dig::Project::File& file : push.upload.project.files) {
+    dig::Workflow& workflow = file.workflow.value();
+    scheduled.push_back({workflow.name, workflow.timezone, workflow.config});
+    push.workflows.push_back({workflow.name, workflow.timezone, workflow.config});
+  }
+  push.schedules = std::make_unique<schedule::PushedSchedules>(scheduled, std::move(options));
+  check_names(push.project_name, push.revision_name);
+  return push;
+}
+
+Value store_push(Transaction& transaction, int site_id, const Push& push, const std::string& archive) {
+  Projects projects(transaction, site_id);
+  const store::Project project = projects.put_and_lock(push.project_name);
+  const std::optional<store::Revision> revision =
+      projects.insert_revision(project.id, {.name = push.revision_name, .archive_type = "db", .archive_md5 = push.upload.md5});
+  if (!revision) {
+    throw HttpError(409, "Resource already exists: revision=" + push.revision_name + " in project id=" + std::to_string(project.id));
+  }
+  projects.insert_archive(revision->id, archive);
+  std::map<std::string, std::int64_t, std::less<>> ids;
+  for (const store::WorkflowDefinition& workflow : projects.insert_workflows(project, *revision, push.workflows)) {
+    ids.emplace(workflow.name, workflow.id);
+  }
+  push.schedules->apply(transaction, project.id, ids);
+  return project_json(project, *revision);
+}
+
+Response put_project(const Request& request, const Api& api) {
+  const Push push = checked_push(request, api);
+  const Value project =
+      api.database.write([&](Transaction& transaction) { return store_push(transaction, request.identity.site_id, push, request.body); });
+  api.schedules_changed();
+  return Response::json(project);
+}
+
+// ---- Reading ----
+
+Response list_projects(const Request& request, const Api& api) {
+  const std::optional<std::string> name = request.query.text("name");
+  const Projects::Page page{.after_id = request.query.int32("last_id").value_or(0), .size = requested_count(request)};
+  const std::string name_part = request.query.text("name_pattern").value_or("");
+  const auto found = api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    if (!name) return projects.list(page, name_part);
+    std::vector<store::LatestRevision> one;
+    if (const auto project = projects.by_name(*name)) {
+      if (const auto revision = projects.latest_revision(project->id)) one.push_back({*project, *revision});
+    }
+    return one;
+  });
+  return Response::json(
+      list_json("projects", found, [](const store::LatestRevision& one) { return project_json(one.project, one.revision); }));
+}
+
+Response get_project(const Request& request, const Api& api) {
+  return api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Project project = live_project(projects, request.number("id"));
+    return Response::json(project_json(project, latest_revision(projects, project)));
+  });
+}
+
+Response get_project_by_name(const Request& request, const Api& api) {
+  const std::string name = required_parameter(request, "name");
+  return api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Project project = project_named(projects, name);
+    return Response::json(project_json(project, latest_revision(projects, project)));
+  });
+}
+
+Response delete_project(const Request& request, const Api& api) {
+  return api.database.write([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Project project = live_project(projects, request.number("id"));
+    const store::Revision revision = latest_revision(projects, project);
+    // Somebody else may have deleted it since it was read.
+    if (!projects.remove(project.id)) live_project(projects, project.id);
+    return Response::json(project_json(project, revision));
+  });
+}
+
+Response list_revisions(const Request& request, const Api& api) {
+  const std::optional<std::string> name = request.query.text("name");
+  const std::optional<std::int32_t> last_id = request.query.int32("last_id");
+  const auto found = api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Project project = live_project(projects, request.number("id"));
+    if (!name) return projects.revisions(project.id, last_id);
+    std::vector<store::Revision> one;
+    if (auto revision = projects.revision(project.id, *name)) one.push_back(*std::move(revision));
+    return one;
+  });
+  return Response::json(list_json("revisions", found, revision_json));
+}
+
+Response get_archive(const Request& request, const Api& api) {
+  return api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Revision revision = requested_revision(projects, live_project(projects, request.number("id")), request);
+    if (revision.archive_type == "none") throw HttpError(404, "Archive is not stored");
+    std::optional<std::string> archive = projects.archive(revision.id);
+    if (!archive) throw HttpError(404, "Archive file not found");
+    return Response::bytes("application/gzip", *std::move(archive));
+  });
+}
+
+// ---- Workflows of a project ----
+
+Response list_project_workflows(const Request& request, const Api& api) {
+  const std::optional<std::string> name = request.query.text("name");
+  const auto found = api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Revision revision = requested_revision(projects, live_project(projects, request.number("id")), request);
+    if (!name) return projects.workflows(revision.id);
+    std::vector<store::WorkflowDefinition> one;
+    if (auto workflow = projects.workflow(revision.id, *name)) one.push_back(*std::move(workflow));
+    return one;
+  });
+  return Response::json(list_json("workflows", found, workflow_json));
+}
+
+Response get_project_workflow(const Request& request, const Api& api, const std::string& name) {
+  return api.database.read([&](Transaction& transaction) {
+    Projects projects(transaction, request.identity.site_id);
+    const store::Revision revision = requested_revision(projects, live_project(projects, request.number("id")), request);
+    return Response::json(workflow_json(workflow_named(projects, revision, name)));
+  });
+}
+
+}  // namespace
+
+void add_project_routes(Router& router, const Api& api) {
+  const auto get = [&](const char* pattern, const char* action, ApiHandler handler) {
+    router.add(api_route(api, "GET", pattern, action, handler));
+  };
+  get("/api/projects", "listProjectsOfSite", list_projects);
+  get("/api/project", "getProject", get_project_by_name);
+  get("/api/projects/{id:int}", "getProject", get_project);
+  get("/api/projects/{id:int}/revisions", "getProject", list_revisions);
+  get("/api/projects/{id:int}/workflows", "listWorkflowsOfProject", list_project_workflows);
+  get("/api/projects/{id:int}/workflow", "getWorkflow", [](const Request& request, const Api& services) {
+    return get_project_workflow(request, services, required_parameter(request, "name"));
+  });
+  get("/api/projects/{id:int}/workflows/{name}", "getWorkflow",
+      [](const Request& request, const Api& services) { return get_project_workflow(request, services, request.parameter("name")); });
+  router.add(api_route(api, "DELETE", "/api/projects/{id:int}", "deleteProject", delete_project));
+
+  Route archive = api_route(api, "GET", "/api/projects/{id:int}/archive", "getProjectArchive", get_archive);
+  archive.produces = "application/gzip";
+  router.add(std::move(archive));
+
+  Route push = api_route(api, "PUT", "/api/projects", "putProject", put_project, Consumes::gzip);
+  push.limit = {.bytes = api.archive_limits.bytes,
+                .status = 400,
+                .message = "Size of the uploaded archive file exceeds limit (" + std::to_string(api.archive_limits.bytes) + " bytes)"};
+  router.add(std::move(push));
+}
+
+}  // namespace digdag::server
