@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "executor/starter.h"
 #include "schedule/schedule_control.h"
+#include "server/client_version.h"
 #include "server/router.h"
 #include "store/database.h"
 #include "store/log_storage.h"
@@ -16,6 +17,8 @@
 #include "store/secret_cipher.h"
 
 namespace digdag::server {
+
+class Metrics;
 
 /// What the routes of the REST API work with; must outlive the router. Thread-safe, as all that it refers to is.
 struct Api {
@@ -31,11 +34,13 @@ struct Api {
   /// After the commit of a push: schedules may be due.
   std::function<void()> schedules_changed;
   std::function<Instant()> clock;
+  /// Whether all that this server does is under way (`/api/ready`).
+  std::function<bool()> ready;
 
   std::int64_t attempts_page_limit = 100, sessions_page_limit = 100;  ///< api.max_attempts_page_size, api.max_sessions_page_size
   store::ArchiveLimits archive_limits;
   std::filesystem::path temporary_directory;
-  std::optional<std::string> incompatible_if_older, upgrade_if_older;  ///< server.client-version-check.*
+  std::optional<ClientVersion> incompatible_if_older, upgrade_if_older;  ///< server.client-version-check.*
 };
 
 using ApiHandler = Response (*)(const Request&, const Api&);
@@ -61,5 +66,7 @@ void add_attempt_routes(Router& router, const Api& api);
 void add_log_routes(Router& router, const Api& api);
 void add_secret_routes(Router& router, const Api& api);
 void add_admin_routes(Router& router, const Api& api);
+/// `/api/health`, `/api/ready`, `/metrics` (spec/decisions.md R-33). `metrics` must outlive the router.
+void add_operations_routes(Router& router, const Api& api, const Metrics& metrics);
 
 }  // namespace digdag::server

@@ -1,6 +1,13 @@
 #include "store/secrets.h"
 
+#include "base/error.h"
+
 namespace digdag::store {
+
+const SecretCipher& Secrets::cipher() const {
+  if (cipher_ == nullptr) throw config_error("Secrets are disabled: digdag.secret-encryption-key is not set on this server");
+  return *cipher_;
+}
 
 std::vector<std::string> Secrets::keys(std::int64_t project_id, std::string_view scope) {
   std::vector<std::string> keys;
@@ -16,7 +23,7 @@ void Secrets::put(std::int64_t project_id, std::string_view key, std::string_vie
       "insert into secrets (site_id, project_id, scope, engine, key, value, updated_at) values ($1, $2, $3, $4, $5, $6, now())"
       " on conflict (site_id, project_id, scope, key)"
       " do update set engine = excluded.engine, value = excluded.value, updated_at = excluded.updated_at",
-      {site_id_, project_id, std::string(scope), std::string(cipher_.engine()), std::string(key), cipher_.encrypt(value)});
+      {site_id_, project_id, std::string(scope), std::string(cipher().engine()), std::string(key), cipher().encrypt(value)});
 }
 
 void Secrets::remove(std::int64_t project_id, std::string_view key, std::string_view scope) {
@@ -31,7 +38,7 @@ std::optional<std::string> Secrets::find(std::int64_t project_id, std::string_vi
       " order by length(scope) limit 1",
       {site_id_, project_id, std::string(key)});
   if (!row) return std::nullopt;
-  return cipher_.decrypt(key, row->text(0), row->text(1)).value;
+  return cipher().decrypt(key, row->text(0), row->text(1)).value;
 }
 
 Rotation rotate_secrets(Transaction& transaction, const SecretCipher& cipher, std::int64_t after_id) {

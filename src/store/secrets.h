@@ -18,7 +18,8 @@ class Secrets {
   /// What the API sets, and what an authenticator gives at a push; the first one wins.
   static constexpr std::string_view project_scope = "project", default_scope = "project-default";
 
-  Secrets(Transaction& transaction, const SecretCipher& cipher, std::int64_t site_id)
+  /// `cipher`: nullptr where secrets are disabled; then `put` and `find` are Error(config) where they would need it.
+  Secrets(Transaction& transaction, const SecretCipher* cipher, std::int64_t site_id)
       : transaction_(transaction), cipher_(cipher), site_id_(site_id) {}
 
   /// The keys that one scope holds, sorted.
@@ -31,8 +32,10 @@ class Secrets {
   std::optional<std::string> find(std::int64_t project_id, std::string_view key);
 
  private:
+  const SecretCipher& cipher() const;
+
   Transaction& transaction_;
-  const SecretCipher& cipher_;
+  const SecretCipher* const cipher_;
   const std::int64_t site_id_;
 };
 
