@@ -15,6 +15,7 @@ Curl load(const char* needed_by) {
   library.find(global_init, "curl_global_init");
   library.find(functions.easy_init, "curl_easy_init");
   library.find(functions.easy_cleanup, "curl_easy_cleanup");
+  library.find(functions.easy_reset, "curl_easy_reset");
   library.find(functions.easy_setopt, "curl_easy_setopt");
   library.find(functions.easy_getinfo, "curl_easy_getinfo");
   library.find(functions.easy_perform, "curl_easy_perform");
@@ -43,6 +44,12 @@ CurlHandle::CurlHandle(const Curl& library) : library_(library), handle_(library
 CurlHandle::~CurlHandle() {
   library_.easy_cleanup(handle_);
   for (curl_slist* list : lists_) library_.slist_free_all(list);
+}
+
+void CurlHandle::reset() {
+  library_.easy_reset(handle_);
+  for (curl_slist* list : lists_) library_.slist_free_all(list);
+  lists_.clear();
 }
 
 void CurlHandle::set(CURLoption option, const std::vector<std::string>& lines) {

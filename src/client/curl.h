@@ -17,6 +17,7 @@ namespace digdag::client {
 struct Curl {
   decltype(&curl_easy_init) easy_init;
   decltype(&curl_easy_cleanup) easy_cleanup;
+  decltype(&curl_easy_reset) easy_reset;
   decltype(&curl_easy_setopt) easy_setopt;
   decltype(&curl_easy_getinfo) easy_getinfo;
   decltype(&curl_easy_perform) easy_perform;
@@ -45,6 +46,8 @@ class CurlHandle {
   void set(CURLoption option, const std::vector<std::string>& lines);
   /// Ends the transfer with CURLE_ABORTED_BY_CALLBACK soon after `stopped` became true; null: never.
   void stop_when(const std::atomic<bool>* stopped);
+  /// Forgets all that was set; open connections stay.
+  void reset();
 
   CURL* get() const { return handle_; }
 

@@ -51,7 +51,11 @@ class Exchange {
  public:
   /// `url`: of this step; the rest comes from `request`, as far as redirects have not changed it.
   Exchange(const HttpRequest& request, const AddressRanges& denied, const std::string& url)
-      : request_(request), denied_(denied), url_(parsed(request, url)), library_(curl(request.needed_by)), handle_(library_) {
+      : request_(request),
+        denied_(denied),
+        url_(parsed(request, url)),
+        library_(curl(request.needed_by)),
+        handle_(request.connections ? request.connections->handle(request.needed_by) : own_handle_.emplace(library_)) {
     if (request.proxy_for) proxy_ = request.proxy_for(url);
     if (!is_allowed_host(url_.host, request.allowed_hosts))
       throw Error("illegal argument", "Host is not allowed: " + shown_host()).hint("the server's configuration names the allowed ones");
@@ -104,6 +108,7 @@ class Exchange {
       lines.push_back(value.empty() ? name + ';' : name + ": " + value);
     }
     if (!has_type) lines.emplace_back("Content-Type:");  // else libcurl would name one itself
+    if (!request_.names_accepted_types) lines.emplace_back("Accept:");
     handle_.set(CURLOPT_HTTPHEADER, lines);
   }
 
@@ -112,6 +117,11 @@ class Exchange {
     handle_.set(CURLOPT_PROTOCOLS_STR, "http,https");
     handle_.set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     handle_.set(CURLOPT_ERRORBUFFER, error_);
+    if (request_.connect_timeout_seconds > 0) handle_.set(CURLOPT_CONNECTTIMEOUT, static_cast<long>(request_.connect_timeout_seconds));
+    if (request_.idle_timeout_seconds > 0) {
+      handle_.set(CURLOPT_LOW_SPEED_LIMIT, 1L);
+      handle_.set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(request_.idle_timeout_seconds));
+    }
     if (request_.insecure) {
       handle_.set(CURLOPT_SSL_VERIFYPEER, 0L);
       handle_.set(CURLOPT_SSL_VERIFYHOST, 0L);
@@ -173,7 +183,7 @@ class Exchange {
     const std::string place = request_.hidden_url ? shown_host() : host_and_port(url_);
     if (met_denied_) return denied_address();
     if (code == CURLE_ABORTED_BY_CALLBACK) return Error("io", "Request to " + place + " was stopped");
-    if (code == CURLE_OPERATION_TIMEDOUT)
+    if (code == CURLE_OPERATION_TIMEDOUT && request_.idle_timeout_seconds == 0)
       return Error("io", "No complete response from " + place + " within " + std::to_string(request_.timeout_seconds) + " s");
     long system_error = 0;
     library_.easy_getinfo(handle_.get(), CURLINFO_OS_ERRNO, &system_error);
@@ -191,7 +201,8 @@ class Exchange {
   const Url url_;
   std::optional<HttpProxy> proxy_;
   const Curl& library_;
-  CurlHandle handle_;
+  std::optional<CurlHandle> own_handle_;
+  CurlHandle& handle_;
   HttpResponse response_;
   bool met_denied_ = false;
   char error_[CURL_ERROR_SIZE] = "";
@@ -222,6 +233,17 @@ std::optional<std::string> HttpResponse::header(std::string_view lower_case_name
   for (const auto& [name, value] : headers)
     if (name == lower_case_name) return value;
   return std::nullopt;
+}
+
+HttpConnections::HttpConnections() = default;
+HttpConnections::~HttpConnections() = default;
+
+CurlHandle& HttpConnections::handle(const char* needed_by) {
+  if (handle_)
+    handle_->reset();
+  else
+    handle_ = std::make_unique<CurlHandle>(curl(needed_by));
+  return *handle_;
 }
 
 HttpResponse http_request(const HttpRequest& wanted) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,20 @@ struct HttpProxy {
   std::string user, password;
 };
 
+class CurlHandle;
+
+/// Connections that stay open from one request to the next. Not thread-safe: for requests that follow each other.
+class HttpConnections {
+ public:
+  HttpConnections();
+  ~HttpConnections();
+  /// For the next request; the one before is over.
+  CurlHandle& handle(const char* needed_by);
+
+ private:
+  std::unique_ptr<CurlHandle> handle_;
+};
+
 struct HttpRequest {
   std::string method = "GET";
   std::string url;
@@ -27,7 +42,10 @@ struct HttpRequest {
   std::string body;
   bool has_body = false;
   std::string user_agent;
-  std::int64_t timeout_seconds = 30;  ///< for the whole request
+  bool names_accepted_types = true;          ///< sends `Accept: */*` where `headers` have none
+  std::int64_t timeout_seconds = 30;         ///< for the whole request
+  std::int64_t connect_timeout_seconds = 0;  ///< 0: only `timeout_seconds` counts
+  std::int64_t idle_timeout_seconds = 0;     ///< given up where nothing comes or goes for so long; 0: never
   bool follow_redirects = true;
   int max_redirects = 8;
   bool insecure = false;  ///< accept any TLS certificate
@@ -41,6 +59,7 @@ struct HttpRequest {
   bool hidden_url = false;                     ///< errors show neither its host nor where redirects lead
   const char* needed_by = "http>";             ///< who cannot do without libcurl, where it is missing
   const std::atomic<bool>* stopped = nullptr;  ///< becomes true where the request shall be given up
+  HttpConnections* connections = nullptr;      ///< to be used and left open; null: one of its own
 };
 
 struct HttpResponse {
