@@ -380,6 +380,8 @@ Value parse_json(std::string_view text) {
 
 Value parse_json_prefix(std::string_view text) { return Parser(text).value(); }
 
+void append_as_json(std::string& out, const Value& value) { write_json(out, value); }
+
 std::string to_json(const Value& value) {
   std::string out;
   write_json(out, value);

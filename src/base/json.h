@@ -15,6 +15,8 @@ Value parse_json_prefix(std::string_view text);
 
 /// Compact JSON without blanks, doubles as Java prints them (spec/language.md 2.2: 1.0, 1.0E7, 1.0E-4).
 std::string to_json(const Value& value);
+/// The same at the end of a text.
+void append_as_json(std::string& out, const Value& value);
 
 /// YAML as the original's state files and `check` print it (Jackson: no document marker, strings double-quoted, keys plain
 /// where YAML 1.1 allows it, lists at the indent of their key, `{}` / `[]` for empty ones). Every line ends with \n;

@@ -27,6 +27,8 @@ struct ParallelControl {
   bool window = false;
 };
 
+ParallelControl parallel_of(const Value& config);
+
 /// Builds the task tree (spec/language.md 5.1). Goes on after a fault where it can.
 class Compiler {
  public:
@@ -69,7 +71,6 @@ class Compiler {
   [[gnu::noinline]] void set_config(TaskDefinition& task, const Value& config, Position position);
 
   [[gnu::noinline]] void wire(std::int32_t group, const std::vector<std::int32_t>& children, const Value& config, Position position);
-  ParallelControl parallel_of(const Value& config);
   void wire_sequence(const std::vector<std::int32_t>& children);
   void wire_parallel(std::int32_t group, const std::vector<std::int32_t>& children, const ParallelControl& control);
   void take_after(std::int32_t child, const std::unordered_map<std::string, std::int32_t>& earlier);
@@ -269,7 +270,7 @@ void Compiler::wire(std::int32_t group, const std::vector<std::int32_t>& childre
   });
 }
 
-ParallelControl Compiler::parallel_of(const Value& config) {
+ParallelControl parallel_of(const Value& config) {
   const Object::Member* member = config.as_object().find_member("_parallel");
   if (!member) return {};
   const Value& value = member->value;
@@ -416,6 +417,16 @@ std::vector<std::int32_t> all_upstreams(const TaskTree& tree, std::int32_t task)
     if (tree.tasks[static_cast<std::size_t>(i)].parent == made.parent) upstreams.push_back(i);
   }
   return upstreams;
+}
+
+std::int32_t window_of(const Value& local) {
+  if (!local.find("_parallel")) return 0;
+  try {
+    const ParallelControl control = parallel_of(local);
+    return control.window && control.limit > 0 ? static_cast<std::int32_t>(control.limit) : 0;
+  } catch (const Error&) {
+    return 0;  // compile() refused it
+  }
 }
 
 }  // namespace digdag::dig

@@ -23,6 +23,9 @@ bool is_operator(const Value& config);
 /// The text of `_type`, else the key that ends with `>` without that sign; "" for a group.
 std::string operator_of(const Value& local);
 
+/// The N of a group's `_parallel: {limit: N, mode: window}`; 0 where it has no such window.
+std::int32_t window_of(const Value& local);
+
 /// The one task whose full name ends with `pattern` (spec/execution.md 16.3, cli.md 6.2). Error kinds: `no match`,
 /// `multiple task match`, `syntax`.
 std::size_t match_task(std::string_view pattern, const std::vector<std::string>& full_names);

@@ -33,6 +33,7 @@ Attempt::Attempt(const dig::TaskTree& workflow, Params params, TimeZone zone, At
   impl_->take_over(0);
 }
 
+Attempt::Attempt(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Attempt::~Attempt() = default;
 Attempt::Attempt(Attempt&&) noexcept = default;
 Attempt& Attempt::operator=(Attempt&&) noexcept = default;
@@ -41,8 +42,16 @@ Outcome Attempt::start(Instant now) {
   if (impl_->started || impl_->done()) return {};
   impl_->started = true;
   impl_->now = now;
-  for (std::size_t i = 0; i < impl_->rows.size(); ++i) impl_->touch(static_cast<TaskIndex>(i));
-  if (impl_->monitor) impl_->timers.set(Timers::Kind::monitor, 0, impl_->monitor->due(now, impl_->zone));
+  for (std::size_t i = 0; i < impl_->rows.size(); ++i) {
+    Task& row = impl_->rows[static_cast<TaskIndex>(i)];
+    const std::int64_t of_source = row.updated_at;
+    impl_->touch(static_cast<TaskIndex>(i));
+    if (of_source != Task::never) row.updated_at = of_source;  // taken over
+  }
+  if (impl_->monitor) {
+    impl_->monitor_due = impl_->monitor->due(now, impl_->zone);
+    impl_->timers.set(Timers::Kind::monitor, 0, *impl_->monitor_due);
+  }
   impl_->releasable.push_back(0);
   impl_->propagate();
   return impl_->conclude();
@@ -59,7 +68,8 @@ Outcome Attempt::apply(const Event& event, Instant now) {
 
 Outcome Attempt::Impl::conclude() {
   std::sort(outcome.changed.begin(), outcome.changed.end());
-  for (const TaskIndex task : outcome.changed) rows[task].is_changed = false;
+  std::sort(outcome.results_changed.begin(), outcome.results_changed.end());
+  for (const TaskIndex task : outcome.changed) rows[task].is_changed = rows[task].results_changed = false;
   const auto task_of = [](const Effect& effect) { return std::visit([](const auto& e) { return e.task; }, effect); };
   std::stable_sort(outcome.effects.begin(), outcome.effects.end(),
                    [&](const Effect& a, const Effect& b) { return task_of(a) < task_of(b); });
@@ -130,6 +140,7 @@ void Attempt::Impl::on(const RetryLater& event) {
   if (extra.deadline) extra.evaluated_retry = event.retry;
   extra.retry_at = now.plus_millis(event.delay_millis);
   ++task.retry_count;
+  task.lost_runs = 0;
   timers.set(Timers::Kind::retry, event.task, *extra.retry_at);
   set_state(event.task, TaskState::retry_waiting);
 }
@@ -170,7 +181,10 @@ void Attempt::Impl::on(const Tick&) {
     switch (due->kind) {
       case Timers::Kind::deadline: time_out(due->task); break;
       case Timers::Kind::retry: retry_now(due->task); break;
-      case Timers::Kind::monitor: add_monitor_tasks(); break;
+      case Timers::Kind::monitor:
+        monitor_due.reset();
+        add_monitor_tasks();
+        break;
     }
     propagate();
   }
@@ -210,7 +224,9 @@ void Attempt::Impl::on(const Lost& event) {
   } else if (++task.lost_runs >= options.max_lost_runs) {
     fail(event.task, error_object(Error("agent lost", fmt::format("Task lost its agent {} times", task.lost_runs))));
   } else {
+    const std::int64_t first_start = task.updated_at;  // the clock of its time limit goes on
     run_operator(event.task, false);
+    task.updated_at = first_start;
   }
 }
 

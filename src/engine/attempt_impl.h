@@ -60,6 +60,7 @@ struct Attempt::Impl {
   AttemptOptions options;
   ResumedTasks pool;  ///< results of the earlier attempt
   std::optional<SessionMonitor> monitor;
+  std::optional<Instant> monitor_due;  ///< until it was
   bool started = false;
   bool killed = false;
   Instant now;
@@ -100,6 +101,8 @@ struct Attempt::Impl {
   void leave_window(TaskIndex task, TaskIndex parent);
   void set_state(TaskIndex task, TaskState state);
   void touch(TaskIndex task);
+  /// The same where also its result or error changed.
+  void touch_results(TaskIndex task);
   void settle_later(TaskIndex task);
   void note(Note::Kind kind, TaskIndex task, std::string message);
 
@@ -154,6 +157,12 @@ struct Attempt::Impl {
   Params with_store(const Params& params, TaskIndex task) const;
   Params with_stores_of_tree(Params params, TaskIndex root) const;
 
+  // ---- Rows of the database (restore.cpp, stored_task.cpp) ----
+  struct Restoring;
+  Value native(TaskIndex task) const;
+  /// The number of the newest run, as far as the columns tell: each but the first comes after a poll or a retry, which count.
+  Lease usual_lease(TaskIndex task) const;
+
   // ---- Resume ----
   /// Gives the rows from `first` on the results that the earlier attempt has for them.
   void take_over(TaskIndex first);
@@ -166,8 +175,16 @@ struct Attempt::Impl {
   Value own_object(TaskIndex task, std::string_view key) const;
 };
 
+/// Origins as a row keeps them: {pointer: "data" | "stored"}, sorted; null where there are none. Others are ignored.
+Value to_value(const dig::Origins& origins);
+dig::Origins origins_of(const Value& value);
+/// Those that the exports of an `^error` have at least: what an error says is data (L-20).
+inline const char* const error_pointer = "/error";
+
 /// The error object of an error of the engine.
 Value error_object(const Error& error);
 bool is_empty_object(const Value& value);
+/// Whether a segment of the name is a handler or a check: never taken over (spec/decisions.md E-21).
+bool names_handler(std::string_view full_name);
 
 }  // namespace digdag::engine

@@ -12,6 +12,7 @@ void Attempt::Impl::fail(TaskIndex task, Value error) {
   const bool handled = add_error_handler(task, error, false);
   rows.extra(task).error = std::move(error);
   rows.mark_errors(task);
+  touch_results(task);
   if (!handled) {
     finish(task, TaskState::error);
     return;
@@ -65,6 +66,7 @@ void Attempt::Impl::wait_for_retry(TaskIndex task, TaskState state, const RetryC
   extra.evaluated_limits = Value();  // each try has its own
   extra.last_child_before_retry = rows[task].last_child;
   ++rows[task].retry_count;
+  rows[task].lost_runs = 0;
   timers.set(Timers::Kind::retry, task, *extra.retry_at);
   set_state(task, state);
 }
@@ -78,6 +80,7 @@ void Attempt::Impl::retry_now(TaskIndex task) {
   }
   // Another try of the whole task: what is left of the last one does not count any more.
   const TaskIndex last = extra.last_child_before_retry;
+  if (!extra.error.is_null()) touch_results(task);
   extra.error = Value();
   extra.timed_out = extra.failed_itself = extra.check_was_added = false;
   rows[task].error_children = 0;
@@ -91,6 +94,7 @@ void Attempt::Impl::retry_now(TaskIndex task) {
     extra.error = error_object(*problem);
     extra.failed_itself = extra.retry_is_impossible = true;
     rows.mark_errors(task);
+    touch_results(task);
   }
   plan(task, last == no_task ? rows[task].first_child : rows[last].next_sibling);
   arm_deadline(task, now);
@@ -149,7 +153,7 @@ void Attempt::Impl::time_out(TaskIndex task) {
       extra.failed_itself = true;
       extra.error = Value::object({{"message", limit.message()}});
       rows.mark_errors(task);
-      touch(task);
+      touch_results(task);
       cancel_descendants(task, limit.grace_seconds);
       if (rows[task].progressing_children == 0) settle_later(task);
   }

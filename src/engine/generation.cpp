@@ -88,6 +88,8 @@ void Attempt::Impl::succeed(TaskIndex task, const TaskResult& result) {
     fail(task, error_object(e));
     return;
   }
+  const bool had_error = rows[task].extra && !rows[task].extra->error.is_null();
+  if (rows[task].result || !result.empty() || had_error) touch_results(task);
   rows[task].result = result.empty() ? nullptr : std::make_unique<TaskResult>(result);
   if (rows[task].extra) rows[task].extra->error = Value();
   if (!is_empty_object(result.store_params) || !result.reset_store_params.empty()) rows.mark_stores(task);
@@ -161,7 +163,7 @@ bool Attempt::Impl::add_group_check(TaskIndex task) {
     extra.error = error_object(e);
     extra.failed_itself = true;
     rows.mark_errors(task);
-    touch(task);
+    touch_results(task);
     settle_failed(task);
     return true;
   }

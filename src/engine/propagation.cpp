@@ -156,7 +156,10 @@ void Attempt::Impl::settle_failed(TaskIndex task) {
   const TaskIndex first_new = static_cast<TaskIndex>(rows.size());
   if (rows[task].parent == no_task) add_failure_alert();
   add_error_handler(task, extra.error, true);
-  if (!extra.error.is_null()) rows.mark_errors(task);
+  if (!extra.error.is_null()) {
+    rows.mark_errors(task);
+    touch_results(task);
+  }
   if (static_cast<TaskIndex>(rows.size()) == first_new) {
     finish(task, TaskState::group_error);
     return;
@@ -176,6 +179,12 @@ void Attempt::Impl::touch(TaskIndex task) {
   if (row.is_changed) return;
   row.is_changed = true;
   outcome.changed.push_back(task);
+}
+
+void Attempt::Impl::touch_results(TaskIndex task) {
+  touch(task);
+  if (std::exchange(rows[task].results_changed, true)) return;
+  outcome.results_changed.push_back(task);
 }
 
 void Attempt::Impl::settle_later(TaskIndex task) {

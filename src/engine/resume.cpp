@@ -7,8 +7,6 @@
 
 namespace digdag::engine {
 
-namespace {
-/// Whether a segment of the name is a handler or a check: never taken over (spec/decisions.md E-21).
 bool names_handler(std::string_view full_name) {
   for (const std::string_view handler : {"^error", "^failure-alert", "^sla", "^check"}) {
     for (std::size_t at = full_name.find(handler); at != std::string_view::npos; at = full_name.find(handler, at + 1)) {
@@ -18,6 +16,8 @@ bool names_handler(std::string_view full_name) {
   }
   return false;
 }
+
+namespace {
 /// Where a generated task belongs. A `^` may also stand inside of the name that a user gave (`+a^b`).
 std::unordered_map<std::string, TaskIndex>::const_iterator parent_among(const std::unordered_map<std::string, TaskIndex>& tasks,
                                                                         std::string_view full_name) {
@@ -60,6 +60,8 @@ void Attempt::Impl::take_over(TaskIndex first) {
 void Attempt::Impl::take_over_row(TaskIndex task, const ResumedTask& resumed) {
   Task& row = rows[task];
   row.state = TaskState::success;
+  row.resumed_from = resumed.source_task_id;
+  if (resumed.updated_at) row.updated_at = resumed.updated_at->millis;
   const Value local = resumed.local.is_null() ? row.local : resumed.local;
   const Value export_config = resumed.export_config.is_null() ? row.export_config : resumed.export_config;
   rows.set_config(task, local, export_config);
@@ -70,6 +72,7 @@ void Attempt::Impl::take_over_row(TaskIndex task, const ResumedTask& resumed) {
   result.reset_store_params = resumed.reset_store_params;
   if (!result.empty()) row.result = std::make_unique<TaskResult>(std::move(result));
   if (!is_empty_object(resumed.store_params) || !resumed.reset_store_params.empty()) rows.mark_stores(task);
+  if (!resumed.origins.is_null()) rows.extra(task).export_origins = origins_of(resumed.origins);
   if (!is_empty_object(resumed.error)) {
     rows.extra(task).error = resumed.error;
     rows.mark_errors(task);
@@ -95,8 +98,8 @@ void Attempt::Impl::take_over_generated(TaskIndex task, const std::string& full_
     row.group = !dig::is_operator(resumed->local);
     row.flags = initial_task;
     const TaskIndex index = rows.append(std::move(row), parent->second);
-    take_over_row(index, *resumed);
     if (started) touch(index);
+    take_over_row(index, *resumed);
     indexes.emplace(*name, index);
     sources.emplace(index, resumed->source_task_id);
   }

@@ -150,6 +150,25 @@ void Rows::wait_for_siblings(TaskIndex i, TaskIndex first, TaskIndex last) {
   if (barrier.remaining > 0) ++(*this)[i].unmet;
 }
 
+void Rows::wait_for_all(TaskIndex i, const std::vector<TaskIndex>& upstreams) {
+  constexpr std::size_t many = 8;
+  bool shared = upstreams.size() >= many;
+  const BarrierIndex known = shared ? (*this)[upstreams.front()].member_of : no_barrier;
+  for (std::size_t k = 0; shared && k < upstreams.size(); ++k) {
+    const Task& member = (*this)[upstreams[k]];
+    shared = member.member_of == known && (k + 1 == upstreams.size() || member.next_sibling == upstreams[k + 1]);
+  }
+  if (shared && known != no_barrier) {
+    const Barrier& barrier = barriers_[static_cast<std::size_t>(known)];
+    shared = barrier.first_member == upstreams.front() && barrier.last_member == upstreams.back();
+  }
+  if (shared) {
+    wait_for_siblings(i, upstreams.front(), upstreams.back());
+  } else {
+    add_upstreams(i, upstreams);
+  }
+}
+
 void Rows::count_visible_siblings(TaskIndex i) {
   // All upstreams stand before the task. What is covered from the first sibling on without a gap needs no list; an upstream
   // that sees less than all before it adds nothing, since what it sees lies before it.
@@ -200,11 +219,24 @@ std::vector<TaskIndex> Rows::succeeded(TaskIndex i) {
   return free;
 }
 
-std::vector<TaskIndex> Rows::upstreams(TaskIndex i) const {
+std::vector<TaskIndex> Rows::listed_upstreams(TaskIndex i) const {
   const Task& task = (*this)[i];
   std::vector<TaskIndex> result;
   result.reserve(static_cast<std::size_t>(task.upstream_count));
   for (std::int32_t e = 0; e < task.upstream_count; ++e) result.push_back(upstream_at(task, e));
+  return result;
+}
+
+std::optional<std::pair<TaskIndex, TaskIndex>> Rows::awaited_siblings(TaskIndex i) const {
+  const BarrierIndex barrier = (*this)[i].barrier;
+  if (barrier == no_barrier) return std::nullopt;
+  const Barrier& members = barriers_[static_cast<std::size_t>(barrier)];
+  return std::pair(members.first_member, members.last_member);
+}
+
+std::vector<TaskIndex> Rows::upstreams(TaskIndex i) const {
+  const Task& task = (*this)[i];
+  std::vector<TaskIndex> result = listed_upstreams(i);
   if (task.barrier != no_barrier) {
     const Barrier& barrier = barriers_[static_cast<std::size_t>(task.barrier)];
     for (TaskIndex member = barrier.first_member;; member = (*this)[member].next_sibling) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "dig/template.h"
@@ -82,6 +83,7 @@ struct Task {
   bool stores_below = false;       ///< it or a descendant stored or reset something
   bool errors_below = false;       ///< it or a descendant has an error
   bool is_changed = false;         ///< since the event began
+  bool results_changed = false;    ///< the same for its result and error
   bool awaits_settling = false;
   bool cleans_up = false;      ///< the run is one with Run::cleanup
   bool stop_was_sent = false;  ///< for the current lease
@@ -106,6 +108,9 @@ class Rows {
   void add_upstreams(TaskIndex task, const std::vector<TaskIndex>& upstreams);
   /// Lets `task` wait for the siblings first … last. The same range is shared by all who wait for it.
   void wait_for_siblings(TaskIndex task, TaskIndex first, TaskIndex last);
+  /// Lets `task` wait for all of these, ascending, each once: as a range where they are many neighbours, so that those who wait
+  /// for the same ones share it.
+  void wait_for_all(TaskIndex task, const std::vector<TaskIndex>& upstreams);
   /// Appends a copy of `original` without its results, for a group that is tried again. `copies` tells what was copied before.
   TaskIndex append_copy(TaskIndex original, TaskIndex parent, const std::unordered_map<TaskIndex, TaskIndex>& copies);
   /// To be called after the upstreams were added.
@@ -114,6 +119,7 @@ class Rows {
   /// Gives a task its config.
   void set_config(TaskIndex task, const Value& local, const Value& export_config);
 
+  void reserve(std::size_t tasks) { tasks_.reserve(tasks); }
   std::size_t size() const { return tasks_.size(); }
   Task& operator[](TaskIndex i) { return tasks_[static_cast<std::size_t>(i)]; }
   const Task& operator[](TaskIndex i) const { return tasks_[static_cast<std::size_t>(i)]; }
@@ -123,12 +129,20 @@ class Rows {
   std::vector<TaskIndex> succeeded(TaskIndex task);
   /// Ascending, each once.
   std::vector<TaskIndex> upstreams(TaskIndex task) const;
+  /// The same without the members of the barrier.
+  std::vector<TaskIndex> listed_upstreams(TaskIndex task) const;
+  /// First and last member of the barrier that it waits for.
+  std::optional<std::pair<TaskIndex, TaskIndex>> awaited_siblings(TaskIndex task) const;
   /// The siblings whose stores it sees, ascending: its upstreams, and theirs.
   std::vector<TaskIndex> transitive_upstreams(TaskIndex task) const;
 
   std::string full_name(TaskIndex task) const;
   /// First child of the newest generation.
   TaskIndex newest_generation(TaskIndex parent) const;
+  bool begins_generation(TaskIndex task) const {
+    const TaskIndex parent = (*this)[task].parent;
+    return parent != no_task && (*this)[task].ordinal == 0 && (*this)[parent].first_child != task;
+  }
   /// Visits `task` and its descendants depth-first in order of index; where `visit` returns false it stays above.
   template <typename Visit>
   void visit_tree(TaskIndex task, const Visit& visit) const;

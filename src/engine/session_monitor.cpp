@@ -40,13 +40,13 @@ SessionMonitor SessionMonitor::parse(const Value& value) {
   monitor.seconds = *seconds;
   monitor.alert = flag_of(sla, "alert", true);
   monitor.fail = flag_of(sla, "fail", false);
-  monitor.tasks = value;
+  monitor.config = monitor.tasks = value;
   for (const char* own : {"time", "duration", "alert", "fail"}) monitor.tasks.mutable_object().erase(own);
   return monitor;
 }
 
 Instant SessionMonitor::due(Instant start, const TimeZone& zone) const {
-  if (!at_time_of_day) return start.plus_seconds(seconds);
+  if (!at_time_of_day) return Instant::of_seconds(start.plus_seconds(seconds).seconds());
   LocalTime day = zone.local(start);
   day.hour = day.minute = day.second = 0;
   std::int64_t days = seconds / seconds_per_day;

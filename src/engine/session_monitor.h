@@ -13,11 +13,12 @@ struct SessionMonitor {
   std::int64_t seconds = 0;
   bool alert = true;
   bool fail = false;
-  Value tasks;  ///< what is left of the config: compiled as `^sla`
+  Value config;  ///< as written
+  Value tasks;   ///< what is left of the config: compiled as `^sla`
 
   /// Throws Error(config): `SLA must be specified using …`, `SLA duration option needs to be …`.
   static SessionMonitor parse(const Value& sla);
-  /// When it is due for an attempt that starts at `start`.
+  /// When it is due, in whole seconds as the database keeps it, for an attempt that starts at `start`.
   Instant due(Instant start, const TimeZone& zone) const;
 };
 

@@ -56,7 +56,8 @@ struct StoredTask {
   ///   deadline    of `_timeout` for this try, milliseconds since the epoch
   ///   timed_out   true: its time was up, and it has not ended yet
   ///   cleanup     true: the run is one that cleans up after a kill
-  ///   retry       the evaluated `_retry`; null says that it could not be evaluated
+  ///   retry       the evaluated `_retry` for failed children; null says that it could not be evaluated
+  ///   poll_retry  the same as the newest poll had it, for the case that its time is up
   ///   limits      the evaluated `_timeout`, `_kill_grace`, `_error_on_cancel` of this try
   ///   no_retry    true: the copies for another try would be more tasks than allowed
   ///   generation  true: a newer generation of the children of its parent begins here, which names do not tell

@@ -28,6 +28,8 @@ Features Features::of(Random& random) {
   f.kill_percent = random.chance(40) ? 60 : 0;
   f.size = random.between(2, random.chance(20) ? 40 : 14);
   f.late_ticks = random.chance(30);
+  f.lost_percent = random.chance(30) ? random.between(5, 40) : 0;
+  f.leave_percent = random.chance(60) ? random.between(2, 30) : 0;
   f.kill_grace = random.chance(20);
   f.chain = random.chance(2);
   if (f.chain) f.size = random.between(40, 120), f.fail_percent = std::min(f.fail_percent, 5), f.parallel = f.limit = false;

@@ -29,11 +29,13 @@ struct Features {
   bool parallel, limit, window, background, after, disable;
   bool subtasks, broken_subtasks, retry, retry_templates, error, check, group_check;
   bool stores, resets, polls, cleanup, timeout, sla, on_cancel, task_limit, kill_grace;
-  bool chain;        ///< a long one, for layers of parameters
-  int fail_percent;  ///< of the runs
-  int kill_percent;  ///< of the attempts
-  int size;          ///< about how many tasks
-  bool late_ticks;   ///< time goes on for a while before a due tick comes
+  bool chain;         ///< a long one, for layers of parameters
+  int fail_percent;   ///< of the runs
+  int kill_percent;   ///< of the attempts
+  int lost_percent;   ///< of the answers: the agent is lost instead
+  int leave_percent;  ///< before an event: the attempt leaves memory and comes back of its rows
+  int size;           ///< about how many tasks
+  bool late_ticks;    ///< time goes on for a while before a due tick comes
 
   static Features of(Random& random);
 };

@@ -148,6 +148,27 @@ void Model::wake(int row, engine::Lease lease, Instant now) {
   if (own.state == TaskState::retry_waiting && own.lease == lease) own.retry_at = std::min(*own.retry_at, now);
 }
 
+void Model::lost(int row, engine::Lease lease, bool cleanup, Instant now) {
+  now_ = now;
+  Row& own = rows_[row];
+  if (own.state != TaskState::running || own.lease != lease) return;
+  if (flagged(own, engine::cancel_requested)) {
+    if (!cleanup && options_.has_cleanup && options_.has_cleanup(dig::operator_of(own.local))) {
+      own.state = TaskState::ready;
+    } else {
+      cancel(row);
+    }
+  } else if (own.timed_out) {
+    fail_timed_out(row, Value());
+  } else if (++own.lost == options_.max_lost_runs) {
+    fail(row, error_object(Error("agent lost", "Task lost its agent " + std::to_string(own.lost) + " times")));
+  } else {
+    own.state = TaskState::ready;
+  }
+  while (step()) {
+  }
+}
+
 void Model::kill(Instant now) {
   now_ = now;
   if (done()) return;
@@ -173,6 +194,7 @@ void Model::tick(Instant now) {
       expire(due->row);
     } else {
       rows_[due->row].state = TaskState::ready;  // T17
+      rows_[due->row].lost = 0;
       rows_[due->row].retry_at.reset();
     }
     while (step()) {

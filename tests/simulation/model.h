@@ -35,6 +35,7 @@ struct Row {
   std::int64_t retry_count = 0;
   std::optional<Instant> retry_at, started_at;
   engine::Lease lease = 0;  ///< counts the runs
+  std::uint32_t lost = 0;   ///< runs in a row whose agent was lost (E-45)
   int generation = 0;       ///< first row of the newest generation of its children (spec/decisions.md E-07)
   bool resumed = false;     ///< taken over from an earlier attempt
 
@@ -89,6 +90,8 @@ class Model {
   void kill(Instant now);
   void tick(Instant now);
   void retry_evaluated(int row, const Value& retry, Instant now);
+  /// `cleanup`: of a run that was to clean up.
+  void lost(int row, engine::Lease lease, bool cleanup, Instant now);
   void limits_evaluated(int row, engine::Lease lease, const Value& limits, Instant now);
 
   /// The earliest time at which a tick would change something.

@@ -77,6 +77,7 @@ void simulate_seed(std::uint64_t seed, const SeedOptions& options) {
   setup.options.task_limit = features.task_limit ? static_cast<std::int64_t>(setup.tree.tasks.size()) + 1 + random.below(8) : 0;
   setup.options.group_check = features.group_check;
   setup.options.has_cleanup = has_cleanup;
+  setup.options.max_lost_runs = 3;
 
   Simulation simulation(setup, features, random, options.log);
   simulation.run();

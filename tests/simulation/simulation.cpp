@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "dig/compiler.h"
+#include "stored_rows.h"
 
 namespace digdag::simulation {
 
@@ -61,6 +62,10 @@ struct Simulation::Seen {
   Value state_params, error, subtask_config, export_params, store_params;
 
   bool operator==(const Seen& other) const = default;
+  bool same_results(const Seen& other) const {
+    return error == other.error && subtask_config == other.subtask_config && export_params == other.export_params &&
+           store_params == other.store_params;
+  }
 };
 
 Simulation::Simulation(Setup setup, const Features& features, Random& random, std::string* log)
@@ -89,6 +94,7 @@ void Simulation::run() {
 }
 
 void Simulation::next_event() {
+  if (random_.chance(features_.leave_percent)) leave_memory();
   if (random_.chance(12)) stale_event();
   if (!polls_.empty() && random_.chance(10)) return wake();
   if (killed_ && random_.chance(3)) return kill();
@@ -102,6 +108,7 @@ void Simulation::next_event() {
     if (engine_.done()) return;
     const auto pick = static_cast<std::size_t>(random_.below(static_cast<int>(in_flight_.size() + evaluations_.size())));
     if (in_flight_.empty() && evaluations_.empty()) return;
+    if (pick < in_flight_.size() && random_.chance(features_.lost_percent)) return lose(pick);
     return pick < in_flight_.size() ? answer(pick) : answer_evaluation(pick - in_flight_.size());
   }
   if (random_.chance(15) && *due > now_) {
@@ -204,6 +211,58 @@ void Simulation::answer_evaluation(std::size_t which) {
   settle();
 }
 
+void Simulation::lose(std::size_t which) {
+  const InFlight run = in_flight_[which];
+  in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(which));
+  const engine::Lost lost{run.task, run.lease};
+  apply(lost, [&] { model_.lost(run.row, run.row_lease, run.cleanup, now_); });
+  settle();
+  past_.push_back(lost);
+}
+
+void Simulation::leave_memory() {
+  const bool as_java = random_.chance(30);
+  auto restored = engine_of_rows(engine_, setup_, now_, as_java);
+  log(as_java ? "leaves memory, and comes back of rows such as Java writes" : "leaves memory, and comes back");
+  std::set<TaskIndex> asked;
+  std::map<std::pair<TaskIndex, engine::Lease>, std::optional<std::int64_t>> stops, expected;
+  for (const auto& effect : restored.outcome.effects) {
+    if (std::holds_alternative<engine::Run>(effect)) disagree("a run is wanted when it comes back");
+    if (const auto* evaluate = std::get_if<engine::EvaluateRetry>(&effect)) asked.insert(evaluate->task);
+    if (const auto* stop = std::get_if<engine::Stop>(&effect)) stops[{stop->task, stop->lease}] = stop->grace_seconds;
+  }
+  std::set<TaskIndex> open;
+  for (const auto& [task, row] : evaluations_) {
+    if (engine_.state(task) == TaskState::planned && !(engine_.flags(task) & engine::cancel_requested)) open.insert(task);
+  }
+  const auto waits_for_monitor = [this](TaskIndex root) {
+    for (TaskIndex i = 1; i < static_cast<TaskIndex>(engine_.size()); ++i) {
+      const auto state = engine_.state(i);
+      if (engine_.parent(i) == root && !engine::is_done(state) && state != TaskState::blocked) return true;
+    }
+    return false;
+  };
+  // It will ask again when the monitor's tasks have ended: right, but not what the one in memory does.
+  for (TaskIndex task : open) {
+    if (waits_for_monitor(task)) return;
+  }
+  if (asked != open) disagree("it asks for the `_retry` of other groups when it comes back");
+  for (const auto& [run, grace] : stopped_) {
+    if (engine_.state(run.first) == TaskState::running && engine_.lease(run.first) == run.second) expected.emplace(run, grace);
+  }
+  for (auto& [run, grace] : stops) {
+    // Its run may have told its `_kill_grace` after it was stopped.
+    const auto wanted = expected.find(run);
+    if (wanted != expected.end() && !wanted->second && grace == engine_.kill_grace(run.first)) grace.reset();
+  }
+  if (stops != expected) disagree("it stops other runs when it comes back: " + text_of(stops) + ", wanted " + text_of(expected));
+  std::set<std::pair<TaskIndex, engine::Lease>> runs, in_flight;
+  for (const auto& run : restored.attempt.running()) runs.insert({run.task, run.lease});
+  for (const auto& run : in_flight_) in_flight.insert({run.task, run.lease});
+  if (runs != in_flight) disagree("other runs are under way when it comes back");
+  engine_ = std::move(restored.attempt);
+}
+
 /// What some poll waits for has happened, perhaps long after that poll's next run.
 void Simulation::wake() {
   const auto which = static_cast<std::size_t>(random_.below(static_cast<int>(polls_.size())));
@@ -257,6 +316,9 @@ void Simulation::take(const engine::Outcome& outcome, const std::vector<Seen>& b
     const bool is_new = i >= before.size();
     if (!listed && !before.empty() && (is_new || !(before[i] == after[i])))
       disagree("row " + std::to_string(i) + " changed but is not in `changed`");
+    if (!is_new && !before.empty() && !before[i].same_results(after[i]) &&
+        !std::binary_search(outcome.results_changed.begin(), outcome.results_changed.end(), static_cast<TaskIndex>(i)))
+      disagree("the result of row " + std::to_string(i) + " changed but is not in `results_changed`");
     if (!is_new && before[i].state != after[i].state && engine_.updated_at(static_cast<TaskIndex>(i)) != now_) {
       disagree("row " + std::to_string(i) + " changed its state without updated_at");
     }

@@ -49,6 +49,9 @@ class Simulation {
   void answer_evaluation(std::size_t pending);
   void wake();
   void stale_event();
+  void lose(std::size_t in_flight);
+  /// The engine leaves memory and comes back of its rows.
+  void leave_memory();
   void kill();
   void settle();
 
