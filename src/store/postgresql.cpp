@@ -14,6 +14,13 @@ using std::chrono::milliseconds;
 
 enum class Mode { write, read, one_by_one };
 
+/// What a transaction leaves behind in digdag_native_commits, so that one whose COMMIT was not answered can be asked for. (The number
+/// that PostgreSQL gives to a transaction does not do: after a crash another one gets the same.)
+struct Mark {
+  std::string connection;
+  std::int64_t number = 0;
+};
+
 /// A transaction of one connection. Begins with its first statement.
 class PostgresqlTransaction : public Transaction {
  public:
@@ -57,9 +64,8 @@ class PostgresqlTransaction : public Transaction {
 
   /// The first error, also where the work caught it.
   const std::exception_ptr& failure() const { return failure_; }
-  /// Set while the outcome of the commit is not known.
-  const std::string& transaction_id() const { return id_; }
   bool commit_was_sent() const { return commit_sent_; }
+  const std::optional<Mark>& mark() const { return mark_; }
 
  private:
   template <typename Step>
@@ -76,6 +82,8 @@ class PostgresqlTransaction : public Transaction {
   void send(const Sql& sql, const PostgresqlParameters& parameters, PostgresqlConnection::Wish wish) {
     if (!begun_ && mode_ == Mode::write) {
       connection_.send("begin isolation level read committed");
+      if (!connection_.has_marks)
+        connection_.send("select to_regclass('digdag_native_commits') is not null", none(), {.rows = &has_marks_});
       if (durability_ == Durability::process) connection_.send("set local synchronous_commit = off");
     } else if (!begun_ && mode_ == Mode::read) {
       connection_.send("begin isolation level read committed read only");
@@ -88,30 +96,35 @@ class PostgresqlTransaction : public Transaction {
   void ask(const Sql& sql, const SqlValues& parameters, PostgresqlConnection::Wish wish) {
     send(sql, PostgresqlParameters(parameters), wish);
     if (mode_ == Mode::one_by_one) return;
-    Rows id;
-    if (mode_ == Mode::write && id_.empty()) ask_for_id(id);
     connection_.receive();
-    keep_id(id);
   }
 
-  /// Nothing where nothing has been written yet.
-  void ask_for_id(Rows& id) {
-    static const PostgresqlParameters none{SqlValues{}};
-    connection_.send("select pg_current_xact_id_if_assigned()::text", none, {.rows = &id});
-  }
-  void keep_id(const Rows& id) {
-    if (!id.empty()) id_ = id[0].optional_text(0).value_or("");
+  static const PostgresqlParameters& none() {
+    static const PostgresqlParameters no_parameters{SqlValues{}};
+    return no_parameters;
   }
 
-  /// COMMIT is sent when the id is known, by which its outcome can be found out, and all numbers of rows are as expected.
+  /// COMMIT is sent when the mark is there and all numbers of rows are as expected. A transaction that has written nothing leaves none.
   void end_write() {
-    if (id_.empty() || connection_.expects_rows()) {
-      Rows id;
-      ask_for_id(id);
+    if (!connection_.has_marks) {
       connection_.receive();
-      keep_id(id);
+      connection_.has_marks = has_marks_.at(0).boolean(0);
     }
-    commit_sent_ = true;
+    if (connection_.has_marks) {
+      Rows left;
+      const SqlValues mark = {connection_.id(), connection_.next_transaction()};
+      connection_.send(
+          "insert into digdag_native_commits (id, number, at) select $1, $2::bigint, now() where pg_current_xact_id_if_assigned() is not "
+          "null "
+          "on conflict (id) do update set number = excluded.number, at = excluded.at returning number",
+          PostgresqlParameters(mark), {.rows = &left});
+      connection_.receive();
+      if (!left.empty()) mark_ = Mark{connection_.id(), left[0].integer(0)};
+      written_ = !left.empty();
+    } else {
+      connection_.receive();
+    }
+    commit_sent_ = written_;
     connection_.send("commit");
     connection_.synchronize();
   }
@@ -125,8 +138,11 @@ class PostgresqlTransaction : public Transaction {
   PostgresqlConnection& connection_;
   const Mode mode_;
   const Durability durability_;
-  bool begun_ = false, commit_sent_ = false;
-  std::string id_;
+  bool begun_ = false;
+  bool written_ = true;  ///< as far as is known
+  bool commit_sent_ = false;
+  Rows has_marks_;
+  std::optional<Mark> mark_;
   std::exception_ptr failure_;
 };
 
@@ -194,7 +210,8 @@ class PostgresqlDatabase : public Database {
   /// Throws what cannot be helped; gives what can by running the work again.
   std::exception_ptr try_once(const Body& work, Mode mode, Durability durability, Deadline deadline) {
     std::exception_ptr failure, thrown;
-    std::string unknown;  // the id of a transaction whose commit was not answered
+    bool is_unknown = false;
+    std::optional<Mark> mark;
     {
       const Lease connection(pool_, deadline);
       PostgresqlTransaction transaction(*connection, mode, durability);
@@ -206,47 +223,35 @@ class PostgresqlDatabase : public Database {
         thrown = std::current_exception();
       }
       failure = transaction.failure();
-      if (transaction.commit_was_sent() && !(*connection).is_usable()) {
-        if (transaction.transaction_id().empty()) return nullptr;  // there was nothing to commit
-        unknown = transaction.transaction_id();
-      } else {
-        transaction.roll_back();
-      }
+      is_unknown = transaction.commit_was_sent() && !(*connection).is_usable();
+      mark = transaction.mark();
+      if (!is_unknown) transaction.roll_back();
     }
-    if (!unknown.empty()) return was_committed(unknown, deadline, failure) ? nullptr : failure;
+    if (is_unknown) return was_committed(mark, deadline, failure) ? nullptr : failure;
     if (failure && then_of(failure) != Then::give_up) return failure;
     std::rethrow_exception(thrown ? thrown : failure);
   }
 
-  bool was_committed(const std::string& id, Deadline deadline, const std::exception_ptr& why) {
-    for (milliseconds between{5};; between = std::min(2 * between, milliseconds(1000))) {
-      std::string status;
-      try {
+  /// Waits for the end of the transaction where it is still under way.
+  bool was_committed(const std::optional<Mark>& mark, Deadline deadline, const std::exception_ptr& why) {
+    try {
+      if (!mark) std::rethrow_exception(why);
+      for (;;) {
         const Lease connection(pool_, deadline);
-        PostgresqlTransaction transaction(*connection, Mode::one_by_one, Durability::process);
-        status = transaction.query("select coalesce(pg_xact_status($1::text::xid8), 'forgotten')", {id}).at(0).text(0);
-      } catch (const PostgresqlError& error) {
-        // A server that crashed before it wrote anything of the transaction does not know the number yet.
-        if (error.message().find("in the future") != std::string::npos) return false;
-        if (error.then() == Then::give_up) throw unknown_outcome(error.message());
-      } catch (const DatabaseError& error) {
-        throw unknown_outcome(error.message());
-      }
-      if (status == "committed") return true;
-      if (status == "aborted") return false;
-      if (status == "forgotten" || (deadline && std::chrono::steady_clock::now() >= *deadline)) {
+        PostgresqlTransaction statements(*connection, Mode::one_by_one, Durability::power_cut);
         try {
-          std::rethrow_exception(why);
-        } catch (const DatabaseError& error) {
-          throw unknown_outcome(error.message());
+          const Rows found = statements.query(
+              "insert into digdag_native_commits as mark (id, number, at) values ($1, 0, now()) on conflict (id) do update set number = "
+              "mark.number returning number",
+              {mark->connection});
+          return found.at(0).integer(0) == mark->number;
+        } catch (const PostgresqlError& error) {
+          if (error.then() == Then::give_up) throw;
         }
       }
-      pool_.pause(between, deadline);
+    } catch (const DatabaseError& error) {
+      throw DatabaseError(Cause::unavailable, "whether a commit happened could not be found out: " + error.message());
     }
-  }
-
-  static DatabaseError unknown_outcome(const std::string& why) {
-    return {Cause::unavailable, "whether a commit happened could not be found out: " + why};
   }
 
   PostgresqlPool pool_;

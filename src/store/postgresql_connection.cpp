@@ -34,10 +34,10 @@ std::string field(const PGresult* result, int code) {
 
 /// Whether trying again may help: the server is not reached, or not ready yet.
 bool may_pass(const std::string& why) {
-  for (const char* answer : {"starting up", "shutting down", "recovery mode", "too many", "remaining connection slots"}) {
-    if (why.find(answer) != std::string::npos) return true;
+  for (const char* answer : {"authentication", "pg_hba.conf", "does not exist", "permission denied", "SSL", "certificate"}) {
+    if (why.find(answer) != std::string::npos) return false;
   }
-  return why.find("FATAL:") == std::string::npos && why.find("SSL") == std::string::npos && why.find("certificate") == std::string::npos;
+  return true;
 }
 
 std::int64_t count_of(const char* text) {
@@ -49,7 +49,7 @@ std::int64_t count_of(const char* text) {
 }  // namespace
 
 PostgresqlConnection::PostgresqlConnection(const PostgresqlSettings& settings, int wake, Deadline deadline)
-    : library_(libpq()), settings_(settings), wake_(wake) {
+    : library_(libpq()), settings_(settings), wake_(wake), id_(random_uuid()) {
   try {
     connect(deadline);
   } catch (...) {

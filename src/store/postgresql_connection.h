@@ -64,6 +64,13 @@ class PostgresqlConnection {
   bool is_alive();
   bool is_usable() const { return usable_; }
 
+  /// A random UUID: no other connection has it.
+  const std::string& id() const { return id_; }
+  /// 1, 2, 3, …: the transactions that write.
+  std::int64_t next_transaction() { return ++transactions_; }
+  /// Whether the table digdag_native_commits was seen; it is made after the first connections.
+  bool has_marks = false;
+
  private:
   struct Pending {
     const char* sql;
@@ -85,6 +92,8 @@ class PostgresqlConnection {
   const Libpq& library_;
   const PostgresqlSettings& settings_;
   const int wake_;
+  const std::string id_;
+  std::int64_t transactions_ = 0;
   PGconn* connection_ = nullptr;
   bool usable_ = true;
   std::deque<Pending> pending_;

@@ -74,7 +74,7 @@ class PostgresqlForTest {
   void start() {
     ASSERT_EQ(process_, 0);
     process_ = run({bin_ / "postgres", "-D", directory_ / "data", "-k", directory_.path(), "-c", "listen_addresses=", "-c", "fsync=off",
-                    "-c", "max_connections=60"});
+                    "-c", "deadlock_timeout=50ms", "-c", "max_connections=60"});
     ASSERT_TRUE(eventually([&] { return sql("select 1") == "1"; })) << "PostgreSQL does not start; its log: " << log();
   }
   /// `how`: SIGINT ends connections and stops, SIGQUIT does it as a crash would.
