@@ -62,8 +62,14 @@ class LogSpool {
   void publish_due();
 
  private:
+  struct Spool;
+  struct Run;
   struct Impl;
+  class RunWriter;
   std::shared_ptr<Impl> impl_;
 };
+
+/// The options that `log-server.*` gives (spec/server.md 4.6). `tmpdir`: where spools lie if the logs are not kept on this machine.
+LogSpool::Options log_spool_options(const SystemConfig& system, const std::filesystem::path& tmpdir, std::string agent_id);
 
 }  // namespace digdag::store

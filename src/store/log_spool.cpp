@@ -1,0 +1,397 @@
+#include "store/log_spool.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/process_directory.h"
+#include "base/thread.h"
+
+namespace digdag::store {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::int64_t first_interval_millis = 10'000, longest_interval_millis = 600'000;
+constexpr std::string_view packed_suffix = ".gz";
+constexpr std::size_t most_head_bytes = 2048;
+
+Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
+
+/// How many bytes were written; with `error` where not all were.
+std::size_t append(const fs::path& path, std::string_view bytes, int& error) {
+  // Not kept open: thousands of tasks may run at once.
+  const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  error = file ? 0 : errno;
+  std::size_t written = 0;
+  while (error == 0 && written < bytes.size()) {
+    const ssize_t count = write(file.get(), bytes.data() + written, bytes.size() - written);
+    if (count > 0) written += static_cast<std::size_t>(count);
+    if (count < 0 && errno != EINTR) error = errno;
+  }
+  return written;
+}
+
+/// What stands there from `offset` on.
+std::string read_part(const fs::path& path, std::uint64_t offset, std::size_t most) {
+  const Fd file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  std::string bytes(most, '\0');
+  const ssize_t got = file ? pread(file.get(), bytes.data(), most, static_cast<off_t>(offset)) : -1;
+  if (got < 0) throw io_error(path, errno);
+  bytes.resize(static_cast<std::size_t>(got));
+  return bytes;
+}
+
+void pack(const fs::path& source, std::uint64_t offset, const fs::path& target) {
+  const Fd file(open(source.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) throw io_error(source, errno);
+  unlink(target.c_str());
+  gzFile const packed = gzopen(target.c_str(), "wbe");
+  if (packed == nullptr) throw io_error(target, errno);
+  int error = lseek(file.get(), static_cast<off_t>(offset), SEEK_SET) < 0 ? errno : 0;
+  char bytes[1 << 16];
+  for (ssize_t got = 1; got != 0 && error == 0;) {
+    got = read(file.get(), bytes, sizeof bytes);
+    if (got < 0 && errno != EINTR) error = errno;
+    if (got > 0 && gzwrite(packed, bytes, static_cast<unsigned>(got)) == 0) error = errno;
+  }
+  if (gzclose(packed) != Z_OK && error == 0) error = errno;
+  if (error == 0) return;
+  unlink(target.c_str());
+  throw io_error(target, error);
+}
+
+}  // namespace
+
+/// A file that is not published. Its first two lines say what it is to become; behind them stands what the task wrote.
+struct LogSpool::Spool {
+  fs::path path;
+  std::string attempt_directory, file_name;
+  std::size_t head_bytes = 0;
+  std::atomic<std::uint64_t> bytes = 0;  ///< behind the head
+  std::shared_ptr<Run> run;              ///< that writes it, or has; none where that process is gone
+
+  // Under the mutex of the LogSpool:
+  Instant due{};  ///< when it is published, or that is tried again
+  std::int64_t retry_millis = first_interval_millis;
+
+  std::mutex publishing;
+  bool published = false;  ///< under `publishing`
+};
+
+/// One run of a task.
+struct LogSpool::Run {
+  std::string attempt_directory, task_name;
+  std::mutex mutex;  ///< of all that follows
+  std::shared_ptr<Spool> current;
+  std::int64_t interval_millis = first_interval_millis;
+  bool in_line = false;  ///< the last line is not complete
+  std::string lost;      ///< why some is missing here, until that is written
+};
+
+struct LogSpool::Impl {
+  Impl(Options wanted, LogStorage& target, Log& log) : options(std::move(wanted)), storage(target), process_log(log) {
+    guarded([&] { ProcessDirectory::sweep(options.directory, [this](const fs::path& left) { adopt_all(left); }); });
+    if (!spools.empty()) wake_before(options.clock());
+  }
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex);
+      closed = true;
+    }
+    wake.notify_all();
+    thread.join();
+  }
+
+  /// What fails is told once, and in the log of the process alone.
+  template <typename Step>
+  bool guarded(Step step) {
+    try {
+      step();
+      return true;
+    } catch (const std::exception& error) {
+      fault(error.what());
+    }
+    return false;
+  }
+  void fault(const std::string& cause) {
+    if (fault_was_told.exchange(true)) return;
+    process_log.write(LogLevel::error, "main", "agent", "A task log cannot be written: " + cause);
+  }
+
+  fs::path new_path() {
+    const std::lock_guard lock(mutex);
+    if (!ours) ours.emplace(options.directory);
+    return ours->path() / std::to_string(++count);
+  }
+  void know(const std::shared_ptr<Spool>& spool) {
+    const std::lock_guard lock(mutex);
+    spools[{spool->attempt_directory, spool->file_name}] = spool;
+  }
+
+  /// Takes over the files of a process that is gone. What it was packing is packed anew.
+  void adopt_all(const fs::path& left) {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(left)) files.push_back(entry.path());
+    for (const fs::path& file : files) {
+      guarded([&] {
+        if (file.extension() == packed_suffix || !adopt(file)) fs::remove(file);
+      });
+    }
+  }
+  bool adopt(const fs::path& file) {
+    auto spool = std::make_shared<Spool>();
+    const std::string head = read_part(file, 0, most_head_bytes);
+    const std::size_t first = head.find('\n'), second = first == std::string::npos ? first : head.find('\n', first + 1);
+    if (second == std::string::npos) return false;  // it died before it had written anything
+    spool->attempt_directory = head.substr(0, first);
+    spool->file_name = head.substr(first + 1, second - first - 1);
+    spool->head_bytes = second + 1;
+    spool->bytes = fs::file_size(file) - spool->head_bytes;
+    spool->path = new_path();
+    fs::rename(file, spool->path);
+    unpublished_bytes += spool->bytes;
+    know(spool);
+    return true;
+  }
+
+  /// With the run's mutex held.
+  std::shared_ptr<Spool> begin(const std::shared_ptr<Run>& run) {
+    const Instant at = options.clock();
+    auto spool = std::make_shared<Spool>();
+    spool->path = new_path();
+    spool->attempt_directory = run->attempt_directory;
+    // Several files may begin within a millisecond.
+    const std::int64_t nanoseconds = (at.millis - at.seconds() * 1000) * 1'000'000 + static_cast<std::int64_t>(names++ % 1'000'000);
+    spool->file_name = LogFileName{run->task_name, at.seconds(), nanoseconds, options.agent_id}.text();
+    spool->run = run;
+    spool->due = at.plus_millis(run->interval_millis);
+    const std::string head = spool->attempt_directory + "\n" + spool->file_name + "\n";
+    spool->head_bytes = head.size();
+    int error = 0;
+    append(spool->path, head, error);
+    if (error != 0) {
+      unlink(spool->path.c_str());
+      throw io_error(spool->path, error);
+    }
+    know(spool);
+    wake_before(spool->due);
+    return spool;
+  }
+
+  void write(const std::shared_ptr<Run>& run, std::string_view bytes) {
+    std::shared_ptr<Spool> full;
+    {
+      const std::lock_guard lock(run->mutex);
+      write_mark(run);
+      const bool fits = unpublished_bytes + bytes.size() <= options.most_bytes;
+      if (!fits) run->lost = "log-server.spool-limit (" + std::to_string(options.most_bytes) + " bytes) is reached";
+      if (!fits || !run->lost.empty()) return;
+      add(run, bytes);
+      if (run->current && run->current->bytes >= options.split_bytes) full = std::exchange(run->current, nullptr);
+    }
+    if (full) publish(full);
+  }
+  /// With the run's mutex held. What does not get onto the disk leaves a cause in `lost`.
+  void add(const std::shared_ptr<Run>& run, std::string_view bytes) {
+    int error = 0;
+    const bool begun = run->current || guarded([&] { run->current = begin(run); });
+    const std::size_t written = begun ? append(run->current->path, bytes, error) : 0;
+    if (written > 0) {
+      run->current->bytes += written;
+      unpublished_bytes += written;
+      run->in_line = bytes[written - 1] != '\n';
+    }
+    if (begun && error == 0) return;
+    run->lost = begun ? std::strerror(error) : "it cannot be written";
+    if (begun) fault(io_error(run->current->path, error).message());
+  }
+  void write_mark(const std::shared_ptr<Run>& run) {
+    if (run->lost.empty()) return;
+    const std::string cause = std::exchange(run->lost, {});
+    add(run, (run->in_line ? "\n" : "") + format_log_time(options.clock(), TimeZone::system(), true) +
+                 " [WARN] (main) agent: Some of this log is missing here: " + cause + "\n");
+  }
+
+  void end(const std::shared_ptr<Run>& run) {
+    std::shared_ptr<Spool> last;
+    {
+      const std::lock_guard lock(run->mutex);
+      write_mark(run);
+      last = std::exchange(run->current, nullptr);
+    }
+    if (last) publish(last);
+  }
+
+  /// Packs it and gives it to the storage. What fails is tried again.
+  void publish(const std::shared_ptr<Spool>& spool) {
+    const std::lock_guard publishing(spool->publishing);
+    if (spool->published) return;
+    const fs::path packed = spool->path.string() + std::string(packed_suffix);
+    const bool kept = guarded([&] {
+      pack(spool->path, spool->head_bytes, packed);
+      storage.keep(spool->attempt_directory, spool->file_name, packed);
+    });
+    if (kept) {
+      spool->published = true;
+      unlink(spool->path.c_str());
+      unpublished_bytes -= spool->bytes;
+      const std::lock_guard lock(mutex);
+      spools.erase({spool->attempt_directory, spool->file_name});
+      return;
+    }
+    unlink(packed.c_str());
+    const std::unique_lock lock(mutex);
+    spool->due = options.clock().plus_millis(spool->retry_millis);
+    spool->retry_millis = std::min(2 * spool->retry_millis, longest_interval_millis);
+    wake_before(spool->due, lock);
+  }
+
+  void publish_due() {
+    std::vector<std::shared_ptr<Spool>> due;
+    {
+      const std::lock_guard lock(mutex);
+      const Instant at = options.clock();
+      for (const auto& [key, spool] : spools)
+        if (spool->due <= at) due.push_back(spool);
+    }
+    for (const auto& spool : due) {
+      take_from_run(spool);
+      publish(spool);
+    }
+  }
+  /// The run begins another file with its next line, which stays open for longer.
+  static void take_from_run(const std::shared_ptr<Spool>& spool) {
+    if (!spool->run) return;
+    const std::lock_guard lock(spool->run->mutex);
+    if (spool->run->current != spool) return;
+    spool->run->current.reset();
+    spool->run->interval_millis = std::min(2 * spool->run->interval_millis, longest_interval_millis);
+  }
+
+  void wake_before(Instant due) {
+    const std::unique_lock lock(mutex);
+    wake_before(due, lock);
+  }
+  /// With the mutex held. The thread begins with the first file.
+  void wake_before(Instant due, const std::unique_lock<std::mutex>&) {
+    if (closed || (next_wake && *next_wake <= due)) return;
+    next_wake = due;
+    if (thread.running())
+      wake.notify_all();
+    else
+      guarded([&] { thread = Thread("task logs", [this] { publish_in_time(); }); });
+  }
+  void publish_in_time() {
+    std::unique_lock lock(mutex);
+    while (!closed) {
+      next_wake.reset();
+      for (const auto& [key, spool] : spools)
+        if (!next_wake || spool->due < *next_wake) next_wake = spool->due;
+      if (!next_wake) {
+        wake.wait(lock);
+      } else if (const std::int64_t millis = next_wake->millis - options.clock().millis; millis > 0) {
+        wake.wait_for(lock, std::chrono::milliseconds(millis));
+      } else {
+        lock.unlock();
+        publish_due();
+        lock.lock();
+      }
+    }
+  }
+
+  std::shared_ptr<Spool> find(const LogAttempt& attempt, std::string_view file_name) const {
+    const std::lock_guard lock(mutex);
+    const auto found = spools.find({attempt.directory().string(), std::string(file_name)});
+    return found == spools.end() ? nullptr : found->second;
+  }
+
+  const Options options;
+  LogStorage& storage;
+  Log& process_log;
+  std::atomic<bool> fault_was_told = false;
+  std::atomic<std::uint64_t> unpublished_bytes = 0, names = 0;
+
+  mutable std::mutex mutex;              ///< of all that follows; may be taken while a run's is held, not the other way round
+  std::optional<ProcessDirectory> ours;  ///< made with the first file
+  std::uint64_t count = 0;               ///< of the files in it
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<Spool>> spools;
+  std::optional<Instant> next_wake;  ///< of the thread
+  std::condition_variable wake;
+  bool closed = false;
+  Thread thread;
+};
+
+class LogSpool::RunWriter : public LogSpool::Writer {
+ public:
+  RunWriter(std::shared_ptr<Impl> impl, const LogAttempt& attempt, const std::string& task_name)
+      : impl_(std::move(impl)), run_(std::make_shared<Run>()) {
+    run_->attempt_directory = attempt.directory();
+    run_->task_name = task_name;
+  }
+  ~RunWriter() override { impl_->end(run_); }
+  RunWriter(const RunWriter&) = delete;
+  RunWriter& operator=(const RunWriter&) = delete;
+
+  void write(std::string_view bytes) override {
+    if (!bytes.empty()) impl_->write(run_, bytes);
+  }
+
+ private:
+  const std::shared_ptr<Impl> impl_;
+  const std::shared_ptr<Run> run_;
+};
+
+LogSpool::LogSpool(Options options, LogStorage& storage, Log& log) : impl_(std::make_shared<Impl>(std::move(options), storage, log)) {}
+LogSpool::~LogSpool() = default;
+
+std::unique_ptr<LogSpool::Writer> LogSpool::open(const LogAttempt& attempt, const std::string& task_name) {
+  return std::make_unique<RunWriter>(impl_, attempt, task_name);
+}
+
+std::vector<LogSpool::OpenLog> LogSpool::open_logs(const LogAttempt& attempt, std::string_view prefix) const {
+  std::vector<OpenLog> logs;
+  const std::string directory = attempt.directory();
+  const std::lock_guard lock(impl_->mutex);
+  for (auto spool = impl_->spools.lower_bound({directory, std::string(prefix)});
+       spool != impl_->spools.end() && spool->first.first == directory && spool->first.second.starts_with(prefix); ++spool)
+    logs.push_back({spool->first.second, spool->second->bytes});
+  return logs;
+}
+
+std::optional<std::string> LogSpool::read_open(const LogAttempt& attempt, std::string_view file_name, std::uint64_t offset,
+                                               std::size_t most) const {
+  const auto spool = impl_->find(attempt, file_name);
+  if (!spool) return std::nullopt;
+  const std::lock_guard publishing(spool->publishing);
+  if (spool->published) return std::nullopt;
+  return read_part(spool->path, spool->head_bytes + offset, most);
+}
+
+void LogSpool::publish_due() { impl_->publish_due(); }
+
+LogSpool::Options log_spool_options(const SystemConfig& system, const fs::path& tmpdir, std::string agent_id) {
+  LogSpool::Options options;
+  const bool local = system.get_or("log-server.type", "null") == "local";
+  options.directory = local ? fs::path(system.get_or("log-server.local.path", "digdag.log")) / ".spool" : tmpdir / "logs";
+  options.agent_id = std::move(agent_id);
+  if (const std::int64_t split = system.integer_or("log-server.local.split_size", 0); local && split > 0)
+    options.split_bytes = std::min(options.split_bytes, static_cast<std::uint64_t>(split));
+  options.most_bytes =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(0, system.integer_or("log-server.spool-limit", std::int64_t{1} << 30)));
+  return options;
+}
+
+}  // namespace digdag::store
