@@ -26,6 +26,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/open_files.h"
 #include "base/thread.h"
 #include "command/command.h"
 #include "command/last_output.h"
@@ -52,19 +53,6 @@ constexpr std::size_t most_pending_output = std::size_t{1} << 20;
 constexpr CommandId wake_up = 0;
 constexpr CommandId guard_socket = 1;
 constexpr CommandId first_command = 2;
-
-/// Raises our soft limit of open files to the hard one, once; returns the soft limit as it was, for the commands.
-std::uint64_t raise_open_files_limit() {
-  static const std::uint64_t before = [] {
-    rlimit limit{};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    const auto soft = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    return std::uint64_t{soft};
-  }();
-  return before;
-}
 
 std::string open_files_error(std::string_view what, int error) {
   rlimit limit{};
