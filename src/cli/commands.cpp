@@ -11,6 +11,7 @@ namespace digdag::cli {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", run_command},
+      {{"server"}, "server [options...]", "run a server", server_command},
       {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", check_command},
       {.names = {"eval"},
        .synopsis = "eval [options...] [--] TEXT...",
@@ -31,9 +32,9 @@ const Command* find_command(std::string_view name) {
 
 const std::vector<std::string_view>& commands_to_come() {
   static const std::vector<std::string_view> names = {
-      "init",  "scheduler", "server",    "push",     "archive",  "upload",  "download",   "project",  "projects", "workflow",  "workflows",
-      "start", "retry",     "session",   "sessions", "attempts", "attempt", "reschedule", "backfill", "log",      "kill",      "task",
-      "tasks", "schedule",  "schedules", "disable",  "enable",   "delete",  "secrets",    "version",  "migrate",  "selfupdate"};
+      "init",     "scheduler", "push",     "archive",  "upload",  "download",   "project",  "projects", "workflow",  "workflows", "start",
+      "retry",    "session",   "sessions", "attempts", "attempt", "reschedule", "backfill", "log",      "kill",      "task",      "tasks",
+      "schedule", "schedules", "disable",  "enable",   "delete",  "secrets",    "version",  "migrate",  "selfupdate"};
   return names;
 }
 

@@ -25,6 +25,7 @@ struct Command {
 
 int run_command(const Invocation& invocation);
 int check_command(const Invocation& invocation);
+int server_command(const Invocation& invocation);
 /// What each TEXT gives as the value of a task's `echo>`, whose only parameters are those of -P FILE, then -p, and `timezone`
 /// (spec/clarifications.md 1.3): one JSON string a line, in order; for a TEXT that cannot be evaluated `error: …` on standard error
 /// instead.
