@@ -316,6 +316,8 @@ void Log::user(std::string_view text) {
   impl_->print_to_stderr(text.ends_with('\n') ? std::string(text) : std::string(text) + '\n');
 }
 
+bool Log::shows_progress() const { return impl_->can_show_progress; }
+
 void Log::progress(std::string_view line) {
   if (!impl_->can_show_progress) return;
   const std::lock_guard lock(impl_->mutex);

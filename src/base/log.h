@@ -45,6 +45,7 @@ class Log {
   void user(std::string_view text);
   /// The live line at the bottom of a terminal; empty removes it. Nothing happens where no terminal looks on.
   void progress(std::string_view line);
+  bool shows_progress() const;
   void flush();
   /// Whether something could not be written to standard output (a full disk; not a reader that went away).
   bool output_lost() const;
