@@ -6,7 +6,7 @@ import re
 import unittest
 
 ROOT = pathlib.Path(os.environ.get('DIGDAG_SOURCE_DIR', pathlib.Path(__file__).resolve().parent.parent))
-SECTIONS = 'agent|config|digdag|eval|executor|io|notification|params|secrets'
+SECTIONS = 'agent|client|config|digdag|eval|executor|io|notification|params|secrets'
 
 
 def source():

@@ -47,6 +47,12 @@ Arguments::Arguments(const std::vector<Option>& options, const std::vector<std::
       take(*option, name, "");
     } else if (equals != std::string::npos) {
       take(*option, name, word.substr(equals + 1));
+    } else if (option->kind == Option::Kind::optional_text) {
+      take(*option, name, "");
+    } else if (option->kind == Option::Kind::words) {
+      const auto is_value = [](const std::string& next) { return !next.starts_with('-') || next == "-"; };
+      if (i + 1 >= words.size() || !is_value(trim_word(words[i + 1]))) throw UsageError{"Expected a value after parameter " + name};
+      while (i + 1 < words.size() && is_value(trim_word(words[i + 1]))) take(*option, name, trim_word(words[++i]));
     } else if (i + 1 < words.size()) {
       take(*option, name, trim_word(words[++i]));
     } else {
@@ -96,7 +102,7 @@ void Arguments::take(const Option& option, std::string_view given_name, std::str
     }
     default: break;
   }
-  const bool repeatable = option.kind == Option::Kind::list || option.kind == Option::Kind::dynamic;
+  const bool repeatable = option.kind == Option::Kind::list || option.kind == Option::Kind::words || option.kind == Option::Kind::dynamic;
   if (!values.empty() && !repeatable) throw UsageError{"Can only specify option " + option.names.front() + " once."};
   values.push_back(std::move(value));
 }
@@ -150,7 +156,7 @@ std::string describe_options(const std::vector<Option>& options) {
   for (const Option& option : options) {
     if (option.help.empty()) continue;
     std::string line = "    " + join(option.names, ", ");
-    if (!option.value_name.empty()) line += " " + option.value_name;
+    if (!option.value_name.empty()) line += (option.kind == Option::Kind::optional_text ? "" : " ") + option.value_name;
     if (line.size() + 1 > help_column) {
       text += line + "\n";
       line.clear();

@@ -13,11 +13,13 @@ namespace digdag::cli {
 /// One option of a command, as its usage shows it.
 struct Option {
   enum class Kind {
-    flag,     ///< `--no-save`
-    text,     ///< `--session EXPR`
-    integer,  ///< `--max-task-threads N`
-    list,     ///< may be repeated, values are kept in order: `-p KEY=VALUE`
-    dynamic,  ///< `-X key=value` or `-Xkey=value`
+    flag,           ///< `--no-save`
+    text,           ///< `--session EXPR`
+    optional_text,  ///< `--wait` or `--wait=5m`; alone its text is empty
+    integer,        ///< `--max-task-threads N`
+    list,           ///< may be repeated, values are kept in order: `-p KEY=VALUE`
+    words,          ///< all words after it that do not start with `-`, as they are, and a single `-`: `--set a=1 b=2`
+    dynamic,        ///< `-X key=value` or `-Xkey=value`
   };
   std::vector<std::string> names;  ///< the first one stands in error messages
   Kind kind = Kind::flag;

@@ -11,6 +11,7 @@
 #include "cli/messages.h"
 #include "cli/settings.h"
 #include "cli/strict_check.h"
+#include "cli/times.h"
 #include "dig/check_report.h"
 #include "dig/compiler.h"
 #include "dig/declared_params.h"
@@ -33,20 +34,6 @@ const std::vector<Option>& check_options() {
       {{"--strict"}, Kind::flag, "", "warnings are errors; also checks operators, their options, scripts and targets"},
   });
   return options;
-}
-
-/// `21h 33m 45s`: hours are not folded into days, leading zero parts are left out.
-std::string time_apart(std::int64_t seconds) {
-  const std::int64_t hours = seconds / 3600, minutes = seconds / 60 % 60;
-  std::string text;
-  if (hours > 0) text += std::to_string(hours) + "h ";
-  if (hours > 0 || minutes > 0) text += std::to_string(minutes) + "m ";
-  return text + std::to_string(seconds % 60) + "s";
-}
-
-std::string from_now(Instant time, Instant now) {
-  const std::int64_t seconds = time.seconds() - now.seconds();
-  return seconds >= 0 ? "(in " + time_apart(seconds) + ")" : "(" + time_apart(-seconds) + " ago)";
 }
 
 /// The workflows that a workflow requires, each once, in file order.

@@ -9,16 +9,53 @@
 namespace digdag::cli {
 
 const std::vector<Command>& commands() {
+  constexpr auto local = CommandGroup::local, client = CommandGroup::client;
   static const std::vector<Command> all = {
-      {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", run_command},
-      {{"server"}, "server [options...]", "run a server", server_command},
-      {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", check_command},
+      {{"init", "new"}, "init <dir> [options...]", "create a new workflow project", init_command, local},
+      {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", run_command, local},
+      {{"server"}, "server [options...]", "run a server", server_command, CommandGroup::server},
+      {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", check_command, local},
       {.names = {"eval"},
        .synopsis = "eval [options...] [--] TEXT...",
        .description = "show what templates evaluate to",
        .main = eval_command,
        .banner = false,
        .configured = false},
+      {{"push"}, "push <project> [options...]", "create and upload a new revision", push_command, client},
+      {{"archive"}, "archive [options...]", "pack a project into a file for upload", archive_command, local},
+      {{"upload"}, "upload <path.tar.gz> <project> [options...]", "upload a packed project", upload_command, client},
+      {{"download"}, "download <project> [options...]", "fetch an uploaded revision", download_command, client},
+      {{"project", "projects"}, "project [name] [options...]", "show projects", project_command, client},
+      {{"workflow", "workflows"},
+       "workflow [project] [name] [options...]",
+       "show workflows, or the definition of one",
+       workflow_command,
+       client},
+      {{"start"}, "start <project> <workflow> [options...]", "start a session attempt of a workflow", start_command, client},
+      {{"retry"}, "retry <attempt-id> [options...]", "run a session again", retry_command, client},
+      {{"session", "sessions"}, "session [project] [workflow] | <id> [options...]", "show sessions", session_command, client},
+      {{"attempts"}, "attempts [session-id] [options...]", "show attempts of sessions", attempts_command, client},
+      {{"attempt"}, "attempt <attempt-id> [options...]", "show an attempt", attempt_command, client},
+      {{"reschedule"},
+       "reschedule <schedule-id> | <project> <workflow> [options...]",
+       "skip sessions of a schedule to a later time",
+       reschedule_command,
+       client},
+      {{"backfill"},
+       "backfill <schedule-id> | <project> <workflow> [options...]",
+       "start sessions of a schedule for past times",
+       backfill_command,
+       client},
+      {{"log", "logs"}, "log <attempt-id> [+task] [options...]", "show logs of an attempt", log_command, client},
+      {{"kill"}, "kill <attempt-id> [options...]", "kill a running attempt", kill_command, client},
+      {{"task", "tasks"}, "task <attempt-id> [options...]", "show tasks of an attempt", task_command, client},
+      {{"schedule", "schedules"}, "schedule [options...]", "show schedules", schedule_command, client},
+      {{"disable"}, "disable <schedule-id> | <project> [workflow] [options...]", "disable schedules", disable_command, client},
+      {{"enable"}, "enable <schedule-id> | <project> [workflow] [options...]", "enable disabled schedules", enable_command, client},
+      {{"delete"}, "delete <project> [options...]", "delete a project", delete_command, client},
+      {{"secrets", "secret"}, "secrets (--local | --project NAME) [options...]", "show, set and delete secrets", secrets_command, client},
+      {{"version"}, "version [options...]", "show the versions of client and server", version_command, client},
+      {{"selfupdate"}, "selfupdate [version] [options...]", "say how this program is updated", selfupdate_command, local},
   };
   return all;
 }
@@ -31,32 +68,38 @@ const Command* find_command(std::string_view name) {
 }
 
 const std::vector<std::string_view>& commands_to_come() {
-  static const std::vector<std::string_view> names = {
-      "init",     "scheduler", "push",     "archive",  "upload",  "download",   "project",  "projects", "workflow",  "workflows", "start",
-      "retry",    "session",   "sessions", "attempts", "attempt", "reschedule", "backfill", "log",      "kill",      "task",      "tasks",
-      "schedule", "schedules", "disable",  "enable",   "delete",  "secrets",    "version",  "migrate",  "selfupdate"};
+  static const std::vector<std::string_view> names = {"scheduler", "migrate"};
   return names;
 }
 
-std::string global_usage() {
-  std::string text = "Usage: digdag <command> [options...]\n  Local-mode commands:\n";
+namespace {
+
+/// A line for each command of a group.
+std::string group_usage(CommandGroup group, std::string_view title) {
+  std::string text = "  " + std::string(title) + "\n";
   for (const Command& command : commands()) {
+    if (command.group != group) continue;
     std::string line = "    " + std::string(command.synopsis.substr(0, command.synopsis.find(" [options")));
-    line.resize(std::max<std::size_t>(line.size() + 1, 41), ' ');
+    constexpr std::size_t description_column = 41;
+    if (line.size() >= description_column) {
+      text += line + "\n";
+      line.clear();
+    }
+    line.resize(description_column, ' ');
     text += line + std::string(command.description) + "\n";
   }
-  std::vector<std::string> to_come;
-  for (const std::string_view name : commands_to_come()) to_come.emplace_back(name);
-  text += "\n  Commands of the server and its clients, which this build does not have yet:\n";
-  std::string line = "   ";
-  for (const std::string& name : to_come) {
-    if (line.size() + name.size() > 78) {
-      text += line + "\n";
-      line = "   ";
-    }
-    line += " " + name;
-  }
-  text += line + "\n\n  Options:\n" + describe_options(with_common_options({}));
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string global_usage() {
+  std::string text = "Usage: digdag <command> [options...]\n" + group_usage(CommandGroup::local, "Local-mode commands:") +
+                     group_usage(CommandGroup::server, "Server-mode commands:") +
+                     group_usage(CommandGroup::client, "Client-mode commands:");
+  text += "  Commands that this build does not have yet:\n   ";
+  for (const std::string_view name : commands_to_come()) text += " " + std::string(name);
+  text += "\n\n  Options:\n" + describe_options(with_common_options({}));
   return text + "\nUse `<command> --help` to see detailed usage of a command.\n";
 }
 

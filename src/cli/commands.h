@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,12 +14,16 @@ struct Invocation {
   std::optional<std::string> config;
 };
 
-/// A command of the program: one file each.
+/// Where a command stands in the usage of the program.
+enum class CommandGroup : std::uint8_t { local, server, client };
+
+/// A command of the program.
 struct Command {
   std::vector<std::string_view> names;  ///< the name and its aliases
   std::string_view synopsis;            ///< `run <workflow.dig> [+task] [options...]`
   std::string_view description;         ///< one line of the global usage
   int (*main)(const Invocation& invocation);
+  CommandGroup group = CommandGroup::local;
   bool banner = true;      ///< whether the version line comes first on standard error
   bool configured = true;  ///< whether it reads the system configuration, so that it has the option -X
 };
@@ -30,6 +35,32 @@ int server_command(const Invocation& invocation);
 /// (spec/clarifications.md 1.3): one JSON string a line, in order; for a TEXT that cannot be evaluated `error: …` on standard error
 /// instead.
 int eval_command(const Invocation& invocation);
+
+// Spec/cli.md 6, 8 and 9; of projects, sessions and the like the plural is an alias.
+int archive_command(const Invocation& invocation);
+int attempt_command(const Invocation& invocation);
+int attempts_command(const Invocation& invocation);
+int backfill_command(const Invocation& invocation);
+int delete_command(const Invocation& invocation);
+int disable_command(const Invocation& invocation);
+int download_command(const Invocation& invocation);
+int enable_command(const Invocation& invocation);
+int init_command(const Invocation& invocation);
+int kill_command(const Invocation& invocation);
+int log_command(const Invocation& invocation);
+int project_command(const Invocation& invocation);
+int push_command(const Invocation& invocation);
+int reschedule_command(const Invocation& invocation);
+int retry_command(const Invocation& invocation);
+int schedule_command(const Invocation& invocation);
+int secrets_command(const Invocation& invocation);
+int selfupdate_command(const Invocation& invocation);
+int session_command(const Invocation& invocation);
+int start_command(const Invocation& invocation);
+int task_command(const Invocation& invocation);
+int upload_command(const Invocation& invocation);
+int version_command(const Invocation& invocation);
+int workflow_command(const Invocation& invocation);
 
 /// All commands of this build; `commands.cpp` is the only list.
 const std::vector<Command>& commands();

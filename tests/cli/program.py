@@ -54,9 +54,10 @@ class ProgramTest(unittest.TestCase):
         os.chmod(path, mode)
         return path
 
-    def digdag(self, *words, timeout=60, **environment):
-        done = subprocess.run([BINARY, *words], cwd=self.project, env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False)
+    def digdag(self, *words, timeout=60, stdin=os.devnull, **environment):
+        with open(stdin, 'rb') as given:
+            done = subprocess.run([BINARY, *words], cwd=self.project, env={**self.environment, **environment}, stdin=given,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False)
         return Done(done.returncode, done.stdout.decode('utf-8', 'replace'), done.stderr.decode('utf-8', 'replace'))
 
     def run_workflow(self, text, *words, **environment):

@@ -1,0 +1,98 @@
+#include "cli/attempt_log.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/gzip.h"
+#include "base/text.h"
+
+namespace digdag::cli {
+namespace {
+
+/// The level of `2026-01-02 03:04:05.678 +0000 [INFO] …`; empty where the line has none.
+std::string_view level_of(std::string_view line) {
+  const std::size_t bracket = line.find_first_not_of("0123456789: -+.");
+  if (bracket == std::string_view::npos || line[bracket] != '[') return {};
+  const std::size_t end = line.find(']', bracket);
+  if (end == std::string_view::npos) return {};
+  const std::string_view level = line.substr(bracket + 1, end - bracket - 1);
+  const bool letters = std::all_of(level.begin(), level.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+  return letters ? level : std::string_view();
+}
+
+/// `2026-01-02 03:04:05.678 +0900`
+std::optional<Instant> time_of(std::string_view line) {
+  constexpr std::size_t length = 29;
+  if (line.size() < length || line[19] != '.' || line[23] != ' ') return std::nullopt;
+  const auto local = parse_local_time(line.substr(0, 19));
+  const auto zone = TimeZone::of(std::string(line.substr(24, 3)) + ":" + std::string(line.substr(27, 2)));
+  int millis = 0;
+  if (!local || !zone || std::from_chars(line.data() + 20, line.data() + 23, millis).ec != std::errc()) return std::nullopt;
+  return zone->instant(*local).plus_millis(millis);
+}
+
+/// The files in the order in which they are shown: tasks by their first file, a task's files by time.
+Array in_order(Array files) {
+  std::map<std::string, std::string> first;  // times of one form sort as texts
+  for (const Value& file : files) {
+    const auto [place, is_new] = first.try_emplace(text_at(file, "taskName"), text_at(file, "fileTime"));
+    if (!is_new) place->second = std::min(place->second, text_at(file, "fileTime"));
+  }
+  std::stable_sort(files.begin(), files.end(), [&](const Value& a, const Value& b) {
+    const std::string task_a = text_at(a, "taskName"), task_b = text_at(b, "taskName");
+    return std::tuple(first[task_a], task_a, text_at(a, "fileTime")) < std::tuple(first[task_b], task_b, text_at(b, "fileTime"));
+  });
+  return files;
+}
+
+}  // namespace
+
+std::vector<LogLine> LogLines::of(std::string_view content, bool whole) {
+  std::vector<LogLine> lines;
+  while (read_ < content.size()) {
+    const std::size_t end = content.find('\n', read_);
+    if (end == std::string_view::npos && !whole) break;
+    const std::string_view line = content.substr(read_, end == std::string_view::npos ? end : end - read_);
+    read_ = end == std::string_view::npos ? content.size() : end + 1;
+    const std::string_view level = level_of(line);
+    const auto time = level.empty() ? std::nullopt : time_of(line);
+    if (time) time_ = *time;
+    if (!level.empty())
+      shown_ = (choice_->verbose || (level != "DEBUG" && level != "TRACE")) && (!choice_->since || (time && *time >= *choice_->since));
+    if (shown_) lines.push_back({time_, std::string(line)});
+  }
+  return lines;
+}
+
+AttemptLog::AttemptLog(Remote& remote, std::string attempt_id, LogChoice choice)
+    : remote_(remote), path_("/api/logs/" + client::path_part(attempt_id) + "/files"), choice_(std::move(choice)) {}
+
+void AttemptLog::read(bool whole, const std::function<void(std::vector<LogLine>)>& show) {
+  client::RestClient::Query query;
+  if (!choice_.task.empty()) query.emplace_back("task", choice_.task);
+  if (!remote_.direct_download()) query.emplace_back("direct_download", "false");
+  std::vector<LogLine> merged;
+  for (const Value& file : in_order(list_at(remote_.server().get(path_, query), "files"))) {
+    const Value* size = file.find("fileSize");
+    const std::int64_t bytes = size && size->is_integer() ? size->as_integer() : 0;
+    File& known = files_.try_emplace(text_at(file, "fileName"), File{.lines = LogLines(choice_)}).first->second;
+    if (known.size == bytes && !whole) continue;
+    known.size = bytes;
+    std::vector<LogLine> lines = known.lines.of(gunzip(download(file)), whole);
+    if (choice_.merged)
+      std::move(lines.begin(), lines.end(), std::back_inserter(merged));
+    else if (!lines.empty())
+      show(std::move(lines));
+  }
+  std::stable_sort(merged.begin(), merged.end(), [](const LogLine& a, const LogLine& b) { return a.time < b.time; });
+  if (!merged.empty()) show(std::move(merged));
+}
+
+std::string AttemptLog::download(const Value& file) {
+  const Value* direct = file.find("direct");
+  if (direct && direct->is_object()) direct = direct->find("url");  // of very old servers
+  if (direct && direct->is_string() && remote_.direct_download()) return remote_.server().download_directly(direct->as_string());
+  return remote_.server().download(path_ + "/" + client::path_part(value_at(file, "fileName").as_string()));
+}
+
+}  // namespace digdag::cli

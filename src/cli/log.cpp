@@ -1,0 +1,94 @@
+#include <algorithm>
+#include <iostream>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "cli/attempt_block.h"
+#include "cli/attempt_log.h"
+#include "cli/remote.h"
+#include "cli/waiting.h"
+
+namespace digdag::cli {
+namespace {
+
+using Kind = Option::Kind;
+
+/// `10m` ago, or a time.
+Instant since_of(const std::string& text) {
+  if (const auto seconds = parse_duration(text)) return now().plus_seconds(-*seconds);
+  if (const auto time = parse_instant(text)) return *time;
+  if (const auto local = parse_local_time(text)) return TimeZone::system().instant(*local);
+  return given_time("--since", text);
+}
+
+LogChoice choice_of(const Arguments& arguments) {
+  LogChoice choice{.verbose = arguments.has("-v"), .merged = arguments.has("--merge")};
+  if (arguments.positional().size() > 1) choice.task = arguments.positional()[1];
+  if (const auto since = arguments.text("--since")) choice.since = since_of(*since);
+  return choice;
+}
+
+void print(const std::vector<LogLine>& lines) {
+  for (const LogLine& line : lines) std::cout << line.text << '\n';
+  std::cout.flush();
+}
+
+/// Whether nothing more will be logged: the attempt has ended, or no task of that name is still to run.
+bool is_over(client::RestClient& server, const std::string& id, const std::string& task) {
+  const std::string path = "/api/attempts/" + id;
+  if (status_of_attempt(server.get(path)) != "running") return true;
+  if (task.empty()) return false;
+  const Array tasks = list_at(server.get(path + "/tasks"), "tasks");
+  return std::none_of(tasks.begin(), tasks.end(), [&](const Value& row) {
+    const std::string state = text_at(row, "state");
+    return text_at(row, "fullName").starts_with(task) && (state == "blocked" || state == "ready" || state == "retry_waiting" ||
+                                                          state == "group_retry_waiting" || state == "running" || state == "planned");
+  });
+}
+
+int show_log(const Arguments& arguments, Remote& remote) {
+  const std::string id = id_word(arguments.positional()[0]);
+  const std::int64_t tail = arguments.integer_or("--tail", -1);
+  if (arguments.has("--tail") && tail < 0) throw UsageError{"--tail must not be negative: " + std::to_string(tail)};
+  const LogChoice choice = choice_of(arguments);
+  AttemptLog log(remote, id, choice);
+  const bool follows = arguments.has("-f");
+  bool over = !follows || is_over(remote.server(), id, choice.task);
+  if (tail >= 0) {
+    std::vector<LogLine> last;
+    log.read(over, [&](std::vector<LogLine> lines) {
+      std::move(lines.begin(), lines.end(), std::back_inserter(last));
+      if (std::cmp_greater(last.size(), tail)) last.erase(last.begin(), last.end() - tail);
+    });
+    print(last);
+  } else {
+    log.read(over, print);
+  }
+  Pause pause;
+  while (!over) {
+    pause.wait();
+    over = is_over(remote.server(), id, choice.task);
+    log.read(over, [&](const std::vector<LogLine>& lines) {
+      print(lines);
+      pause.reset();
+    });
+  }
+  return 0;
+}
+
+}  // namespace
+
+int log_command(const Invocation& invocation) {
+  return client_command(
+      invocation, "log",
+      {
+          {{"-v", "--verbose"}, Kind::flag, "", "show debug and trace lines, too"},
+          {{"-f", "--follow"}, Kind::flag, "", "go on until the attempt has ended"},
+          {{"--merge"}, Kind::flag, "", "show the lines of all tasks by time, not task after task"},
+          {{"--tail"}, Kind::integer, "N", "show only the last N lines of what is there"},
+          {{"--since"}, Kind::text, "TIME", "show only lines since then: 10m, \"yyyy-MM-dd HH:mm:ss\", with a zone, or Unix seconds"},
+      },
+      {1, 2}, show_log);
+}
+
+}  // namespace digdag::cli
