@@ -11,7 +11,8 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 const std::vector<Option> options = {
     {{"-t", "--session"}, Option::Kind::text, "EXPR", "session time"}, {{"--no-save"}, Option::Kind::flag, "", "no state"},
     {{"--max-task-threads"}, Option::Kind::integer, "N", "threads"},   {{"-p", "--param"}, Option::Kind::list, "KEY=VALUE", "parameter"},
-    {{"-X"}, Option::Kind::dynamic, "KEY=VALUE", "configuration"},
+    {{"-X"}, Option::Kind::dynamic, "KEY=VALUE", "configuration"},     {{"--wait"}, Option::Kind::optional_text, "[=TIME]", "wait"},
+    {{"--set"}, Option::Kind::words, "KEY=VALUE...", "set"},
 };
 
 std::string refusal(const Words& words) {
@@ -28,6 +29,21 @@ TEST(Arguments, OptionsAndPositionalWordsMixInAnyOrder) {
   EXPECT_EQ(arguments.positional(), (Words{"w.dig", "+one"}));
   EXPECT_EQ(arguments.text("-t"), "daily");
   EXPECT_TRUE(arguments.has("--no-save"));
+}
+
+TEST(Arguments, AnOptionMayTakeAValueOnlyBehindItsEqualsSign) {
+  const Arguments alone(options, {"--wait", "5m"});
+  EXPECT_EQ(alone.text("--wait"), "");
+  EXPECT_EQ(alone.positional(), Words{"5m"});
+  EXPECT_EQ(Arguments(options, {"--wait=5m"}).text("--wait"), "5m");
+}
+
+TEST(Arguments, AnOptionMayTakeAllWordsUpToTheNextOption) {
+  const Arguments arguments(options, {"--set", "a=1,2", "-", "b=", "--no-save", "w.dig"});
+  EXPECT_EQ(arguments.list("--set"), (Words{"a=1,2", "-", "b="}));
+  EXPECT_EQ(arguments.positional(), Words{"w.dig"});
+  EXPECT_EQ(refusal({"--set"}), "Expected a value after parameter --set");
+  EXPECT_EQ(refusal({"--set", "--no-save"}), "Expected a value after parameter --set");
 }
 
 TEST(Arguments, AfterTwoDashesEverythingIsPositional) {

@@ -59,10 +59,20 @@ int disable(const Arguments& arguments, Remote& remote) {
   return 0;
 }
 
+Value enabled(client::RestClient& server, const std::string& id, bool skip_missed) {
+  if (skip_missed) {
+    try {
+      return server.post(path_of(id, "enable"), Value::object({{"skipSchedule", true}, {"nextTime", nullptr}}));
+    } catch (const client::RestError& error) {
+      if (error.status() != 409) throw;  // its next session is still to come: there is nothing to skip
+    }
+  }
+  return server.post(path_of(id, "enable"), Value::object());
+}
+
 int enable(const Arguments& arguments, Remote& remote) {
-  const Value request = arguments.has("--skip-missed") ? Value::object({{"skipSchedule", true}, {"nextTime", nullptr}}) : Value::object();
   for (const std::string& id : schedules_named(remote.server(), arguments.positional())) {
-    const Value schedule = remote.server().post(path_of(id, "enable"), request);
+    const Value schedule = enabled(remote.server(), id, arguments.has("--skip-missed"));
     std::cout << "Enabled schedule id: " << text_at(schedule, "id") << "\n";
   }
   return 0;

@@ -49,6 +49,9 @@ $''')
     def test_enable_can_leave_out_what_was_missed(self):
         self.client('enable', '7', '--skip-missed')
         self.assertEqual(self.server.last('POST').json(), {'skipSchedule': True, 'nextTime': None})
+        self.server.answers['POST /api/schedules/7/enable'] = [PAST, SCHEDULE]
+        self.assertEqual(self.client('enable', '7', '--skip-missed').out, 'Enabled schedule id: 7\n')
+        self.assertEqual(self.server.last('POST').json(), {})
 
     # cli 11.91
     def test_reschedule_shows_the_new_times(self):
