@@ -56,6 +56,7 @@ const std::vector<Command>& commands() {
       {{"secrets", "secret"}, "secrets (--local | --project NAME) [options...]", "show, set and delete secrets", secrets_command, client},
       {{"version"}, "version [options...]", "show the versions of client and server", version_command, client},
       {{"selfupdate"}, "selfupdate [version] [options...]", "say how this program is updated", selfupdate_command, local},
+      {{"migrate"}, "migrate (run|check) [options...]", "make or renew the tables of a database", migrate_command, CommandGroup::server},
   };
   return all;
 }
@@ -68,7 +69,7 @@ const Command* find_command(std::string_view name) {
 }
 
 const std::vector<std::string_view>& commands_to_come() {
-  static const std::vector<std::string_view> names = {"scheduler", "migrate"};
+  static const std::vector<std::string_view> names = {"scheduler"};
   return names;
 }
 

@@ -35,6 +35,8 @@ int server_command(const Invocation& invocation);
 /// (spec/clarifications.md 1.3): one JSON string a line, in order; for a TEXT that cannot be evaluated `error: …` on standard error
 /// instead.
 int eval_command(const Invocation& invocation);
+/// Makes or renews the tables of a server's database, or tells what that would do (spec/cli.md 6.6, spec/server.md 11).
+int migrate_command(const Invocation& invocation);
 
 // Spec/cli.md 6, 8 and 9; of projects, sessions and the like the plural is an alias.
 int archive_command(const Invocation& invocation);

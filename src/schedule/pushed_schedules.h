@@ -10,6 +10,7 @@
 #include "base/value.h"
 #include "schedule/scheduler.h"
 #include "store/database.h"
+#include "store/schedules.h"
 
 namespace digdag::schedule {
 
@@ -32,7 +33,8 @@ class PushedSchedules {
  public:
   /// Throws Error(config), whose message is the text of the 400: a wrong schedule, a key that means nothing, a name of `clear` that
   /// is no workflow.
-  PushedSchedules(const std::vector<PushedWorkflow>& workflows, PushOptions options);
+  PushedSchedules(const std::vector<PushedWorkflow>& workflows, const PushOptions& options);
+  PushedSchedules(PushedSchedules&& other) noexcept;
   ~PushedSchedules();
 
   /// In the transaction of the push, after its workflow definitions are inserted, with the project's row locked. `definition_ids`:
@@ -42,8 +44,9 @@ class PushedSchedules {
 
  private:
   struct Entry;
+  static void follow(store::Transaction& transaction, store::ScheduleRow& row, const Entry& entry);
+
   std::vector<Entry> entries_;
-  PushOptions options_;
 };
 
 /// `Invalid schedule_from= parameter format. …` as Error(config) where the text is none; the clock's time where it is empty.

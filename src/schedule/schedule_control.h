@@ -26,7 +26,7 @@ using ScheduleAnswer = std::variant<store::Schedule, ScheduleRefused>;
 /// Where a schedule is to go on: at a time (spec/scheduling.md 9.1), or so many sessions after a time (9.2).
 struct SkipTarget {
   RequestedTime time;
-  std::optional<std::int64_t> count;  ///< set: `count` sessions after the first one of `time`
+  std::optional<std::int64_t> count;  ///< set: `count` sessions after the first one of `time`; 1,000,000 at most
   std::optional<Instant> run_time;    ///< instead of the session's own
 };
 
@@ -36,6 +36,8 @@ struct BackfillRequest {
   std::optional<std::int64_t> count;
   bool dry_run = false;
   std::int64_t parallel = 1;  ///< so many sessions may run at once (S-23)
+
+  static constexpr std::int64_t most = 100'000;  ///< sessions
 };
 struct Backfill {
   store::Schedule schedule;
@@ -43,13 +45,13 @@ struct Backfill {
 };
 using BackfillAnswer = std::variant<Backfill, ScheduleRefused>;
 
-/// What people ask of a schedule: skip, disable, enable, backfill (spec/scheduling.md 8 to 10). Each is one transaction. Thread-safe.
+/// The schedules that people ask about, and what they ask of one: skip, disable, enable, backfill (spec/scheduling.md 8 to 10). Each is one
+/// transaction. Throws Error(config) where a schedule's workflow is wrong. Thread-safe.
 class ScheduleControl {
  public:
   struct Options {
     std::function<Instant()> clock;  ///< the database's time (E-50)
     std::function<void()> changed;   ///< called when a schedule may be due: wakes the ScheduleLoop
-    bool backfill_sla = false;       ///< schedule.backfill_sla: `sla:` counts in backfills too (S-23)
   };
   ScheduleControl(Options options, store::Database& database, SessionStarter& starter);
 
@@ -61,6 +63,8 @@ class ScheduleControl {
   BackfillAnswer backfill(std::int64_t site_id, std::int64_t id, const BackfillRequest& request);
 
  private:
+  ScheduleAnswer change(std::int64_t site_id, std::int64_t id, const std::function<void(store::Transaction&, store::Schedule&)>& work);
+
   Options options_;
   store::Database& database_;
   SessionStarter& starter_;

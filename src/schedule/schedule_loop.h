@@ -39,8 +39,9 @@ class ScheduleLoop {
 
   // ---- With a thread of its own ----
 
+  /// May be called again after `stop`.
   void start();
-  /// Waits for the transaction under way.
+  /// Waits for the round under way.
   void stop();
   /// A schedule has changed: a push, skip, enable, backfill. From any thread, never blocks.
   void wake();
@@ -51,10 +52,11 @@ class ScheduleLoop {
   // ---- The heart, for the thread above or for a test ----
 
   struct Round {
-    std::int64_t started = 0, skipped = 0, put_off = 0, delayed_started = 0;
+    std::int64_t started = 0, skipped = 0, delayed_started = 0;
     std::optional<Instant> next;  ///< when something is due next; nothing: not before something changes
   };
-  /// Does all that is due at `now`. Throws DatabaseError where the database is away: nothing is lost, it is to be called again.
+  /// Does what is due at `now`; where that is very much, a part of it, and `next` is not after `now`. Throws
+  /// DatabaseError(unavailable): nothing is lost, it is to be called again.
   Round run_once(Instant now);
 
  private:

@@ -140,7 +140,8 @@ class Database {
   }
 
   /// Runs work each of whose statements takes effect by itself, at once, and is not repeated: `create index concurrently`, which
-  /// PostgreSQL refuses in a transaction, and the locks of a session around it. For migrations. In SQLite the same as `write`.
+  /// PostgreSQL refuses in a transaction, and locks of the session around it, which end with the work. For migrations. In SQLite the
+  /// same as `write`.
   template <typename Work>
   void write_one_by_one(Work work, Patience patience = default_patience) {
     run_one_by_one([&](Transaction& transaction) { work(transaction); }, patience);

@@ -187,7 +187,13 @@ class PostgresqlDatabase : public Database {
     const UnitOfWork unit;
     const Lease connection(pool_, deadline_of(patience));
     PostgresqlTransaction statements(*connection, Mode::one_by_one, Durability::power_cut);
-    work(statements);
+    try {
+      work(statements);
+    } catch (...) {
+      (*connection).abandon();
+      throw;
+    }
+    (*connection).abandon();
   }
 
  private:

@@ -63,6 +63,8 @@ class PostgresqlConnection {
   /// Whether the server is still there, as far as can be told without asking it.
   bool is_alive();
   bool is_usable() const { return usable_; }
+  /// Closes it when it is given back: the server ends what belongs to its session.
+  void abandon() { usable_ = false; }
 
   /// A random UUID: no other connection has it.
   const std::string& id() const { return id_; }
