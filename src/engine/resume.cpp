@@ -52,7 +52,7 @@ void Attempt::Impl::take_over(TaskIndex first) {
   }
   for (TaskIndex i = first; i < end; ++i) {
     if (rows[i].state != TaskState::success) continue;
-    take_over_generated(i, names[static_cast<std::size_t>(i - first)]);
+    if (dig::is_operator(rows[i].local)) take_over_generated(i, names[static_cast<std::size_t>(i - first)]);
     rows.succeeded(i);
   }
 }

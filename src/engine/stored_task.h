@@ -36,9 +36,8 @@ struct StoredTask {
   Value local, export_config;
   std::optional<std::int64_t> resuming_task_id;
 
-  // task_state_details
+  // task_state_details; `report` is always null
   Value subtask_config, export_params, store_params;
-  Value report;  ///< always null when we write; what Java wrote is ignored
   Value error;
   std::vector<ConfigKey> reset_store_params;
 

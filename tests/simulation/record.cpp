@@ -77,7 +77,7 @@ std::string picture_of(const Attempt& attempt) {
 }
 
 Attempt replay(const Setup& setup, const std::vector<Recorded>& events, std::size_t count) {
-  Attempt attempt(setup.tree, engine::Params().with(setup.params), TimeZone(), setup.options, setup.resumed);
+  Attempt attempt(setup.tree, engine::Params().with(setup.params), TimeZone(), setup.options, setup.pool);
   for (std::size_t i = 0; i < count; ++i) {
     const auto outcome = events[i].event ? attempt.apply(*events[i].event, events[i].at) : attempt.start(events[i].at);
     if (text_of(outcome) != events[i].answer) {

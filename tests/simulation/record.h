@@ -19,7 +19,8 @@ struct Setup {
   dig::TaskTree tree;
   Value params;
   engine::AttemptOptions options;
-  engine::ResumedTasks resumed;
+  engine::ResumedTasks resumed;  ///< by the law (resume_law.h)
+  engine::ResumedTasks pool;     ///< the same as the engine finds it in the rows of the earlier attempt
   /// Whether what a task sees is fixed when it starts. Not so where a taken-over group got a new task: that runs beside what
   /// stands behind its taken-over siblings.
   bool params_are_fixed = true;

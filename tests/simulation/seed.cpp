@@ -5,10 +5,13 @@
 
 #include "base/json.h"
 #include "dig/compiler.h"
+#include "engine/resume_source.h"
+#include "engine/task_archive.h"
 #include "generator.h"
 #include "record.h"
 #include "resume_law.h"
 #include "simulation.h"
+#include "stored_rows.h"
 
 namespace digdag::simulation {
 
@@ -48,6 +51,7 @@ void simulate_retry(const Setup& setup, const Value& content, const Attempt& cut
   if (cut.done() && cut.success()) return;  // 16.2: refused
   Setup again = setup;
   again.resumed = taken_over(cut);
+  again.pool = engine::resume_failed(engine::from_archive(engine::to_archive(1, rows_of(cut))));
   again.options.task_limit = 0;
   if (random.chance(25)) {
     const Value changed = with_new_task(content, random);

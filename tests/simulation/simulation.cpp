@@ -73,7 +73,7 @@ Simulation::Simulation(Setup setup, const Features& features, Random& random, st
       features_(features),
       random_(random),
       log_(log),
-      engine_(setup_.tree, engine::Params().with(setup_.params), TimeZone(), setup_.options, setup_.resumed),
+      engine_(setup_.tree, engine::Params().with(setup_.params), TimeZone(), setup_.options, setup_.pool),
       model_(setup_.tree, setup_.params, TimeZone(), setup_.options, setup_.resumed) {
   if (random_.chance(features_.kill_percent)) kill_at_ = random_.below(random_.chance(50) ? 6 : 40);
 }

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/json.h"
+#include "engine/resume_source.h"
 
 namespace digdag::simulation {
 
@@ -56,7 +57,7 @@ engine::Restored engine_of_rows(const Attempt& attempt, const Setup& setup, Inst
   std::vector<StoredTask> given = rows;
   const bool java = as_java && make_java(given);
   if (!java) given = rows;
-  engine::StoredAttempt stored{1, attempt.cancel_was_requested(), attempt.monitor(), setup.resumed};
+  engine::StoredAttempt stored{1, attempt.cancel_was_requested(), attempt.monitor(), engine::for_generated_tasks(setup.pool)};
   auto restored = Attempt::restore(stored, given, engine::Params().with(setup.params), TimeZone(), setup.options, now);
   const Attempt& back = restored.attempt;
   if (!restored.outcome.changed.empty()) throw Disagreement("something moves when it comes back: " + text_of(restored.outcome));
