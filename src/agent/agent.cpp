@@ -13,10 +13,12 @@
 
 #include "agent/task_run.h"
 #include "agent/thread_pool.h"
-#include "operators/io_directory.h"
 
 namespace digdag::agent {
 namespace {
+
+/// So many runs may go on at once where there is no limit: beyond, they cost memory and processes and win nothing.
+constexpr std::int64_t most_at_once = 2000;
 
 using RunKey = std::tuple<std::int64_t, engine::TaskIndex, engine::Lease>;
 
@@ -39,13 +41,11 @@ struct Agent::Impl {
       : options(std::move(wanted)),
         commands(runner),
         on_end(std::move(report)),
-        io_area(options.project_directory, {.keep = log.enabled(LogLevel::debug), .hold = [&runner](int fd) { runner.hold(fd); }}),
         services{options,
                  log,
                  templates,
                  runner,
                  attempts,
-                 io_area,
                  process_environment(),
                  threads,
                  blocking,
@@ -109,6 +109,13 @@ struct Agent::Impl {
     run->stop(grace_seconds);
   }
 
+  std::size_t free_slots() const {
+    const std::lock_guard lock(mutex);
+    const std::int64_t most = options.max_task_threads > 0 ? options.max_task_threads : most_at_once;
+    const std::int64_t taken = active + static_cast<std::int64_t>(waiting.size());
+    return static_cast<std::size_t>(std::max<std::int64_t>(0, most - taken));
+  }
+
   std::int64_t grace_at_shutdown(const TaskRun& run) const {
     const std::int64_t grace = run.kill_grace_seconds().value_or(options.kill_grace_seconds);
     return grace < 0 ? default_kill_grace_seconds : grace;
@@ -141,10 +148,9 @@ struct Agent::Impl {
   const AgentOptions options;
   command::CommandRunner& commands;
   const OnEnd on_end;
-  operators::IoArea io_area;
   RunServices services;
 
-  std::mutex mutex;
+  mutable std::mutex mutex;
   std::condition_variable all_reported;
   std::map<RunKey, std::shared_ptr<TaskRun>> runs;  ///< not reported yet
   std::deque<std::shared_ptr<TaskRun>> waiting;     ///< for max_task_threads
@@ -169,6 +175,7 @@ void Agent::stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lea
   impl_->stop({attempt, task, lease}, grace_seconds.value_or(impl_->options.kill_grace_seconds));
 }
 
+std::size_t Agent::free_slots() const { return impl_->free_slots(); }
 void Agent::shutdown() { impl_->shutdown(); }
 std::int64_t Agent::longest_grace() const { return impl_->longest_grace(); }
 

@@ -18,6 +18,7 @@
 #include "engine/params.h"
 #include "engine/task.h"
 #include "operators/operator.h"
+#include "store/log_spool.h"
 
 namespace digdag::agent {
 
@@ -79,15 +80,21 @@ class RunFilter {
 
 inline constexpr std::int64_t default_kill_grace_seconds = 10;
 
+class Workspaces;
+
+/// The secrets of a project, before `_secrets` of a task is applied. Called on the agent's threads.
+using ProjectSecrets = std::function<std::optional<std::string>(std::int64_t project_id, std::string_view key)>;
+
 struct AgentOptions {
   std::int64_t max_task_threads = 0;                             ///< tasks that run at once; 0 = no limit
   std::int64_t kill_grace_seconds = default_kill_grace_seconds;  ///< agent.kill-grace-time; -1: never interrupt (E-30)
-  std::filesystem::path project_directory;                       ///< the workspace of local runs
+  Workspaces* workspaces = nullptr;                              ///< needed; outlives the agent
   const SystemConfig* system = &SystemConfig::empty();
   RunFilter* filter = nullptr;
-  std::filesystem::path task_log_directory;  ///< `--task-log`; empty: no task logs
-  operators::SecretLookup secrets;           ///< before `_secrets` of the task is applied
-  std::string secret_hint;                   ///< where one that is missing is to be put
+  store::LogSpool* task_logs = nullptr;  ///< nullptr: no task logs
+  ProjectSecrets secrets;
+  std::string secret_hint;  ///< where one that is missing is to be put
+  Value default_params;     ///< `digdag.defaultParams`, below all other parameters of every task; null: none
   std::int64_t task_limit = 100'000;
 };
 
@@ -96,6 +103,9 @@ class TaskRunner {
  public:
   virtual ~TaskRunner() = default;
   virtual void run(RunRequest request) = 0;
+  /// How many more runs it would begin now. More may be handed over: they wait inside, each with its memory. A run gives its slot back
+  /// before its end is reported, so whoever waits for a slot hears of it by that report.
+  virtual std::size_t free_slots() const = 0;
   /// Stops the run with this lease, if it goes on: SIGTERM to its command, SIGKILL after the grace time (-1: leave it; nothing:
   /// the default). It is still answered.
   virtual void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) = 0;
@@ -116,6 +126,7 @@ class Agent : public TaskRunner {
   ~Agent() override;
 
   void run(RunRequest request) override;
+  std::size_t free_slots() const override;
   void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
   /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after its `_kill_grace` or else agent.kill-grace-time; evaluations at once) and
   /// waits for it. Who never interrupts cannot wait for ever here: that gives the default grace.

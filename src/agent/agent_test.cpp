@@ -12,6 +12,8 @@
 
 #include "agent/failure.h"
 #include "agent/runtime_params.h"
+#include "agent/task_log.h"
+#include "agent/workspaces.h"
 #include "base/file.h"
 #include "base/gate_for_test.h"
 #include "base/json.h"
@@ -38,9 +40,9 @@ class AgentTest : public testing::Test {
  protected:
   AgentTest() {
     std::filesystem::create_directory(project);
-    options.project_directory = project;
+    options.workspaces = &workspaces;
     options.system = &system;
-    options.secrets = [this](std::string_view key) {
+    options.secrets = [this](std::int64_t, std::string_view key) {
       const auto found = secrets.find(std::string(key));
       return found == secrets.end() ? std::nullopt : std::optional(found->second);
     };
@@ -71,6 +73,7 @@ class AgentTest : public testing::Test {
         options, *log, templates, commands, attempts,
         [this](const RunRequest& of, RunEnd end) {
           const std::lock_guard lock(mutex);
+          if (on_end) on_end();
           ends[of.task].push_back(std::move(end));
           reported.notify_all();
         },
@@ -132,11 +135,13 @@ class AgentTest : public testing::Test {
   SystemConfig system;
   std::map<std::string, std::string> secrets;
   AgentOptions options;
+  ProjectDirectory workspaces{project, {}};
   std::unique_ptr<Log> log;
   dig::ScriptWorker worker;
   dig::TemplateEngine templates{worker, {}};
   command::CommandRunner commands;
   NoStarter attempts;
+  std::function<void()> on_end;  ///< called with each end, before the test hears of it
   engine::TaskIndex next_task = 1;
 
   std::mutex mutex;
@@ -445,16 +450,100 @@ TEST_F(AgentTest, ShutdownStopsWhatRunsAndTakesNothingMore) {
   EXPECT_EQ(failure(run("echo>: late")).cause.message(), "killed");
 }
 
-// decisions O-22
-TEST_F(AgentTest, KeepsTheFilesOfTasksWhereTheLogLevelIsDebug) {
-  const std::filesystem::path files = project / ".digdag" / "tmp";
-  run("sh>: 'true'");
-  agent.reset();
-  EXPECT_FALSE(std::filesystem::exists(files));
-  log = std::make_unique<Log>(Log::Options{.level = LogLevel::debug, .file = (root / "log").string()});
-  run("sh>: 'true'");
-  agent.reset();
-  EXPECT_FALSE(std::filesystem::is_empty(files));
+TEST_F(AgentTest, TellsHowManyRunsItWouldBeginNow) {
+  options.max_task_threads = 2;
+  start();
+  EXPECT_EQ(agent->free_slots(), 2u);
+  const auto first = submit(request(held)), second = submit(request(held)), third = submit(request("echo>: waits"));
+  EXPECT_EQ(agent->free_slots(), 0u);
+  go_on.let_through(2);
+  for (const auto task : {first, second, third}) end_of(task);
+  EXPECT_EQ(agent->free_slots(), 2u);
+}
+
+TEST_F(AgentTest, ASlotIsFreeWhenItsEndIsReported) {
+  options.max_task_threads = 1;
+  std::size_t free = 0;
+  on_end = [&] { free = agent->free_slots(); };
+  run("echo>: hi");
+  EXPECT_EQ(free, 1u);
+}
+
+TEST_F(AgentTest, ReadsTheSecretsOfTheProjectOfEachRun) {
+  options.secrets = [](std::int64_t project_id, std::string_view key) { return std::string(key) + " of " + std::to_string(project_id); };
+  RunRequest mine = request("sh>: echo ${secret:db.password} > mine"), theirs = request("sh>: echo ${secret:db.password} > theirs");
+  theirs.identity.project_id = 2;
+  for (RunRequest* made : {&mine, &theirs}) run(std::move(*made));
+  EXPECT_EQ(read_file(project / "mine"), "db.password of 1\n");
+  EXPECT_EQ(read_file(project / "theirs"), "db.password of 2\n");
+}
+
+TEST_F(AgentTest, DefaultParametersLieBelowAllOthers) {
+  options.default_params = dig::load_yaml("{region: north, db: {host: a, port: 1}}", {project, project, "main.dig"});
+  run(request("sh>: echo ${region} ${db.host} ${db.port} > file", "{db: {host: b}}"));
+  EXPECT_EQ(read_file(project / "file"), "north b 1\n");
+}
+
+/// Workspaces that are counted, below the project.
+class CountedWorkspaces : public Workspaces {
+ public:
+  explicit CountedWorkspaces(std::filesystem::path root) : root_(std::move(root)) {}
+  std::unique_ptr<Workspace> workspace_for(const operators::TaskIdentity& task) override {
+    return std::make_unique<Counted>(*this, root_ / task.task_name);
+  }
+  std::vector<std::string> made, gone;
+
+ private:
+  class Counted : public Workspace {
+   public:
+    Counted(CountedWorkspaces& all, std::filesystem::path directory) : all_(all), directory_(std::move(directory)) {}
+    ~Counted() override { all_.gone.push_back(directory_.filename()); }
+    const std::filesystem::path& directory() override {
+      if (std::filesystem::create_directory(directory_)) all_.made.push_back(directory_.filename());
+      return directory_;
+    }
+    operators::IoArea& io_area() override {
+      if (!io_area_) io_area_ = std::make_unique<operators::IoArea>(directory(), operators::IoArea::Options{});
+      return *io_area_;
+    }
+
+   private:
+    CountedWorkspaces& all_;
+    std::filesystem::path directory_;
+    std::unique_ptr<operators::IoArea> io_area_;
+  };
+  const std::filesystem::path root_;
+};
+
+TEST_F(AgentTest, OnlyARunThatNeedsFilesGetsItsWorkspaceMade) {
+  CountedWorkspaces counted(project);
+  options.workspaces = &counted;
+  run("echo>: needs none");
+  run("{loop>: 3, _workdir: sub, _do: {a>: 1}}");
+  EXPECT_THAT(counted.made, testing::IsEmpty());
+  run("sh>: echo $PWD > file");
+  EXPECT_THAT(counted.made, ElementsAre("+main+t3"));
+  EXPECT_EQ(read_file(project / "+main+t3/file"), (project / "+main+t3").string() + "\n");
+  EXPECT_THAT(message(run("{echo>: hi, _workdir: ../up}")),
+              HasSubstr("Working directory must not be outside of project path (" + (project / "+main+t4").string() + "): ../up"));
+}
+
+TEST_F(AgentTest, AWorkspaceIsGoneAndTheTaskLogWholeWhenTheEndIsReported) {
+  CountedWorkspaces counted(project);
+  options.workspaces = &counted;
+  const auto storage = store::local_log_storage(root / "logs");
+  store::LogSpool logs({.directory = root / "logs/.spool", .agent_id = "a"}, *storage, *log);
+  options.task_logs = &logs;
+  RunRequest made = request("sh>: echo hi");
+  const store::LogAttempt attempt = log_attempt(made.identity);
+  std::size_t gone = 0, files = 0;
+  on_end = [&] {
+    gone = counted.gone.size();
+    files = storage->list(attempt, "+main").size();
+  };
+  run(std::move(made));
+  EXPECT_EQ(gone, 1u);
+  EXPECT_EQ(files, 1u);
 }
 
 // decisions E-30

@@ -37,15 +37,14 @@ void alias_command_spans(std::unordered_map<std::string, dig::SecretSpans>& span
   for (auto& [pointer, of_pointer] : more) spans[pointer] = std::move(of_pointer);
 }
 
-std::filesystem::path workspace_of(const Value& config, const std::filesystem::path& project) {
+/// `_workdir`; empty where there is none.
+std::string workdir_of(const Value& config) {
   const Value* directory = config.find("_workdir");
-  if (directory == nullptr || directory->is_null()) return project;
-  const std::string name = convert_to_string(*directory, "_workdir");
-  auto path = (project / name).lexically_normal();
-  if (!is_inside(path, project))
-    throw Error("illegal argument", "Working directory must not be outside of project path (" + project.string() + "): " + name);
-  return path;
+  return directory == nullptr || directory->is_null() ? "" : convert_to_string(*directory, "_workdir");
 }
+
+/// Links apart.
+bool leads_out(const std::filesystem::path& name) { return name.is_absolute() || *name.lexically_normal().begin() == ".."; }
 
 Error killed() { return task_error("killed"); }
 
@@ -91,8 +90,7 @@ void TaskRun::set_identity_of_thread(unsigned slot) {
   const auto& identity = request_.identity;
   log_thread_ = std::string(number) + "@[" + std::to_string(identity.site_id) + ':' + identity.project_name + ':' +
                 std::to_string(identity.session_id) + ':' + std::to_string(identity.attempt_id) + ']' + shown_task_name(identity.task_name);
-  const auto& directory = services_.options.task_log_directory;
-  if (!directory.empty()) task_log_ = std::make_unique<TaskLog>(directory, identity, agent_id(), services_.log);
+  if (services_.options.task_logs != nullptr) task_log_ = std::make_unique<TaskLog>(*services_.options.task_logs, identity);
 }
 
 void TaskRun::refuse() {
@@ -126,8 +124,16 @@ bool TaskRun::skip_before() {
   return true;
 }
 
+Value TaskRun::visible_params() const {
+  const Value& defaults = services_.options.default_params;
+  if (defaults.is_null()) return without_handlers(request_.params.to_value());
+  Value params = defaults;
+  merge(params, request_.params.to_value());
+  return without_handlers(std::move(params));
+}
+
 void TaskRun::evaluate() {
-  Value params = without_handlers(request_.params.to_value());
+  Value params = visible_params();
   const Value runtime = runtime_params(request_.identity, params);
   Object& scope = params.mutable_object();
   for (const auto& member : runtime.as_object()) scope.set(member.key, member.value);
@@ -162,7 +168,11 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
     mounts = *found;
     config.erase("_secrets");
   }
-  secrets_ = std::make_unique<TaskSecrets>(services_.options.secrets, std::move(mounts));
+  operators::SecretLookup source;
+  if (services_.options.secrets) {
+    source = [this](std::string_view key) { return services_.options.secrets(request_.identity.project_id, key); };
+  }
+  secrets_ = std::make_unique<TaskSecrets>(std::move(source), std::move(mounts));
   if (choice.key != "_type") {
     config.set("_type", choice.type);
     const Value command = *config.find(choice.key);
@@ -204,7 +214,9 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
   context_->system = services_.options.system;
   context_->environment = &services_.environment;
   context_->attempts = &services_.attempts;
-  context_->io_area = &services_.io_area;
+  context_->project_directory = operators::Directory::Make([this]() -> const auto& { return workspace_->directory(); });
+  context_->workspace = operators::Directory::Make([this]() -> const auto& { return working_directory(); });
+  context_->io_area = [this]() -> operators::IoArea& { return workspace_->io_area(); };
 }
 
 bool TaskRun::skip_evaluated(const OperatorChoice& choice) {
@@ -239,8 +251,8 @@ void TaskRun::announce(const OperatorChoice& choice) {
 void TaskRun::prepare_operator(const OperatorChoice& choice) {
   type_ = operators::find_operator(choice.type);
   if (type_ == nullptr) throw unknown_type(choice.type).at(Config(context_->config).position_of(choice.key));
-  context_->project_directory = services_.options.project_directory;
-  context_->workspace = workspace_of(context_->config, services_.options.project_directory);
+  workspace_ = services_.options.workspaces->workspace_for(request_.identity);
+  check_working_directory();
   const bool takes_env = std::find(type_->keys.begin(), type_->keys.end(), "_env") != type_->keys.end();
   if (takes_env && request_.retry_count == 0 && context_->config.find("_env") != nullptr && request_.local.find("_env") == nullptr)
     log(LogLevel::warn, "_env in _export has no effect: write it on the task itself.");
@@ -248,6 +260,21 @@ void TaskRun::prepare_operator(const OperatorChoice& choice) {
   if (const Value* retry = context_->config.find("_retry")) retry_ = *retry;
   if (type_->honours_retry) check_retry(context_->config);
   operator_ = type_->make();
+}
+
+/// What can be seen without files. Links are looked at when somebody asks for the directory.
+void TaskRun::check_working_directory() {
+  if (leads_out(workdir_of(context_->config))) working_directory();
+}
+
+const std::filesystem::path& TaskRun::working_directory() {
+  if (!working_directory_.empty()) return working_directory_;
+  const std::filesystem::path& project = workspace_->directory();
+  const std::string name = workdir_of(context_->config);
+  auto path = name.empty() ? project : (project / name).lexically_normal();
+  if (!is_inside(path, project))
+    throw Error("illegal argument", "Working directory must not be outside of project path (" + project.string() + "): " + name);
+  return working_directory_ = std::move(path);
 }
 
 void TaskRun::call_operator() {
@@ -361,7 +388,9 @@ void TaskRun::warn_unused_keys() {
 void TaskRun::end(RunEnd end) {
   if (ended_) return;
   operator_.reset();
+  workspace_.reset();
   if (const std::string rest = secrets_ ? secrets_->mask_rest() : std::string(); !rest.empty()) show(rest);
+  task_log_.reset();  // who hears of the end finds the whole log
   ended_ = true;
   // A report that is lost would be waited for for ever: without memory for it the program ends, and says so.
   [&]() noexcept { services_.ended(*this, std::move(end)); }();

@@ -17,6 +17,7 @@
 #include "agent/task_log.h"
 #include "agent/task_secrets.h"
 #include "agent/thread_pool.h"
+#include "agent/workspaces.h"
 
 namespace digdag::agent {
 
@@ -29,7 +30,6 @@ struct RunServices {
   const dig::TemplateEngine& templates;
   command::CommandRunner& commands;
   engine::AttemptStarter& attempts;
-  operators::IoArea& io_area;
   std::vector<std::pair<std::string, std::string>> environment;  ///< of this process
   ThreadPool& threads;
   ThreadPool& blocking_threads;  ///< for operators that block
@@ -63,12 +63,15 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   void guarded(Step step);
   bool skip_before();
   void evaluate();
+  Value visible_params() const;
   void read_time_limits();
   void set_identity_of_thread(unsigned slot);
   bool skip_evaluated(const OperatorChoice& choice);
   void announce(const OperatorChoice& choice);
   void prepare_operator(const OperatorChoice& choice);
   void prepare_context(const OperatorChoice& choice);
+  const std::filesystem::path& working_directory();
+  void check_working_directory();
   void call_operator();
   void handle(operators::Outcome outcome);
   void start_command(command::CommandRequest command);
@@ -94,6 +97,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   Value retry_;  ///< the evaluated `_retry`, where the operator honours it
   const operators::OperatorType* type_ = nullptr;
   std::unique_ptr<operators::Operator> operator_;
+  std::unique_ptr<Workspace> workspace_;
+  std::filesystem::path working_directory_;  ///< in the workspace; empty until it is asked for
   std::unique_ptr<TaskSecrets> secrets_;
   std::unique_ptr<operators::TaskContext> context_;  ///< from its preparation on: many runs may wait for a thread
   std::set<std::string, std::less<>> keys_read_;

@@ -25,7 +25,7 @@ bool grants(const Value& node) {
 
 }  // namespace
 
-TaskSecrets::TaskSecrets(const operators::SecretLookup& source, Value mounts) : source_(source), mounts_(std::move(mounts)) {}
+TaskSecrets::TaskSecrets(operators::SecretLookup source, Value mounts) : source_(std::move(source)), mounts_(std::move(mounts)) {}
 
 bool TaskSecrets::has_grants() const { return grants(mounts_); }
 

@@ -16,7 +16,7 @@ namespace digdag::agent {
 class TaskSecrets {
  public:
   /// `source`: all secrets of the project; may be empty.
-  TaskSecrets(const operators::SecretLookup& source, Value mounts);
+  TaskSecrets(operators::SecretLookup source, Value mounts);
 
   /// Error(illegal argument) `Illegal key: '…'`; Error(config) `Illegal value in _secrets: …`.
   std::optional<std::string> find(std::string_view key);
@@ -37,7 +37,7 @@ class TaskSecrets {
  private:
   std::string mounted(std::string_view key) const;
 
-  const operators::SecretLookup& source_;
+  const operators::SecretLookup source_;
   const Value mounts_;
   mutable std::mutex mutex_;
   SecretMask mask_;

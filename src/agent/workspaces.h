@@ -26,6 +26,7 @@ class Workspace {
 class Workspaces {
  public:
   virtual ~Workspaces() = default;
+  /// `task` must outlive it.
   virtual std::unique_ptr<Workspace> workspace_for(const operators::TaskIdentity& task) = 0;
 };
 
@@ -61,8 +62,7 @@ class RevisionWorkspaces : public Workspaces {
  public:
   struct Options {
     std::filesystem::path tmpdir;
-    std::uint64_t cache_bytes = 256 << 20;  ///< of unpacked revisions that no run uses now
-    bool keep_io_files = false;             ///< IoArea::Options::keep
+    std::uint64_t cache_bytes = 256 << 20;  ///< of unpacked revisions; the last used one always stays
     /// Gets the lock, for programs that outlive us. May be unset.
     std::function<void(int fd)> hold;
   };
@@ -73,6 +73,7 @@ class RevisionWorkspaces : public Workspaces {
   std::unique_ptr<Workspace> workspace_for(const operators::TaskIdentity& task) override;
 
  private:
+  class RunWorkspace;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

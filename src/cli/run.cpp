@@ -11,6 +11,8 @@
 #include <set>
 
 #include "agent/agent.h"
+#include "agent/task_log.h"
+#include "agent/workspaces.h"
 #include "base/config.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -286,15 +288,28 @@ class RunProgram {
     return options;
   }
 
+  /// `--task-log`.
+  struct TaskLogs {
+    std::unique_ptr<store::LogStorage> storage;
+    store::LogSpool spool;
+  };
+  std::unique_ptr<TaskLogs> open_task_logs() {
+    const auto wanted = arguments_.text("-O");
+    if (!wanted) return nullptr;
+    const fs::path directory = current_directory() / *wanted;
+    auto storage = store::local_log_storage(directory);
+    store::LogStorage& target = *storage;
+    const store::LogSpool::Options options{.directory = directory / ".spool", .agent_id = agent::agent_id()};
+    return std::unique_ptr<TaskLogs>(new TaskLogs{std::move(storage), {options, target, log_}});
+  }
+
   agent::AgentOptions agent_options(LocalRun& local) const {
     agent::AgentOptions options;
     options.max_task_threads = arguments_.integer_or("--max-task-threads", system_.integer_or("agent.max-task-threads", 0));
     options.kill_grace_seconds = system_.integer_or("agent.kill-grace-time", options.kill_grace_seconds);
-    options.project_directory = project_;
     options.system = &system_;
     options.filter = &local;
-    if (const auto directory = arguments_.text("-O")) options.task_log_directory = current_directory() / *directory;
-    options.secrets = [this](std::string_view key) { return local_secret(system_, key); };
+    options.secrets = [this](std::int64_t, std::string_view key) { return local_secret(system_, key); };
     options.secret_hint = "a local secret is a file named by its key in " + (configuration_home() / "secrets").string() +
                           ", or secrets.KEY of the configuration";
     options.task_limit = LocalAttempts::options_of(system_).task_limit;
@@ -342,7 +357,11 @@ class RunProgram {
     dig::ScriptWorker worker;
     const dig::TemplateEngine templates(worker, template_options());
     executor::Executor executor(store, log_, templates, &local);
-    const agent::AgentOptions options = agent_options(local);
+    agent::ProjectDirectory workspaces(project_, {.keep = log_.enabled(LogLevel::debug), .hold = [&](int fd) { commands_.hold(fd); }});
+    const std::unique_ptr<TaskLogs> task_logs = open_task_logs();
+    agent::AgentOptions options = agent_options(local);
+    options.workspaces = &workspaces;
+    if (task_logs) options.task_logs = &task_logs->spool;
     Interrupts interrupts([&] { executor.interrupt(); });
     LocalAttempts attempts(target.project, params_, system_, executor,
                            [&](const executor::AttemptIdentity& identity) { return admit(identity, local); });

@@ -24,6 +24,7 @@ using testing::IsEmpty;
 /// Remembers what it shall run and stop; the test answers.
 class Runner : public agent::TaskRunner {
  public:
+  std::size_t free_slots() const override { return 1000; }
   void run(agent::RunRequest request) override {
     names.push_back(request.identity.task_name);
     requests.push_back(std::move(request));
@@ -456,6 +457,7 @@ TEST_F(ExecutorTest, AnInterruptEndsTheLoop) {
 class Elsewhere : public agent::TaskRunner {
  public:
   explicit Elsewhere(Executor& executor) : executor_(executor) {}
+  std::size_t free_slots() const override { return 1000; }
   void run(agent::RunRequest request) override {
     threads_.emplace_back([this, request = std::move(request)] {
       const bool first = request.retry_count == 0;

@@ -10,13 +10,13 @@ class Call : public Operator {
  public:
   Outcome run(TaskContext& task) override {
     const std::filesystem::path path = task.workspace_file(workflow_file(task.params().string("_command")));
-    const std::string file = path.lexically_relative(task.project_directory.lexically_normal()).string();
+    const std::string file = path.lexically_relative(task.project_directory().lexically_normal()).string();
     if (generation_depth(task.identity.task_name) >= most_generations)
-      throw config_error("call> recursion: " + call_cycle(task.project_directory, file))
+      throw config_error("call> recursion: " + call_cycle(task.project_directory(), file))
           .hint("a workflow that calls itself needs an if> that ends it before " + std::to_string(most_generations) + " levels");
     if (!std::filesystem::is_regular_file(path))
       throw config_error("File not found: " + path.string()).hint(did_you_mean(path.stem().string(), workflows_in(path.parent_path())));
-    const Value document = dig::load_yaml_file(path, task.project_directory, file);
+    const Value document = dig::load_yaml_file(path, task.project_directory(), file);
     const std::string workflow = file.substr(0, file.size() - workflow_extension.size());
     return engine::TaskResult{.subtask_config = dig::called_workflow(workflow, document, file)};
   }

@@ -46,7 +46,7 @@ class HttpCall : public Operator {
       throw task_error("Unsupported Content-Type (expected application/json or application/x-yaml): " +
                        (sent ? media_type(*sent) : std::string()));
     task.info("Fetched definition for http_call>:\n" + content);
-    return dig::load_yaml(content, {.directory = task.workspace, .root = task.project_directory, .display_name = file_name});
+    return dig::load_yaml(content, {.directory = task.workspace(), .root = task.project_directory(), .display_name = file_name});
   }
 
   static Value json_of(const std::string& content) {
@@ -59,7 +59,7 @@ class HttpCall : public Operator {
 
   /// As if it stood in the workspace: with `_workdir` its tasks find their files there.
   static std::string workflow_name(const TaskContext& task) {
-    const auto directory = task.workspace.lexically_normal().lexically_relative(task.project_directory.lexically_normal());
+    const auto directory = task.workspace().lexically_normal().lexically_relative(task.project_directory().lexically_normal());
     return (directory / "http_call").lexically_normal().string();
   }
 };

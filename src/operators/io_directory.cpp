@@ -136,9 +136,9 @@ fs::path IoArea::make_directory(std::string_view name) {
 }
 
 IoDirectory::IoDirectory(const TaskContext& task, std::string_view type)
-    : path_(task.io_area->make_directory(std::string(type) + "-" + std::to_string(task.identity.task_id))),
-      workspace_(fs::absolute(task.workspace).lexically_normal()),
-      keep_(task.io_area->keeps_files()) {}
+    : path_(task.io_area().make_directory(std::string(type) + "-" + std::to_string(task.identity.task_id))),
+      workspace_(fs::absolute(task.workspace()).lexically_normal()),
+      keep_(task.io_area().keeps_files()) {}
 
 IoDirectory::~IoDirectory() {
   if (keep_) return;

@@ -102,7 +102,7 @@ TEST_F(IoAreaTest, LeavesTheFilesOfProgramsThatGoOnAlone) {
 TEST_F(IoAreaTest, FilesAreRemovedThoughNoFileCanBeOpened) {
   IoArea area(project, {});
   TaskContext task;
-  task.io_area = &area;
+  task.io_area = [&]() -> IoArea& { return area; };
   task.workspace = project;
   std::optional<IoDirectory> directory;
   directory.emplace(task, "py");

@@ -104,10 +104,10 @@ Value TaskContext::with_secrets_in(std::string_view pointer) const {
 }
 
 std::filesystem::path TaskContext::workspace_file(std::string_view name) const {
-  auto path = (workspace / name).lexically_normal();
-  if (!is_inside(path, project_directory))
+  auto path = (workspace() / name).lexically_normal();
+  if (!is_inside(path, project_directory()))
     throw Error("illegal argument",
-                "File name must not be outside of project path (" + project_directory.string() + "): " + std::string(name));
+                "File name must not be outside of project path (" + project_directory().string() + "): " + std::string(name));
   return path;
 }
 

@@ -33,6 +33,7 @@ struct TaskIdentity {
   std::string project_name, workflow_name, task_name;
   std::string revision;
   std::optional<std::string> retry_attempt_name;
+  std::optional<std::int64_t> revision_id;  ///< of the server; nothing where the project is a directory
   std::optional<std::int64_t> workflow_definition_id;
   std::string session_uuid;
   Instant session_time;
@@ -43,6 +44,24 @@ struct TaskIdentity {
 /// Secrets by key, after `_secrets` was applied; nothing where there is none.
 using SecretLookup = std::function<std::optional<std::string>(std::string_view key)>;
 
+/// A directory that may be made only when it is first asked for: most operators need no files.
+class Directory {
+ public:
+  using Make = std::function<const std::filesystem::path&()>;
+
+  Directory() = default;
+  explicit(false) Directory(std::filesystem::path path) : path_(std::move(path)) {}
+  /// `make` is called each time and answers for what it gives.
+  explicit(false) Directory(Make make) : make_(std::move(make)) {}
+
+  /// Throws what `make` throws.
+  const std::filesystem::path& operator()() const { return make_ ? make_() : path_; }
+
+ private:
+  std::filesystem::path path_;
+  Make make_;
+};
+
 /// Everything an operator may use while it runs one task. Made by the agent for each run; used by one thread at a time.
 struct TaskContext {
   TaskIdentity identity;
@@ -51,8 +70,8 @@ struct TaskContext {
   Value unevaluated_local;                                         ///< the task's own keys as written (`_do` with positions)
   Value state;                                                     ///< what the last RetryLater of this task left; `{}` at first
   std::unordered_map<std::string, dig::SecretSpans> secret_spans;  ///< of strings in `config`, by JSON pointer
-  std::filesystem::path project_directory;
-  std::filesystem::path workspace;  ///< project directory / `_workdir`
+  Directory project_directory;
+  Directory workspace;  ///< project directory / `_workdir`
   Instant now;
   std::int64_t task_limit = 100'000;  ///< cap of generated tasks; 0 = none
   Position position;                  ///< of the task in its file
@@ -70,7 +89,7 @@ struct TaskContext {
   const SystemConfig* system = &SystemConfig::empty();
   const std::vector<std::pair<std::string, std::string>>* environment = nullptr;  ///< of the process, for commands
   engine::AttemptStarter* attempts = nullptr;
-  IoArea* io_area = nullptr;
+  std::function<IoArea&()> io_area;
   std::function<void(std::string_view)> key_was_read;  ///< unused-key warnings; unset keys are reported by the agent
 
   /// `config` seen through its getters; keys read are recorded.

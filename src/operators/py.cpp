@@ -53,8 +53,8 @@ class Py : public Operator {
     Environment environment(task);
     environment.add_env_of(task);
     request.environment = std::move(environment).take();
-    request.working_directory = task.workspace;
-    request.arguments = interpreter(params, request.environment, task.workspace);
+    request.working_directory = task.workspace();
+    request.arguments = interpreter(params, request.environment, task.workspace());
     const auto function = Config(params).optional_string("_command");
     const std::string script = function ? std::string(runner_py) : Config(params).string("script");
     called_ = function ? "py>: " + *function : "the script of py>";

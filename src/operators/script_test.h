@@ -33,9 +33,10 @@ class ScriptTest : public testing::Test {
  protected:
   ScriptTest() {
     task.identity.task_id = 42;
-    task.project_directory = task.workspace = project;
+    task.project_directory = project;
+    task.workspace = project;
     io_area.emplace(project, IoArea::Options{});
-    task.io_area = &*io_area;
+    task.io_area = [this]() -> IoArea& { return *io_area; };
     task.environment = &environment;
     task.secrets = [this](std::string_view key) -> std::optional<std::string> {
       if (const Value* value = secrets.find(key)) return value->as_string();

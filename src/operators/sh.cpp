@@ -39,7 +39,7 @@ class Sh : public Operator {
     add_params(environment, params);
     environment.add_env_of(task);
     request.environment = std::move(environment).take();
-    request.working_directory = task.workspace;
+    request.working_directory = task.workspace();
 
     io_.emplace(task, "sh");
     io_->write("runner.sh", task.with_secrets("/_command"));

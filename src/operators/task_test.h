@@ -23,7 +23,8 @@ class TaskOf {
  public:
   explicit TaskOf(std::string_view yaml, std::string_view inherited = "{}") : log_(log_options()) {
     std::filesystem::create_directory(project_);
-    context.project_directory = context.workspace = project_;
+    context.project_directory = project_;
+    context.workspace = project_;
     context.local = context.unevaluated_local = dig::load_yaml(yaml, {project_, project_, "main.dig"});
     context.config = dig::load_yaml(inherited, {project_, project_, "main.dig"});
     merge(context.config, context.local);

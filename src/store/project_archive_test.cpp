@@ -129,7 +129,6 @@ TEST_F(ProjectArchive, HoldsAllFilesButHiddenAndIgnoredOnesSortedByPath) {
   EXPECT_THAT(listed(), ElementsAre("log/keep.txt", "main.dig", "sub.d/x", "sub/a.sh", "z"));
 }
 
-// cli 11.77
 TEST_F(ProjectArchive, ComesOutAsItWasPacked) {
   write("main.dig", "+a:\n  sh>: ./run\n");
   write("bin/run", "#!/bin/sh\n", 0755);

@@ -66,15 +66,15 @@ bool is_letter_or_digit(char c) { return is_letter(c) || (c >= '0' && c <= '9');
 }  // namespace
 
 std::optional<SecretCipher> SecretCipher::of(const SystemConfig& system) {
-  const std::string setting = "digdag.secret-encryption-key";
-  auto text = system.get(setting);
-  if (const auto file = system.get(setting + "-file")) {
-    if (text) throw config_error(setting + " and " + setting + "-file are both set: one of them must go");
+  auto text = system.get("digdag.secret-encryption-key");
+  if (const auto file = system.get("digdag.secret-encryption-key-file")) {
+    if (text) throw config_error("digdag.secret-encryption-key and digdag.secret-encryption-key-file are both set: one of them must go");
     text = read_regular_file(*file, 4096);
   }
   if (!text) return std::nullopt;
-  std::vector<std::string> keys{key_of(*text, setting)};
-  for (const std::string& previous : system.list(setting + ".previous")) keys.push_back(key_of(previous, setting + ".previous"));
+  std::vector<std::string> keys{key_of(*text, "digdag.secret-encryption-key")};
+  for (const std::string& previous : system.list("digdag.secret-encryption-key.previous"))
+    keys.push_back(key_of(previous, "digdag.secret-encryption-key.previous"));
   SecretCipher cipher(std::move(keys));
   cipher.encrypt("");  // a library that is missing shows at the start
   return cipher;

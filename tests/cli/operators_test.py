@@ -42,6 +42,13 @@ class Common(OperatorTest):
     def test_an_operator_may_be_written_as_type_and_command(self):
         self.prints('+a:\n  _type: echo\n  _command: as type\n+b:\n  echo>: as key\n', 'as type', 'as key')
 
+    # decisions O-22
+    def test_the_files_of_programs_stay_where_the_log_level_is_debug(self):
+        self.prints('+a:\n  sh>: echo hi\n', 'hi')
+        self.assertFalse(self.exists('.digdag/tmp'))
+        self.prints('+a:\n  sh>: echo hi\n', 'hi', words=('-l', 'debug'))
+        self.assertTrue(glob.glob(os.path.join(self.project, '.digdag', 'tmp', 'digdag-sh-*')))
+
     # operators 14.2
     def test_an_operator_without_value_has_no_command(self):
         self.assert_error(self.run_workflow('+a:\n  echo>:\n'), '  * +w+a:', "Parameter '_command' is required but not set")
