@@ -70,6 +70,8 @@ struct Identity {
   bool admin = false;
 };
 
+struct Route;
+
 enum class ListenerKind : std::uint8_t { api, admin };
 
 /// A request as handlers see it. Everything is decoded once and stays as it is; only one thread at a time has it.
@@ -88,7 +90,8 @@ struct Request {
   std::uint64_t raw_body_bytes = 0;
   std::string body;  ///< after `Content-Encoding: gzip | deflate` was undone
 
-  Identity identity;  ///< set by the authenticator
+  Identity identity;             ///< set by the authenticator
+  const Route* route = nullptr;  ///< the one that matched; none for the user interface
 
   /// A path parameter of the route that matched, percent-decoded (`+` is a plus there).
   /// `{id:int}` and `{id:long}` have been checked: `number` gives them.
