@@ -67,7 +67,7 @@ bool FrontDoor::is_foreign_write(const Request& request) const {
 Admission FrontDoor::admit(Request& request) {
   if (!is_api(request))
     return {request.method == "GET" || request.method == "HEAD" ? std::nullopt : std::optional(user_interface(request)), {}};
-  const auto refused = [&](Response response) { return Admission{with_headers(std::move(response), request), {}}; };
+  const auto refused = [&](Response response) { return Admission{std::move(response), {}}; };
   if (std::optional<Response> unauthorized = authenticator_.authenticate(request)) return refused(*std::move(unauthorized));
   if (is_foreign_write(request))
     return refused(
@@ -80,7 +80,7 @@ Admission FrontDoor::admit(Request& request) {
 
 Response FrontDoor::answer(Request& request) {
   if (request.route == nullptr) return user_interface(request);
-  return with_headers(answer_of_route(request), request);
+  return answer_of_route(request);
 }
 
 Response FrontDoor::answer_of_route(const Request& request) const {
@@ -109,19 +109,22 @@ Response FrontDoor::answer_of_route(const Request& request) const {
   return error_response(500, "Internal error (id=" + id + ")");
 }
 
-Response FrontDoor::with_headers(Response response, const Request& request) const {
+void FrontDoor::add_headers(const Request& request, Response& response) {
+  if (!is_api(request)) return;
   for (const auto& [name, value] : headers_) response.headers.set(name, value);
-  if (!swagger_ && allowed_origins_.empty()) return response;
+  if (swagger_ || !allowed_origins_.empty()) add_cors_headers(request, response);
+}
+
+void FrontDoor::add_cors_headers(const Request& request, Response& response) const {
   const std::string* origin = request.header("Origin");
   const bool everybody = allowed_origins_.empty() && authenticator_.configured();
   if (!everybody) response.headers.add("Vary", "Origin");
-  if (!everybody && (origin == nullptr || !allows_origin(*origin))) return response;
+  if (!everybody && (origin == nullptr || !allows_origin(*origin))) return;
   response.headers.add("Access-Control-Allow-Origin", everybody ? "*" : std::string_view(*origin));
   response.headers.add("Access-Control-Allow-Headers", "origin, content-type, accept, authorization");
   response.headers.add("Access-Control-Allow-Credentials", "true");
   response.headers.add("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS, HEAD");
   response.headers.add("Access-Control-Max-Age", "1209600");
-  return response;
 }
 
 }  // namespace digdag::server

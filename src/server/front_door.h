@@ -22,13 +22,14 @@ class FrontDoor : public Handler {
 
   Admission admit(Request& request) override;
   Response answer(Request& request) override;
+  void add_headers(const Request& request, Response& response) override;
 
  private:
   Response answer_of_route(const Request& request) const;
   /// Whether a web page of another place wants to change something.
   bool is_foreign_write(const Request& request) const;
   bool allows_origin(std::string_view origin) const;
-  Response with_headers(Response response, const Request& request) const;
+  void add_cors_headers(const Request& request, Response& response) const;
 
   const Router& router_;
   const Authenticator& authenticator_;

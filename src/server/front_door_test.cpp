@@ -56,7 +56,9 @@ class FrontDoorTest : public testing::Test {
     request.listener = listener;
     set_target(request, target);
     Admission admission = door.admit(request);
-    return admission.refusal ? *std::move(admission.refusal) : door.answer(request);
+    Response response = admission.refusal ? *std::move(admission.refusal) : door.answer(request);
+    door.add_headers(request, response);
+    return response;
   }
   /// `200 application/json GET id=1`.
   std::string told(std::string_view method, std::string_view target, Headers headers = {}, ListenerKind listener = ListenerKind::api) {

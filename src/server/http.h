@@ -169,7 +169,7 @@ std::optional<int> status_of(const Error& error);
 struct BodyLimit {
   std::uint64_t bytes = 16 << 20;
   int status = 413;
-  std::string message = "The request body exceeds the limit of 16777216 bytes";
+  std::string message;  ///< empty: one that names the limit
 };
 
 /// What a request is told before its body is read.
@@ -187,6 +187,8 @@ class Handler {
   virtual Admission admit(Request& request) = 0;
   /// Called on a worker thread, with the body. Throws nothing.
   virtual Response answer(Request& request) = 0;
+  /// Adds the headers that every answer has, also one that the server gives by itself. On the I/O thread, like `admit`.
+  virtual void add_headers(const Request& request, Response& response) = 0;
 };
 
 }  // namespace digdag::server

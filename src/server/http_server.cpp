@@ -135,7 +135,13 @@ Response unavailable(std::string_view message) {
   return response;
 }
 
-Response too_large(const BodyLimit& limit) { return error_response(limit.status, limit.message); }
+Response too_large(const BodyLimit& limit) {
+  if (!limit.message.empty()) return error_response(limit.status, limit.message);
+  return error_response(limit.status, "The request body exceeds the limit of " + std::to_string(limit.bytes) + " bytes");
+}
+
+/// Assigning an empty text would keep the memory.
+void release(std::string& text) { std::string().swap(text); }
 
 /// What came, but nothing that grants access (spec/decisions.md R-17).
 Response trace_of(const Request& request) {
@@ -309,12 +315,15 @@ Fd listen_at(HttpServer::Address& address) {
   if (const int problem = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &wanted, &results); problem != 0)
     throw cannot_bind(address, gai_strerror(problem));
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> found(results, freeaddrinfo);
-  Fd listening(socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const addrinfo* chosen = found.get();
+  for (const addrinfo* one = chosen; one != nullptr && chosen->ai_family != AF_INET; one = one->ai_next)
+    if (one->ai_family == AF_INET) chosen = one;  // as Java does with a name that has both
+  Fd listening(socket(chosen->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int yes = 1;
   setsockopt(listening.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   sockaddr_storage real{};
   socklen_t size = sizeof real;
-  if (!listening || bind(listening.get(), found->ai_addr, found->ai_addrlen) != 0 || listen(listening.get(), 4096) != 0 ||
+  if (!listening || bind(listening.get(), chosen->ai_addr, chosen->ai_addrlen) != 0 || listen(listening.get(), 4096) != 0 ||
       getsockname(listening.get(), reinterpret_cast<sockaddr*>(&real), &size) != 0)
     throw cannot_bind(address, std::strerror(errno));
   address.port = port_of(real);
@@ -559,7 +568,7 @@ awaitable<void> HttpServer::Impl::serve(std::shared_ptr<Connection> connection) 
   for (;;) {
     connection->deadline = Clock::now() + options.no_request_timeout;
     while (connection->unparsed.find_first_not_of("\r\n") == std::string::npos) {
-      connection->unparsed = {};
+      release(connection->unparsed);
       const bool more = co_await receive(*connection, connection->deadline);
       if (!more) co_return;
     }
@@ -568,7 +577,7 @@ awaitable<void> HttpServer::Impl::serve(std::shared_ptr<Connection> connection) 
     const Next next = co_await serve_request(*connection);
     if (next == Next::leave) co_await take_leave(*connection);
     if (next != Next::request) co_return;
-    if (connection->unparsed.empty()) connection->unparsed = {};
+    if (connection->unparsed.empty()) release(connection->unparsed);
     idle_.splice(idle_.end(), busy_, connection->place);
     connection->idle = true;
   }
@@ -664,7 +673,7 @@ awaitable<std::optional<Response>> HttpServer::Impl::read_body(Connection& conne
     if (!connection.unparsed.empty()) {
       const std::size_t parsed = parser.put(asio::buffer(connection.unparsed), error);
       connection.unparsed.erase(0, parsed);
-      if (connection.unparsed.empty()) connection.unparsed = {};
+      if (connection.unparsed.empty()) release(connection.unparsed);
     }
     if (error == http::error::body_limit) co_return too_large(limit);
     if (error && error != http::error::need_more) co_return error_response(400, "Malformed request body: " + error.message());
@@ -693,7 +702,8 @@ awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connection& co
   Answer answer;
   answer.keep_alive = parser.keep_alive();
   Admission admission;
-  if (request.method == "TRACE") {
+  const bool is_trace = request.method == "TRACE";
+  if (is_trace) {
     admission.refusal = trace_of(request);
   } else if (draining_) {
     admission.refusal = unavailable("The server is shutting down");
@@ -733,12 +743,13 @@ awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connection& co
     connection.deadline = never;
     co_await ask_handler(request, admission.limit, answer);
   }
-  request.body = {};
+  release(request.body);
   memory.hold(0);
 
   // The answer.
   const bool chunked = request.protocol == "HTTP/1.1";
   if (draining_ || (answer.stream && !chunked)) answer.keep_alive = false;
+  if (!is_trace) handler_.add_headers(request, answer.response);
   const std::string head = head_of(request, answer, date());
   const bool with_body = request.method != "HEAD" && has_body(answer.response.status);
   bool sent = co_await send(connection, head, with_body ? std::string_view(answer.response.body) : std::string_view());
