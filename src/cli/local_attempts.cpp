@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "dig/declared_params.h"
-#include "operators/operator.h"
+#include "executor/attempt_options.h"
 #include "schedule/scheduler.h"
 
 namespace digdag::cli {
@@ -33,19 +33,6 @@ LocalAttempts::LocalAttempts(const dig::Project& project, const Value& project_p
                              executor::Executor& executor, Admission admission)
     : project_(project), project_params_(project_params), system_(system), executor_(executor), admission_(std::move(admission)) {}
 
-engine::AttemptOptions LocalAttempts::options_of(const SystemConfig& system) {
-  engine::AttemptOptions options;
-  options.task_limit =
-      system.integer_or("executor.task_max_run", system.integer_or("io.digdag.limits.maxWorkflowTasks", options.task_limit));
-  options.params_size_limit = system.integer_or("executor.max_params_size", options.params_size_limit);
-  options.group_check = system.boolean_or("executor.group_check", false);
-  options.has_cleanup = [](std::string_view type) {
-    const operators::OperatorType* found = operators::find_operator(type);
-    return found && found->has_cleanup;
-  };
-  return options;
-}
-
 std::int64_t LocalAttempts::start_main(const dig::Workflow& workflow, const dig::TaskTree& tree, Instant session_time) {
   const std::lock_guard lock(mutex_);
   return add(workflow, tree, session_time, std::nullopt, Value::object());
@@ -62,7 +49,7 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
     layers = layers.with(schedule::schedule_params(*scheduler, session_time, workflow.timezone));
   }
 
-  engine::Attempt attempt(tree, std::move(layers), workflow.timezone, options_of(system_));
+  engine::Attempt attempt(tree, std::move(layers), workflow.timezone, executor::attempt_options(system_));
   const auto [place, is_new] = sessions_.try_emplace({workflow.name, session_time.seconds()});
   Session& session = place->second;
   if (is_new) session.id = next_session_++;

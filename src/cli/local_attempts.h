@@ -36,9 +36,6 @@ class LocalAttempts : public engine::AttemptStarter {
   Answer start(const Request& request) override;
   void kill(std::int64_t attempt_id) override;
 
-  /// Limits of tasks and parameters as configured (`executor.task_max_run`, `executor.max_params_size`, `executor.group_check`).
-  static engine::AttemptOptions options_of(const SystemConfig& system);
-
  private:
   struct Session {
     std::int64_t id;

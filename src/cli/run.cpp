@@ -35,9 +35,11 @@
 #include "dig/loader.h"
 #include "dig/script_worker.h"
 #include "dig/source_lines.h"
+#include "dig/template_options.h"
+#include "executor/attempt_options.h"
 #include "executor/executor.h"
 #include "schedule/scheduler.h"
-#include "store/store.h"
+#include "store/attempt_store.h"
 
 namespace digdag::cli {
 namespace {
@@ -264,30 +266,6 @@ class RunProgram {
 
   bool dry_run() const { return arguments_.has("-d") || arguments_.has("-dE"); }
 
-  dig::TemplateOptions template_options() const {
-    dig::TemplateOptions options;
-    const std::string engine = system_.get_or("eval.js-engine-type", "");
-    options.extended_syntax = system_.boolean_or("eval.extended-syntax", true) && engine != "nashorn";
-    if (const auto timeout = system_.get("eval.timeout"); timeout && !is_blank(*timeout)) {
-      const auto seconds = parse_duration(*timeout);
-      if (!seconds || *seconds < 1) throw config_error("eval.timeout must be a duration such as 10s: " + *timeout);
-      constexpr std::int64_t endless = std::int64_t{30} * 24 * 60 * 60;  // deadlines of many evaluations are still times of a clock
-      options.timeout_millis = std::min(*seconds, endless) * 1000;
-    }
-    options.memory_bytes = system_.integer_or("eval.memory", options.memory_bytes);
-    if (options.memory_bytes < (1 << 20) || options.memory_bytes > (std::int64_t{1} << 40))
-      throw config_error("eval.memory must be bytes from 1048576 (1 MiB) to 1099511627776 (1 TiB): " +
-                         std::to_string(options.memory_bytes));
-    const std::string stored = system_.get_or("eval.stored-params", "code");
-    if (stored == "all")
-      options.stored_params = dig::TemplateOptions::StoredParams::all;
-    else if (stored == "none")
-      options.stored_params = dig::TemplateOptions::StoredParams::none;
-    else if (stored != "code")
-      throw config_error("eval.stored-params must be code, all or none: " + stored);
-    return options;
-  }
-
   /// `--task-log`.
   struct TaskLogs {
     std::unique_ptr<store::LogStorage> storage;
@@ -312,7 +290,7 @@ class RunProgram {
     options.secrets = [this](std::int64_t, std::string_view key) { return local_secret(system_, key); };
     options.secret_hint = "a local secret is a file named by its key in " + (configuration_home() / "secrets").string() +
                           ", or secrets.KEY of the configuration";
-    options.task_limit = LocalAttempts::options_of(system_).task_limit;
+    options.task_limit = executor::attempt_options(system_).task_limit;
     return options;
   }
 
@@ -355,7 +333,7 @@ class RunProgram {
   int execute(const Target& target, Instant session_time, LocalRun& local) {
     store::MemoryStore store;
     dig::ScriptWorker worker;
-    const dig::TemplateEngine templates(worker, template_options());
+    const dig::TemplateEngine templates(worker, dig::template_options(system_));
     executor::Executor executor(store, log_, templates, &local);
     agent::ProjectDirectory workspaces(project_, {.keep = log_.enabled(LogLevel::debug), .hold = [&](int fd) { commands_.hold(fd); }});
     const std::unique_ptr<TaskLogs> task_logs = open_task_logs();

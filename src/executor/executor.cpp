@@ -3,8 +3,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <set>
@@ -15,6 +17,9 @@
 #include "agent/runtime_params.h"
 #include "agent/thread_pool.h"
 #include "base/text.h"
+#include "executor/handouts.h"
+#include "executor/sleepers.h"
+#include "store/database.h"
 
 namespace digdag::executor {
 namespace {
@@ -26,8 +31,9 @@ constexpr std::int64_t longest_wait_millis = std::int64_t{24} * 3600 * 1000;
 struct QueuedEvent {
   std::int64_t attempt_id;
   engine::Event event;
-  std::optional<std::int64_t> wakes_after;  ///< of a RetryLater: the attempt whose end it waits for
-  std::string hint;                         ///< of a Failed: what to do about it
+  std::optional<std::int64_t> wakes_after = std::nullopt;  ///< of a RetryLater: the attempt whose end it waits for
+  std::string hint = {};                                   ///< of a Failed: what to do about it
+  std::int64_t stored_event = 0;                           ///< the row in which it is kept until it is applied
 };
 
 std::string message_of(const Value& error) {
@@ -47,29 +53,6 @@ std::string text_of(const engine::Note& note, const engine::Attempt& attempt) {
   return "Task " + name + " failed" + place + (note.kind == Kind::retried_failure ? ", retrying\n> " : ".\n") + note.message;
 }
 
-/// The polls that wait for the end of another attempt, each for one.
-class Sleepers {
- public:
-  using Poll = std::pair<std::int64_t, engine::TaskIndex>;  ///< attempt and task
-
-  void add(Poll poll, engine::Lease lease, std::int64_t awaited) {
-    const auto [place, is_new] = awaited_by_.try_emplace(poll, awaited);
-    if (!is_new) polls_of_[std::exchange(place->second, awaited)].erase(poll);
-    polls_of_[awaited].insert_or_assign(poll, lease);
-  }
-  /// Those that wait for this attempt, taken out.
-  std::map<Poll, engine::Lease> take(std::int64_t awaited) {
-    auto polls = polls_of_.extract(awaited);
-    if (polls.empty()) return {};
-    for (const auto& [poll, lease] : polls.mapped()) awaited_by_.erase(poll);
-    return std::move(polls.mapped());
-  }
-
- private:
-  std::map<Poll, std::int64_t> awaited_by_;
-  std::unordered_map<std::int64_t, std::map<Poll, engine::Lease>> polls_of_;
-};
-
 }  // namespace
 
 std::function<Instant()> steady_clock() {
@@ -82,26 +65,36 @@ std::function<Instant()> steady_clock() {
 }
 
 struct Executor::Impl {
-  Impl(store::Store& s, Log& l, const dig::TemplateEngine& t, Listener* li, std::function<Instant()> c)
-      : store(s), log(l), templates(t), listener(li), clock(std::move(c)) {}
+  Impl(store::AttemptStore& s, Log& l, const dig::TemplateEngine& t, Listener* li, Options o)
+      : store(s), log(l), templates(t), listener(li), options(std::move(o)), handouts(options.places) {}
 
-  store::Store& store;
+  store::AttemptStore& store;
   Log& log;
   const dig::TemplateEngine& templates;
   Listener* listener;
-  const std::function<Instant()> clock;
+  const Options options;
   agent::TaskRunner* runner = nullptr;
+  Keeper* keeper = nullptr;
 
   struct Owned {
     AttemptIdentity identity;
     engine::Attempt attempt;
-    std::optional<Instant> due;                                ///< as it stands in `timers`
-    std::size_t work = 0;                                      ///< its place in this round's work, counted from 1; 0 = none yet
-    std::unordered_map<engine::TaskIndex, std::string> hints;  ///< of failed tasks
+    store::AttemptRows rows;
+    std::optional<Instant> due = {};                                ///< as it stands in `timers`
+    std::size_t work = 0;                                           ///< its place in this round's work, counted from 1; 0 = none yet
+    std::unordered_map<engine::TaskIndex, std::string> hints = {};  ///< of failed tasks
+    std::unordered_map<engine::TaskIndex, engine::Lease> at_agent = {};
   };
+  /// An attempt that comes to us: new, started by somebody who stored it, or read back.
   struct Added {
     AttemptIdentity identity;
     engine::Attempt attempt;
+    store::AttemptRows rows;
+    std::optional<engine::Outcome> outcome = {};  ///< of one that was started already
+    bool stored = false;                          ///< the outcome is
+    std::vector<engine::Run> given = {};
+    bool read_back = false;
+    std::vector<engine::TaskIndex> untaken = {};
   };
 
   // What other threads hand in.
@@ -111,6 +104,9 @@ struct Executor::Impl {
   std::vector<Added> added;
   bool interrupted = false;
   std::unordered_map<std::int64_t, Status> statuses;
+  std::deque<std::int64_t> done_in_order;  ///< of `statuses`
+  Handouts handouts;
+  std::atomic<std::int64_t> attempts_owned = 0, tasks_ended = 0;
 
   // Only the loop's.
   std::unordered_map<std::int64_t, Owned> attempts;  ///< those under way, and `kept`
@@ -120,10 +116,20 @@ struct Executor::Impl {
 
   std::unique_ptr<agent::ThreadPool> evaluations;  ///< made when first needed. Last: its threads end before what they use
 
-  void push(std::int64_t attempt_id, engine::Event event, std::optional<std::int64_t> wakes_after = std::nullopt, std::string hint = "") {
+  Instant clock() const { return options.clock(); }
+
+  void push(QueuedEvent event) {
     {
       const std::lock_guard lock(mutex);
-      inbox.push_back({attempt_id, std::move(event), wakes_after, std::move(hint)});
+      inbox.push_back(std::move(event));
+    }
+    arrived.notify_one();
+  }
+  void push(Added one) {
+    {
+      const std::lock_guard lock(mutex);
+      statuses[one.identity.attempt_id] = {true, false, false, ""};
+      added.push_back(std::move(one));
     }
     arrived.notify_one();
   }
@@ -133,30 +139,79 @@ struct Executor::Impl {
   /// What all events of this round did to one attempt.
   struct Work {
     Owned* owned;
-    engine::Outcome outcome;
+    engine::Outcome outcome = {};
+    std::vector<store::QueuedRun> runs = {};  ///< that begin, or get their place
+    std::vector<engine::Run> given = {};      ///< those of them that go to the agent
+    std::vector<QueuedEvent> events = {};     ///< applied
   };
 
-  void start_added(std::vector<Added> fresh, std::vector<Work>& round) {
+  Work& work_of(Owned& owned, std::vector<Work>& round) {
+    if (owned.work == 0) {
+      round.push_back({&owned});
+      owned.work = round.size();
+    }
+    return round[owned.work - 1];
+  }
+
+  void take_in(std::vector<Added> fresh, std::vector<Work>& round) {
     for (Added& one : fresh) {
       const std::int64_t id = one.identity.attempt_id;
-      const auto place = attempts.emplace(id, Owned{std::move(one.identity), std::move(one.attempt), {}, 0, {}}).first;
-      note_outcome(place->second, place->second.attempt.start(clock()), round);
+      one.rows.attempt_id = id;
+      const auto [place, is_new] = attempts.try_emplace(id, Owned{std::move(one.identity), std::move(one.attempt), std::move(one.rows)});
+      if (!is_new) continue;  // read back twice
+      ++attempts_owned;
+      Owned& owned = place->second;
+      if (!one.outcome) {
+        note_outcome(owned, owned.attempt.start(clock()), round);
+      } else if (one.stored) {
+        adopt(owned, std::move(one), round);
+      } else {
+        note_outcome(owned, std::move(*one.outcome), round);
+      }
+      if (one.read_back) run_again(owned, one.untaken, round);
+    }
+  }
+
+  /// Its first rows are stored: only their effects are left, and the runs that have no place yet.
+  void adopt(Owned& owned, Added one, std::vector<Work>& round) {
+    set_timer(owned);
+    Work& work = work_of(owned, round);
+    work.given = std::move(one.given);
+    for (engine::Effect& effect : one.outcome->effects) {
+      if (const auto* run = std::get_if<engine::Run>(&effect)) {
+        const auto same = [&](const engine::Run& given) { return given.task == run->task; };
+        if (std::none_of(work.given.begin(), work.given.end(), same)) handouts.wait(owned.identity.attempt_id, *run);
+      } else {
+        work.outcome.effects.push_back(std::move(effect));
+      }
+    }
+    work.outcome.notes = std::move(one.outcome->notes);
+    work.outcome.finished = one.outcome->finished;
+  }
+
+  void run_again(Owned& owned, const std::vector<engine::TaskIndex>& untaken, std::vector<Work>& round) {
+    for (const engine::Running& running : owned.attempt.running()) {
+      if (std::find(untaken.begin(), untaken.end(), running.task) != untaken.end() && !running.cancel_requested) {
+        handouts.wait(owned.identity.attempt_id, {running.task, running.lease, running.cleanup});
+      } else {
+        note_outcome(owned, owned.attempt.apply(engine::Lost{running.task, running.lease}, clock()), round);
+      }
     }
   }
 
   void note_outcome(Owned& owned, engine::Outcome outcome, std::vector<Work>& round) {
     set_timer(owned);
     if (outcome.changed.empty() && outcome.effects.empty() && outcome.notes.empty()) return;
-    if (owned.work == 0) {
-      round.push_back({&owned, std::move(outcome)});
-      owned.work = round.size();
-      return;
-    }
-    const auto append = [](auto& all, auto& more) {
-      all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+    engine::Outcome& all = work_of(owned, round).outcome;
+    const auto append = [](auto& to, auto& more) {
+      if (to.empty()) {
+        to = std::move(more);
+      } else {
+        to.insert(to.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+      }
     };
-    engine::Outcome& all = round[owned.work - 1].outcome;
     append(all.changed, outcome.changed);
+    append(all.results_changed, outcome.results_changed);
     append(all.effects, outcome.effects);
     append(all.notes, outcome.notes);
     all.finished = all.finished || outcome.finished;
@@ -171,14 +226,28 @@ struct Executor::Impl {
     owned.due = due;
   }
 
-  void apply(const std::vector<QueuedEvent>& events, std::vector<Work>& round) {
-    for (const QueuedEvent& queued : events) {
+  void apply(std::vector<QueuedEvent> events, std::vector<Work>& round) {
+    for (QueuedEvent& queued : events) {
       const auto place = attempts.find(queued.attempt_id);
       if (place == attempts.end()) continue;
-      note_outcome(place->second, place->second.attempt.apply(queued.event, clock()), round);
-      if (queued.wakes_after) sleep(place->second, queued, *queued.wakes_after);
-      if (!queued.hint.empty()) keep_hint(place->second, queued);
+      Owned& owned = place->second;
+      note_end(owned, queued.event);
+      note_outcome(owned, owned.attempt.apply(queued.event, clock()), round);
+      if (queued.wakes_after) sleep(owned, queued, *queued.wakes_after);
+      if (!queued.hint.empty()) keep_hint(owned, queued);
+      if (owned.work != 0 || queued.stored_event != 0) work_of(owned, round).events.push_back(std::move(queued));
     }
+  }
+
+  /// The end of a run: it is not at the agent any more.
+  static void note_end(Owned& owned, const engine::Event& event) {
+    const auto over = [&](engine::TaskIndex task, engine::Lease lease) {
+      const auto place = owned.at_agent.find(task);
+      if (place != owned.at_agent.end() && place->second == lease) owned.at_agent.erase(place);
+    };
+    if (const auto* succeeded = std::get_if<engine::Succeeded>(&event)) over(succeeded->task, succeeded->lease);
+    if (const auto* failed = std::get_if<engine::Failed>(&event)) over(failed->task, failed->lease);
+    if (const auto* later = std::get_if<engine::RetryLater>(&event)) over(later->task, later->lease);
   }
 
   /// Where the task failed by this failure: it may be tried again, or have failed by its time limit instead.
@@ -200,37 +269,144 @@ struct Executor::Impl {
   void sleep(const Owned& owned, const QueuedEvent& poll, std::int64_t awaited) {
     const auto& later = std::get<engine::RetryLater>(poll.event);
     if (owned.attempt.lease(later.task) != later.lease) return;  // of an old run
-    bool ended = false;
+    bool ended = false, here = false;
     {
       const std::lock_guard lock(mutex);
       const auto status = statuses.find(awaited);
-      ended = status != statuses.end() && status->second.done;
+      here = status != statuses.end();
+      ended = here && status->second.done;
     }
     if (ended) {
-      push(poll.attempt_id, engine::Wake{later.task, later.lease});
-    } else {
+      push(QueuedEvent{poll.attempt_id, engine::Wake{later.task, later.lease}});
+    } else if (here) {
       sleepers.add({poll.attempt_id, later.task}, later.lease, awaited);
     }
   }
 
+  /// Gives places to the runs whose turn it is; what begins without one waits in the queue.
+  void hand_out(std::vector<Work>& round) {
+    std::map<std::pair<std::int64_t, engine::TaskIndex>, engine::Lease> begun;
+    for (Work& work : round) {
+      const std::int64_t id = work.owned->identity.attempt_id;
+      std::erase_if(work.outcome.effects, [&](const engine::Effect& effect) {
+        const auto* run = std::get_if<engine::Run>(&effect);
+        if (run == nullptr) return false;
+        handouts.wait(id, *run);
+        begun[{id, run->task}] = run->lease;
+        return true;
+      });
+    }
+    while (const auto next = handouts.next()) {
+      const auto& [id, run] = *next;
+      Owned& owned = attempts.at(id);
+      if (owned.attempt.state(run.task) != engine::TaskState::running || owned.attempt.lease(run.task) != run.lease) {
+        handouts.free_place();  // it is over already
+        continue;
+      }
+      Work& work = work_of(owned, round);
+      work.runs.push_back({run.task, run.lease, true});
+      work.given.push_back(run);
+      begun.erase({id, run.task});
+    }
+    for (const auto& [key, lease] : begun) {
+      Owned& owned = attempts.at(key.first);
+      if (owned.attempt.state(key.second) == engine::TaskState::running && owned.attempt.lease(key.second) == lease)
+        work_of(owned, round).runs.push_back({key.second, lease, false});
+    }
+  }
+
+  static store::AttemptChange change_of(Work& work) {
+    const auto sort = [](std::vector<engine::TaskIndex>& tasks) {
+      std::sort(tasks.begin(), tasks.end());
+      tasks.erase(std::unique(tasks.begin(), tasks.end()), tasks.end());
+    };
+    sort(work.outcome.changed);
+    sort(work.outcome.results_changed);
+    store::AttemptChange change{
+        &work.owned->rows, &work.owned->attempt, work.outcome.changed, work.outcome.results_changed, work.runs, {}, work.outcome.finished};
+    for (const QueuedEvent& event : work.events) {
+      if (event.stored_event != 0) change.events.push_back(event.stored_event);
+    }
+    return change;
+  }
+  static bool changes_rows(const Work& work) {
+    const auto is_stored = [](const QueuedEvent& event) { return event.stored_event != 0; };
+    return !work.outcome.changed.empty() || !work.runs.empty() || std::any_of(work.events.begin(), work.events.end(), is_stored);
+  }
+
+  /// Commits all together; what cannot be stored is found out and dropped, so that the others go on.
   void commit(std::vector<Work>& round) {
     std::vector<store::AttemptChange> changes;
-    changes.reserve(round.size());
     for (Work& work : round) {
-      std::vector<engine::TaskIndex>& changed = work.outcome.changed;
-      std::sort(changed.begin(), changed.end());
-      changed.erase(std::unique(changed.begin(), changed.end()), changed.end());
-      changes.push_back({work.owned->identity.attempt_id, &work.owned->attempt, changed, work.outcome.finished});
+      if (!changes_rows(work)) continue;
+      store.number_tasks(work.owned->rows, work.owned->attempt.size());
+      changes.push_back(change_of(work));
     }
-    store.commit(changes);
+    if (changes.empty()) return;
+    try {
+      store.commit(changes);
+      return;
+    } catch (const Error& error) {
+      if (keeper == nullptr) throw;
+      log.write(LogLevel::warn, "main", "executor",
+                "The changes of " + std::to_string(changes.size()) + " attempts are stored one by one: " + error.report());
+    }
+    for (Work& work : round) {
+      if (!changes_rows(work)) continue;
+      std::vector<store::AttemptChange> alone{change_of(work)};
+      try {
+        store.commit(alone);
+      } catch (const store::DatabaseError& error) {
+        drop(work, error);
+      }
+    }
+  }
+
+  /// Its memory is ahead of its rows: it must be read again, by its owner.
+  void drop(Work& work, const store::DatabaseError& error) {
+    const std::int64_t id = work.owned->identity.attempt_id;
+    const bool refused = error.why() == store::DatabaseError::Cause::refused;
+    log.write(LogLevel::error, "main", "executor",
+              "Attempt " + std::to_string(id) + (refused ? " cannot be stored: " : " is not ours any more: ") + error.report());
+    for (const auto& [task, lease] : work.owned->at_agent) runner->stop(id, task, lease, std::nullopt);
+    for (std::size_t i = 0; i < work.given.size(); ++i) handouts.free_place();
+    forget(id);
+    work.owned = nullptr;
+    if (refused)
+      keeper->broken(id, error.message());
+    else
+      keeper->dropped(id);
+  }
+
+  void forget(std::int64_t id) {
+    const auto place = attempts.find(id);
+    if (place->second.due) timers.erase({*place->second.due, id});
+    handouts.forget(id);
+    attempts.erase(place);
+    --attempts_owned;
+    const std::lock_guard lock(mutex);
+    statuses.erase(id);
+  }
+
+  void tell(const std::vector<Work>& round) {
     if (listener) {
-      for (const Work& work : round) listener->committed(work.owned->identity, work.owned->attempt, work.outcome.changed);
+      for (const Work& work : round) {
+        if (!work.outcome.changed.empty()) listener->committed(work.owned->identity, work.owned->attempt, work.outcome.changed);
+      }
     }
     for (const Work& work : round) {
       const engine::Attempt& attempt = work.owned->attempt;
       Status status{true, attempt.done(), attempt.success(), failure_of(*work.owned)};
       const std::lock_guard lock(mutex);
-      statuses[work.owned->identity.attempt_id] = std::move(status);
+      const std::int64_t id = work.owned->identity.attempt_id;
+      if (status.done) {
+        done_in_order.push_back(id);
+        while (done_in_order.size() > options.remembered) {
+          statuses.erase(done_in_order.front());
+          done_in_order.pop_front();
+        }
+      }
+      statuses[id] = std::move(status);
     }
   }
 
@@ -247,21 +423,30 @@ struct Executor::Impl {
     return "";
   }
 
-  void perform(const std::vector<Work>& round) {
-    for (const Work& work : round) {
+  void perform(std::vector<Work>& round) {
+    for (Work& work : round) {
       for (const engine::Note& note : work.outcome.notes) {
         const LogLevel level = note.kind == engine::Note::Kind::warning ? LogLevel::warn : LogLevel::error;
         log.write(level, "main", "executor", text_of(note, work.owned->attempt));
+      }
+      for (const engine::Run& run : work.given) {
+        work.owned->at_agent[run.task] = run.lease;
+        runner->run(request_of(*work.owned, run));
       }
       for (const engine::Effect& effect : work.outcome.effects) perform(*work.owned, effect);
     }
   }
 
   void perform(const Owned& owned, const engine::Effect& effect) {
-    if (const auto* run = std::get_if<engine::Run>(&effect)) {
-      runner->run(request_of(owned, *run));
-    } else if (const auto* stop = std::get_if<engine::Stop>(&effect)) {
-      runner->stop(owned.identity.attempt_id, stop->task, stop->lease, stop->grace_seconds);
+    const std::int64_t id = owned.identity.attempt_id;
+    if (const auto* stop = std::get_if<engine::Stop>(&effect)) {
+      const auto at_agent = owned.at_agent.find(stop->task);
+      if (at_agent != owned.at_agent.end() && at_agent->second == stop->lease) {
+        runner->stop(id, stop->task, stop->lease, stop->grace_seconds);
+      } else {  // it still waits for a place: nobody else will answer
+        handouts.remove(id, stop->task, stop->lease);
+        push(QueuedEvent{id, engine::Failed{stop->task, stop->lease, Value::object(), false, {}}});
+      }
     } else if (const auto* evaluate = std::get_if<engine::EvaluateRetry>(&effect)) {
       evaluate_retry(owned, *evaluate);
     }
@@ -274,9 +459,11 @@ struct Executor::Impl {
     identity.project_id = attempt.project_id;
     identity.session_id = attempt.session_id;
     identity.attempt_id = attempt.attempt_id;
-    identity.task_id = task + 1;
+    identity.task_id = owned.rows.task_ids[static_cast<std::size_t>(task)];
     identity.project_name = attempt.project_name;
     identity.workflow_name = attempt.workflow_name;
+    identity.revision = attempt.revision;
+    identity.workflow_definition_id = attempt.workflow_definition_id;
     identity.task_name = owned.attempt.full_name(task);
     identity.retry_attempt_name = attempt.retry_attempt_name;
     identity.session_uuid = attempt.session_uuid;
@@ -321,7 +508,7 @@ struct Executor::Impl {
       } catch (const std::exception& error) {
         problem = error.what();  // answered as null: the engine notes that the retry is ignored, as the original does (L-16)
       }
-      push(attempt_id, engine::RetryEvaluated{effect.task, std::move(retry), std::move(problem)});
+      push(QueuedEvent{attempt_id, engine::RetryEvaluated{effect.task, std::move(retry), std::move(problem)}});
     });
   }
 
@@ -331,18 +518,22 @@ struct Executor::Impl {
       work.owned->work = 0;
       if (!work.outcome.finished) continue;
       const std::int64_t id = work.owned->identity.attempt_id;
-      for (const auto& [poll, lease] : sleepers.take(id)) push(poll.first, engine::Wake{poll.second, lease});
-      if (kept != id) attempts.erase(id);
+      for (const auto& [poll, lease] : sleepers.take(id)) push(QueuedEvent{poll.first, engine::Wake{poll.second, lease}});
+      if (keeper) keeper->ended(work.owned->identity, work.owned->attempt.success());
+      if (kept == id) continue;
+      handouts.forget(id);
+      attempts.erase(id);
+      --attempts_owned;
     }
   }
 
   std::optional<Instant> next_due() const { return timers.empty() ? std::nullopt : std::optional(timers.begin()->first); }
 
-  /// Waits until something arrives or is due; false where `interrupt` came.
+  /// Waits until something arrives or is due; false where `interrupt` came, or all is over after `drain`.
   bool wait_for_work() {
     const auto due = next_due();
     std::unique_lock lock(mutex);
-    const auto something = [&] { return interrupted || !inbox.empty() || !added.empty(); };
+    const auto something = [&] { return interrupted || !inbox.empty() || !added.empty() || is_drained(); };
     if (!something()) {
       lock.unlock();
       log.flush();
@@ -354,8 +545,9 @@ struct Executor::Impl {
       const std::int64_t millis = std::clamp<std::int64_t>(due->millis - clock().millis, 0, longest_wait_millis);
       arrived.wait_for(lock, std::chrono::milliseconds(millis), something);
     }
-    return !interrupted;
+    return !interrupted && !(is_drained() && inbox.empty() && added.empty());
   }
+  bool is_drained() const { return handouts.closed() && handouts.taken() == 0; }
 
   void step() {
     std::vector<Added> fresh;
@@ -366,56 +558,103 @@ struct Executor::Impl {
       events.swap(inbox);
     }
     std::vector<Work> round;
-    start_added(std::move(fresh), round);
-    apply(events, round);
+    take_in(std::move(fresh), round);
+    apply(std::move(events), round);
     tick(round);
+    hand_out(round);
     if (round.empty()) return;
     commit(round);
+    std::erase_if(round, [](const Work& work) { return work.owned == nullptr; });
+    tell(round);
     perform(round);
     leave(round);
   }
+
+  /// A run is over, or was refused: its place is free.
+  void report(QueuedEvent event) {
+    ++tasks_ended;
+    {
+      const std::lock_guard lock(mutex);
+      inbox.push_back(std::move(event));
+      handouts.free_place();
+    }
+    arrived.notify_one();
+  }
 };
 
-Executor::Executor(store::Store& store, Log& log, const dig::TemplateEngine& templates, Listener* listener, std::function<Instant()> clock)
-    : impl_(std::make_unique<Impl>(store, log, templates, listener, std::move(clock))) {}
+Executor::Executor(store::AttemptStore& store, Log& log, const dig::TemplateEngine& templates, Listener* listener)
+    : Executor(store, log, templates, listener, Options{}) {}
+Executor::Executor(store::AttemptStore& store, Log& log, const dig::TemplateEngine& templates, Listener* listener, Options options)
+    : impl_(std::make_unique<Impl>(store, log, templates, listener, std::move(options))) {}
 Executor::~Executor() = default;
 
 void Executor::use(agent::TaskRunner& runner) { impl_->runner = &runner; }
+void Executor::use(Keeper& keeper) { impl_->keeper = &keeper; }
 
-void Executor::add(AttemptIdentity identity, engine::Attempt attempt) {
-  {
-    const std::lock_guard lock(impl_->mutex);
-    impl_->statuses[identity.attempt_id] = {true, false, false, ""};
-    impl_->added.push_back({std::move(identity), std::move(attempt)});
-  }
-  impl_->arrived.notify_one();
+void Executor::add(AttemptIdentity identity, engine::Attempt attempt, store::AttemptRows rows) {
+  impl_->push(Impl::Added{std::move(identity), std::move(attempt), std::move(rows)});
+}
+
+void Executor::adopt(AttemptIdentity identity, engine::Attempt attempt, store::AttemptRows rows, engine::Outcome outcome,
+                     std::vector<engine::Run> given) {
+  impl_->push(Impl::Added{.identity = std::move(identity),
+                          .attempt = std::move(attempt),
+                          .rows = std::move(rows),
+                          .outcome = std::move(outcome),
+                          .stored = true,
+                          .given = std::move(given)});
+}
+
+void Executor::resume(AttemptIdentity identity, engine::Restored restored, store::AttemptRows rows,
+                      std::vector<engine::TaskIndex> untaken) {
+  impl_->push(Impl::Added{.identity = std::move(identity),
+                          .attempt = std::move(restored.attempt),
+                          .rows = std::move(rows),
+                          .outcome = std::move(restored.outcome),
+                          .read_back = true,
+                          .untaken = std::move(untaken)});
+}
+
+std::int64_t Executor::take_places(std::int64_t wanted) { return impl_->handouts.try_take(wanted); }
+void Executor::give_places_back(std::int64_t places) {
+  for (; places > 0; --places) impl_->handouts.free_place();
 }
 
 void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
   if (auto* done = std::get_if<agent::RunSucceeded>(&end)) {
-    impl_->push(request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result), std::move(done->retry)});
+    impl_->report({request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result), std::move(done->retry)}});
   } else if (auto* later = std::get_if<agent::RunLater>(&end)) {
-    impl_->push(request.attempt,
-                engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state), std::move(later->retry)},
-                later->wakes_after);
+    impl_->report({request.attempt,
+                   engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state), std::move(later->retry)},
+                   later->wakes_after});
   } else {
     auto& failed = std::get<agent::RunFailed>(end);
     if (impl_->listener) impl_->listener->run_failed(request, failed);
-    impl_->push(request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry}, std::nullopt,
-                failed.cause.hint_text());
+    impl_->report({request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry}, std::nullopt,
+                   failed.cause.hint_text()});
   }
 }
 
 void Executor::limits_evaluated(const agent::RunRequest& request, Value limits) {
-  impl_->push(request.attempt, engine::LimitsEvaluated{request.task, request.lease, std::move(limits)});
+  impl_->push(QueuedEvent{request.attempt, engine::LimitsEvaluated{request.task, request.lease, std::move(limits)}});
 }
 
-void Executor::kill(std::int64_t attempt_id) { impl_->push(attempt_id, engine::Kill{}); }
+void Executor::kill(std::int64_t attempt_id, std::int64_t stored_event) {
+  impl_->push(QueuedEvent{attempt_id, engine::Kill{}, std::nullopt, {}, stored_event});
+}
 
 void Executor::interrupt() {
   {
     const std::lock_guard lock(impl_->mutex);
     impl_->interrupted = true;
+  }
+  impl_->arrived.notify_one();
+}
+
+void Executor::drain() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->handouts.close();
   }
   impl_->arrived.notify_one();
 }
@@ -426,6 +665,10 @@ Executor::Status Executor::status(std::int64_t attempt_id) const {
   return found == impl_->statuses.end() ? Status{} : found->second;
 }
 
+Executor::Counts Executor::counts() const {
+  return {impl_->attempts_owned, impl_->handouts.taken(), static_cast<std::int64_t>(impl_->handouts.waiting()), impl_->tasks_ended};
+}
+
 bool Executor::run_until_done(std::int64_t attempt_id) {
   impl_->kept = attempt_id;
   while (!status(attempt_id).done) {
@@ -433,6 +676,10 @@ bool Executor::run_until_done(std::int64_t attempt_id) {
     impl_->step();
   }
   return true;
+}
+
+void Executor::run() {
+  while (impl_->wait_for_work()) impl_->step();
 }
 
 void Executor::step() { impl_->step(); }

@@ -2,17 +2,20 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/agent.h"
 #include "base/log.h"
 #include "dig/template.h"
 #include "engine/attempt.h"
-#include "store/store.h"
+#include "engine/stored_task.h"
+#include "store/attempt_store.h"
 
 namespace digdag::executor {
 
@@ -20,6 +23,8 @@ namespace digdag::executor {
 struct AttemptIdentity {
   std::int64_t site_id = 0, project_id = 1, session_id = 1, attempt_id = 1;
   std::string project_name = "default", workflow_name;
+  std::string revision;  ///< its name; "" where the attempt has none
+  std::optional<std::int64_t> revision_id, workflow_definition_id;
   std::string session_uuid;
   Instant session_time;
   Instant created_at;
@@ -42,28 +47,63 @@ class Listener {
 /// passed since, sleep included. Setting the clock neither delays nor hastens anything (spec/decisions.md E-50).
 std::function<Instant()> steady_clock();
 
-/// Owns running attempts: events in, engine, one commit, effects out (design "The executor"). `run_until_done` is the loop,
-/// on the thread that calls it; what else may be called from where stands beside it.
+/// What the executor says about attempts that it cannot go on with. On the loop's thread.
+class Keeper {
+ public:
+  virtual ~Keeper() = default;
+  /// Somebody else owns it, or its rows are not as we remember them: it was dropped, its runs were stopped. To be read back where it
+  /// is still ours.
+  virtual void dropped(std::int64_t attempt_id) = 0;
+  /// The database refuses what it wants to store, again and again.
+  virtual void broken(std::int64_t attempt_id, const std::string& cause) = 0;
+  virtual void ended(const AttemptIdentity& attempt, bool success) = 0;
+};
+
+/// Owns running attempts: events in, engine, one commit, effects out (design "The executor"). `run` and `run_until_done` are the
+/// loop, on the thread that calls them; what else may be called from where stands beside it.
 class Executor {
  public:
-  /// All must outlive the executor. `listener` may be nullptr. `clock` is asked on the loop's thread; what it says must never
-  /// go back.
-  Executor(store::Store& store, Log& log, const dig::TemplateEngine& templates, Listener* listener,
-           std::function<Instant()> clock = steady_clock());
+  struct Options {
+    /// Asked on the loop's thread; what it says must never go back.
+    std::function<Instant()> clock = steady_clock();
+    std::int64_t places = std::numeric_limits<std::int64_t>::max();    ///< runs at the agent at the same time; 0: there is no agent here
+    std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
+  };
+  /// All must outlive the executor. `listener` may be nullptr.
+  Executor(store::AttemptStore& store, Log& log, const dig::TemplateEngine& templates, Listener* listener);
+  Executor(store::AttemptStore& store, Log& log, const dig::TemplateEngine& templates, Listener* listener, Options options);
   ~Executor();
 
   /// What runs the tasks; it must report to `ended` and `limits_evaluated`. Call before the loop.
   void use(agent::TaskRunner& runner);
+  /// Whom it tells about attempts that end or cannot go on. Call before the loop.
+  void use(Keeper& keeper);
 
   // From any thread:
 
-  /// An attempt to be run; the loop starts it.
-  void add(AttemptIdentity identity, engine::Attempt attempt);
+  /// An attempt to be run that nobody has stored; the loop starts it. Its rows come into being with its first commit.
+  void add(AttemptIdentity identity, engine::Attempt attempt) { add(std::move(identity), std::move(attempt), {}); }
+  /// The same for one whose attempt is stored, but no task.
+  void add(AttemptIdentity identity, engine::Attempt attempt, store::AttemptRows rows);
+  /// An attempt that was started and stored: `outcome` are its effects, still to be performed. The runs in `given` have their place
+  /// (`take_places`) and are stored as taken.
+  void adopt(AttemptIdentity identity, engine::Attempt attempt, store::AttemptRows rows, engine::Outcome outcome,
+             std::vector<engine::Run> given);
+  /// An attempt that was read back. `untaken`: tasks whose run waits in the queue and was never given to anybody; all other runs that
+  /// were under way are lost (E-45).
+  void resume(AttemptIdentity identity, engine::Restored restored, store::AttemptRows rows, std::vector<engine::TaskIndex> untaken);
+  /// Places for runs of an attempt that is about to be adopted; at most `wanted`, perhaps none.
+  std::int64_t take_places(std::int64_t wanted);
+  void give_places_back(std::int64_t places);
+
   void ended(const agent::RunRequest& request, agent::RunEnd end);
   void limits_evaluated(const agent::RunRequest& request, Value limits);
-  void kill(std::int64_t attempt_id);
-  /// Makes `run_until_done` return.
+  /// `stored_event`: the row in which the kill is kept until it is applied; 0: none. Attempts that are not here are left alone.
+  void kill(std::int64_t attempt_id, std::int64_t stored_event = 0);
+  /// Makes the loop return.
   void interrupt();
+  /// Nothing new is given to the agent from now on: `run` returns when what runs has ended and is stored.
+  void drain();
 
   struct Status {
     bool known = false, done = false, success = false;
@@ -71,8 +111,16 @@ class Executor {
   };
   Status status(std::int64_t attempt_id) const;
 
+  struct Counts {
+    std::int64_t attempts = 0, running = 0, waiting = 0;  ///< attempts owned; runs at the agent; runs that wait for a place
+    std::int64_t tasks_ended = 0;                         ///< since the start
+  };
+  Counts counts() const;
+
   /// Runs until the attempt is done; false where `interrupt` came first.
   bool run_until_done(std::int64_t attempt_id);
+  /// Runs until `interrupt`, or until all is over after `drain`.
+  void run();
   /// One round of the loop: all that has arrived and is due, without waiting. For the loop's thread.
   void step();
   /// When the next round is due if nothing arrives. For the loop's thread.

@@ -47,13 +47,13 @@ class Runner : public agent::TaskRunner {
 };
 
 /// What was committed, a line for each attempt and commit: `1: +w running, +w+a running`.
-class Commits : public store::Store {
+class Commits : public store::MemoryStore {
  public:
-  void commit(const std::vector<store::AttemptChange>& changes) override {
+  void commit(std::vector<store::AttemptChange>& changes) override {
     if (fails) throw Error("io", "the disk is full");
     for (const store::AttemptChange& change : changes) {
-      std::string line = std::to_string(change.attempt_id) + ":";
-      for (const engine::TaskIndex task : change.changed_tasks) {
+      std::string line = std::to_string(change.rows->attempt_id) + ":";
+      for (const engine::TaskIndex task : change.changed) {
         line += " " + change.attempt->full_name(task) + " " + std::string(engine::to_string(change.attempt->state(task)));
       }
       lines.push_back(line + (change.finished ? " (finished)" : ""));
@@ -124,7 +124,7 @@ class ExecutorTest : public testing::Test {
   dig::TemplateEngine templates_{worker_, {}};
   Runner runner_;
   Heard heard_{runner_};
-  Executor executor_{store_, log_, templates_, &heard_, [this] { return now_; }};
+  Executor executor_{store_, log_, templates_, &heard_, {.clock = [this] { return now_; }}};
 };
 
 TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
@@ -183,7 +183,7 @@ TEST_F(ExecutorTest, WhatTheEngineNotesStandsInTheLog) {
   testing::internal::CaptureStdout();
   {
     Log log{Log::Options{}};
-    Executor executor(store_, log, templates_, nullptr, [this] { return now_; });
+    Executor executor(store_, log, templates_, nullptr, {.clock = [this] { return now_; }});
     executor.use(runner_);
     add(executor, 1, "+g:\n  _retry: soon\n  +x: {fail>: no}\n");
     executor.step();

@@ -22,7 +22,8 @@ class SingleScheduler : public Scheduler {
     std::optional<Instant> start, end;  ///< end is exclusive
     bool wall_clock = false;            ///< the delay is a time of day (S-12)
   };
-  SingleScheduler(SessionRule rule, Options options, TimeZone zone) : rule_(std::move(rule)), options_(options), zone_(std::move(zone)) {}
+  SingleScheduler(SessionRule rule, Options options, TimeZone zone, Value config)
+      : rule_(std::move(rule)), options_(options), zone_(std::move(zone)), config_(std::move(config)) {}
 
   ScheduleTime first(Instant now) const override {
     const std::int64_t before = now.millis - rule_.delay_seconds * 1000 - 1;
@@ -42,6 +43,9 @@ class SingleScheduler : public Scheduler {
 
   ScheduleTime last(Instant t) const override { return due(rule_.times->previous(t)).value_or(finished_schedule()); }
 
+  const Scheduler& entry_of(Instant) const override { return *this; }
+  const Value& config() const override { return config_; }
+
  private:
   std::optional<ScheduleTime> due(std::optional<Instant> session) const {
     if (!session) return std::nullopt;
@@ -55,6 +59,7 @@ class SingleScheduler : public Scheduler {
   SessionRule rule_;
   Options options_;
   TimeZone zone_;
+  Value config_;
 };
 
 bool runs_before(const ScheduleTime& a, const ScheduleTime& b) { return a.run != b.run ? a.run < b.run : a.session < b.session; }
@@ -96,6 +101,19 @@ class UnionScheduler : public Scheduler {
     for (const auto& entry : entries_) earliest_session = std::min(earliest_session, entry->session_after(t));
     return earliest_session;
   }
+
+  const Scheduler& entry_of(Instant session) const override {
+    const Scheduler* found = entries_.front().get();
+    std::optional<Instant> run;
+    for (const auto& entry : entries_) {
+      const ScheduleTime time = entry->next(session.plus_millis(-1));
+      if (time.session != session || (run && time.run >= *run)) continue;
+      run = time.run;
+      found = entry.get();
+    }
+    return *found;
+  }
+  const Value& config() const override { return entries_.front()->config(); }
 
  private:
   /// The next session to run, where each entry's next one is `time_of(entry)`. Those that another entry has run earlier
@@ -175,7 +193,7 @@ std::unique_ptr<Scheduler> make_single(const Value& config, const TimeZone& zone
     if (unused_keys) find_unused_keys(config.as_object(), type, *unused_keys);
     const Config options(config);
     SessionRule rule = make_session_rule(type, options, zone);
-    return std::make_unique<SingleScheduler>(std::move(rule), make_options(type, options, zone), zone);
+    return std::make_unique<SingleScheduler>(std::move(rule), make_options(type, options, zone), zone, config);
   } catch (const Error& error) {
     if (error.position().known() || !place.known()) throw;
     throw Error(error).at(place);

@@ -33,6 +33,10 @@ class Scheduler {
   virtual ScheduleTime last(Instant t) const = 0;
   /// The earliest session time > t, in whatever order sessions run.
   virtual Instant session_after(Instant t) const { return next(t).session; }
+  /// The mapping that gives this session, and with it its `skip_on_overtime` and so on; of a list the one that runs it (S-10).
+  virtual const Scheduler& entry_of(Instant session) const = 0;
+  /// The options of a mapping as they are written; asked of `entry_of` only.
+  virtual const Value& config() const = 0;
 };
 
 /// Makes the scheduler of a `schedule:` value (a mapping, or a list of mappings). Throws Error(config) with the original's texts.

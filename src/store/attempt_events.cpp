@@ -1,9 +1,44 @@
 #include "store/attempt_events.h"
 
+#include <map>
+
 namespace digdag::store {
 
 void insert_kill(Transaction& transaction, std::int64_t attempt_id) {
-  transaction.send("insert into digdag_native_events (attempt_id, kind) values ($1, 'kill')", {attempt_id}, 1);
+  transaction.send("insert into digdag_native_events (attempt_id, kind, created_at) values ($1, 'kill', now())", {attempt_id}, 1);
+}
+
+bool request_kill(Transaction& transaction, std::int64_t attempt_id) {
+  if (!transaction.changes_one("update session_attempts set state_flags = state_flags | 1 where id = $1 and state_flags = 0", {attempt_id}))
+    return false;
+  insert_kill(transaction, attempt_id);
+  return true;
+}
+
+std::vector<std::int64_t> attempts_older_than(Transaction& transaction, std::int64_t seconds, std::int64_t most) {
+  static constexpr Sql sql(
+      "select id from session_attempts where state_flags = 0 and created_at < now() - make_interval(secs => cast($1 as double precision)) "
+      "order by id "
+      "limit $2",
+      "select id from session_attempts where state_flags = 0 and created_at < now() - $1 * 1000000 order by id limit $2");
+  std::vector<std::int64_t> ids;
+  for (const Row& row : transaction.query(sql, {seconds, most})) ids.push_back(row.integer(0));
+  return ids;
+}
+
+std::vector<std::pair<std::int64_t, std::string>> attempts_with_tasks_older_than(Transaction& transaction, std::int64_t seconds,
+                                                                                 std::int64_t most) {
+#define OLD(age)                                                                                                       \
+  "select attempt_id, id from tasks where state in (2, 3, 4) and started_at is not null and started_at < now() - " age \
+  " and state_flags & 1 = 0 order by id limit $2"
+  static constexpr Sql sql(OLD("make_interval(secs => cast($1 as double precision))"), OLD("$1 * 1000000"));
+#undef OLD
+  std::map<std::int64_t, std::string> tasks;
+  for (const Row& row : transaction.query(sql, {seconds, most})) {
+    std::string& ids = tasks[row.integer(0)];
+    ids += (ids.empty() ? "" : ",") + std::to_string(row.integer(1));
+  }
+  return {tasks.begin(), tasks.end()};
 }
 
 }  // namespace digdag::store

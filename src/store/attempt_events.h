@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "store/database.h"
 
@@ -9,5 +12,13 @@ namespace digdag::store {
 /// Asks whoever owns the attempt to kill it: an event that the owner applies and deletes in one commit (design "Whoever is not the
 /// owner never changes a task row").
 void insert_kill(Transaction& transaction, std::int64_t attempt_id);
+/// The same with the attempt's flag, unless it is done or was asked before.
+bool request_kill(Transaction& transaction, std::int64_t attempt_id);
+
+/// Attempts that run and were created so long ago (spec/execution.md 19.2), the oldest first.
+std::vector<std::int64_t> attempts_older_than(Transaction& transaction, std::int64_t seconds, std::int64_t most);
+/// Attempts with tasks that run, or wait for a retry, since so long ago, with the ids of those tasks: `12,15` (19.3).
+std::vector<std::pair<std::int64_t, std::string>> attempts_with_tasks_older_than(Transaction& transaction, std::int64_t seconds,
+                                                                                 std::int64_t most);
 
 }  // namespace digdag::store

@@ -49,7 +49,7 @@ SqlValue sql_value(const std::optional<T>& value) {
 class Sql {
  public:
   consteval explicit(false) Sql(const char* text) : postgresql(text), sqlite(text) {}
-  /// Where the two need different texts.
+  /// Where the two need different texts. nullptr: nothing is to be done there (`send` and `send_rows` alone).
   consteval Sql(const char* postgresql_text, const char* sqlite_text) : postgresql(postgresql_text), sqlite(sqlite_text) {}
 
   const char *postgresql, *sqlite;

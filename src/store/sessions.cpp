@@ -109,6 +109,25 @@ std::vector<SessionAttempt> Sessions::retries(std::int64_t session_id) {
 
 // ---- Starting ----
 
+std::vector<SessionAttempt> Sessions::running_of_workflow(std::int64_t project_id, std::string_view workflow_name) {
+  return attempts_of(transaction_.query(ONE
+                                        " where sa.site_id = $1 and sa.state_flags & 2 = 0 and sa.project_id = $2 and s.workflow_name = $3"
+                                        " and not exists (select 1 from delayed_session_attempts d where d.id = sa.id) order by sa.id",
+                                        {site_id_, project_id, std::string(workflow_name)}));
+}
+
+void Sessions::insert_delayed(std::int64_t attempt_id, std::int64_t after_session) {
+  static constexpr Sql sql(
+      "insert into delayed_session_attempts (id, dependent_session_id, next_run_time, updated_at) values ($1, $2, extract(epoch from "
+      "now())::bigint, now())",
+      "insert into delayed_session_attempts (id, dependent_session_id, next_run_time, updated_at) values ($1, $2, now() / 1000000, now())");
+  transaction_.send(sql, {attempt_id, after_session == 0 ? SqlValue(Null{}) : SqlValue(after_session)});
+}
+
+bool Sessions::remove_delayed(std::int64_t attempt_id) {
+  return transaction_.changes_one("delete from delayed_session_attempts where id = $1", {attempt_id});
+}
+
 std::int64_t Sessions::unfinished() {
   return transaction_
       .query(
@@ -135,6 +154,12 @@ Sessions::Session Sessions::put_session(const SessionKey& key, std::string_view 
 #undef PUT
   const Row row = transaction_.query(sql, {key.project_id, key.workflow_name, key.session_time.seconds(), std::string(uuid)}).front();
   return {row.integer(0), row.text(1)};
+}
+
+std::optional<std::int64_t> Sessions::find_session(const SessionKey& key) {
+  const auto row = transaction_.first("select id from sessions where project_id = $1 and workflow_name = $2 and session_time = $3",
+                                      {key.project_id, key.workflow_name, key.session_time.seconds()});
+  return row ? std::optional(row->integer(0)) : std::nullopt;
 }
 
 std::optional<InsertedAttempt> Sessions::insert_attempt(const NewAttempt& attempt) {

@@ -102,8 +102,17 @@ class Sessions {
   /// Makes the attempt the session's last one, with the next index. Nothing where the session has one of this retry name (one
   /// without a name: where it has any without). The session must be locked by `put_session`.
   std::optional<InsertedAttempt> insert_attempt(const NewAttempt& attempt);
+  /// The id of a session that is there.
+  std::optional<std::int64_t> find_session(const SessionKey& key);
   /// The attempt of this retry name; without a name the session's last one.
   std::optional<SessionAttempt> conflicting(std::int64_t session_id, const std::optional<std::string>& retry_attempt_name);
+
+  /// Attempts of a workflow that have started and are not done, first to last (`_concurrency`, E-62).
+  std::vector<SessionAttempt> running_of_workflow(std::int64_t project_id, std::string_view workflow_name);
+  /// Lets a new attempt wait until all attempts of a session are done; 0: of no session.
+  void insert_delayed(std::int64_t attempt_id, std::int64_t after_session);
+  /// It waits no longer; false where it did not.
+  bool remove_delayed(std::int64_t attempt_id);
 
   // ---- Ending ----
 

@@ -13,6 +13,16 @@ namespace {
 
 Value value_of(const std::optional<std::string>& column) { return column ? json_of(column) : Value(); }
 
+/// A barrier that was too large for rows of task_dependencies: `[first, last]` in `native` (store/attempt_rows.cpp).
+void take_barrier(engine::StoredTask& task) {
+  const Value* barrier = task.native.is_object() ? task.native.find("barrier") : nullptr;
+  if (barrier == nullptr || !barrier->is_array() || barrier->as_array().size() != 2) return;
+  const Array ends = barrier->as_array();
+  task.barrier = engine::StoredSiblings{ends[0].as_integer(), ends[1].as_integer()};
+  task.native.mutable_object().erase("barrier");
+  if (task.native.as_object().size() == 0) task.native = Value();
+}
+
 engine::StoredTask task_of(const Row& row) {
   engine::StoredTask task;
   task.id = row.integer(0);
@@ -40,27 +50,33 @@ engine::StoredTask task_of(const Row& row) {
   const Value upstreams = value_of(row.optional_text(19));
   if (upstreams.is_array()) {
     for (const Value& id : upstreams.as_array()) task.upstreams.push_back(id.as_integer());
+    std::sort(task.upstreams.begin(), task.upstreams.end());
   }
+  task.native = value_of(row.optional_text(20));
+  take_barrier(task);
   return task;
 }
 
 }  // namespace
 
-std::vector<engine::StoredTask> tasks_of_attempt(Transaction& transaction, std::int64_t attempt_id) {
+std::vector<engine::StoredTask> live_tasks(Transaction& transaction, std::int64_t attempt_id) {
   // One statement for rows and edges: an attempt that ends meanwhile is either here or in the archive, whole.
 #define TASKS(upstreams)                                                                                                                  \
   "select t.id, t.parent_id, t.task_type, t.state, t.state_flags, t.updated_at, t.retry_at, t.started_at, t.state_params, t.retry_count," \
   " d.full_name, d.local_config, d.export_config, d.resuming_task_id, s.subtask_config, s.export_params, s.store_params, s.error,"        \
   " s.reset_store_params, (select " upstreams                                                                                             \
-  " from task_dependencies e where e.downstream_id = t.id) from tasks t"                                                                  \
+  " from task_dependencies e where e.downstream_id = t.id), t.native from tasks t"                                                        \
   " join task_details d on d.id = t.id left join task_state_details s on s.id = t.id where t.attempt_id = $1 order by t.id"
   static constexpr Sql sql(TASKS("cast(json_agg(e.upstream_id) as text)"), TASKS("json_group_array(e.upstream_id)"));
 #undef TASKS
   std::vector<engine::StoredTask> tasks;
-  for (const Row& row : transaction.query(sql, {attempt_id})) {
-    tasks.push_back(task_of(row));
-    std::sort(tasks.back().upstreams.begin(), tasks.back().upstreams.end());
-  }
+  for (const Row& row : transaction.query(sql, {attempt_id})) tasks.push_back(task_of(row));
+  return tasks;
+}
+
+std::vector<engine::StoredTask> tasks_of_attempt(Transaction& transaction, std::int64_t attempt_id) {
+  std::vector<engine::StoredTask> tasks = live_tasks(transaction, attempt_id);
+  engine::expand_barriers(tasks);
   if (!tasks.empty()) return tasks;
   const std::optional<Row> archive = transaction.first("select tasks from task_archives where id = $1", {attempt_id});
   return archive ? engine::from_archive(archive->text(0)) : tasks;

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/task.h"
+
+namespace digdag::executor {
+
+/// The polls that wait for the end of another attempt, each for one.
+class Sleepers {
+ public:
+  using Poll = std::pair<std::int64_t, engine::TaskIndex>;  ///< attempt and task
+
+  void add(Poll poll, engine::Lease lease, std::int64_t awaited) {
+    const auto [place, is_new] = awaited_by_.try_emplace(poll, awaited);
+    if (!is_new) polls_of_[std::exchange(place->second, awaited)].erase(poll);
+    polls_of_[awaited].insert_or_assign(poll, lease);
+  }
+  /// Those that wait for this attempt, taken out.
+  std::map<Poll, engine::Lease> take(std::int64_t awaited) {
+    auto polls = polls_of_.extract(awaited);
+    if (polls.empty()) return {};
+    for (const auto& [poll, lease] : polls.mapped()) awaited_by_.erase(poll);
+    return std::move(polls.mapped());
+  }
+
+ private:
+  std::map<Poll, std::int64_t> awaited_by_;
+  std::unordered_map<std::int64_t, std::map<Poll, engine::Lease>> polls_of_;
+};
+
+}  // namespace digdag::executor

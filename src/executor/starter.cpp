@@ -1,0 +1,425 @@
+#include "executor/starter.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "dig/compiler.h"
+#include "dig/declared_params.h"
+#include "engine/resume_source.h"
+#include "store/task_rows.h"
+#include "store/tasks.h"
+
+namespace digdag::executor {
+namespace {
+
+/// With more tasks than this the first rows are not part of the commit that is waited for.
+constexpr std::size_t most_tasks_at_once = 2000;
+/// Starts that may be under way at the same time without being counted one after another.
+constexpr std::int64_t uncounted_starts = 64;
+
+dig::Workflow workflow_of(const store::WorkflowDefinition& definition) {
+  dig::Workflow workflow;
+  workflow.name = definition.name;
+  workflow.timezone = definition.timezone;
+  workflow.has_timezone = true;
+  workflow.config = definition.config;
+  return workflow;
+}
+
+/// `_concurrency: N` or `{limit: N, on_limit: wait | skip | fail}` (spec/decisions.md E-62); limit 0: none.
+struct Concurrency {
+  std::int64_t limit = 0;
+  std::string on_limit = "wait";
+};
+Concurrency concurrency_of(const Value& config) {
+  const Value* value = config.find("_concurrency");
+  if (value == nullptr || value->is_null()) return {};
+  if (!value->is_object()) return {convert_to_int(*value, "_concurrency")};
+  return {Config(*value).integer("limit"), Config(*value).string_or("on_limit", "wait")};
+}
+
+AttemptIdentity identity_of(const store::SessionAttempt& attempt, const std::optional<store::Revision>& revision) {
+  AttemptIdentity identity;
+  identity.site_id = attempt.site_id;
+  identity.project_id = attempt.project_id;
+  identity.session_id = attempt.session_id;
+  identity.attempt_id = attempt.id;
+  identity.project_name = attempt.project_name;
+  identity.workflow_name = attempt.workflow_name;
+  if (revision) {
+    identity.revision = revision->name;
+    identity.revision_id = revision->id;
+  }
+  identity.workflow_definition_id = attempt.workflow_definition_id;
+  identity.session_uuid = attempt.session_uuid;
+  identity.session_time = attempt.session_time;
+  identity.created_at = attempt.created_at.instant();
+  identity.timezone = attempt.timezone;
+  identity.retry_attempt_name = attempt.retry_attempt_name;
+  return identity;
+}
+
+StartRefused refused(const Error& error) {
+  const bool limit = error.kind() == "task limit exceeded";
+  return {limit ? StartRefused::Why::limit : StartRefused::Why::invalid, error.message()};
+}
+
+/// Everything that can be known before the transaction.
+class Preparation : public SessionStarter::Prepared {
+ public:
+  Preparation(StartRequest wanted, Executor* the_executor) : request(std::move(wanted)), executor(the_executor) {}
+  ~Preparation() override {
+    if (executor && places > 0) executor->give_places_back(places);
+  }
+  Preparation(const Preparation&) = delete;
+  Preparation& operator=(const Preparation&) = delete;
+
+  StartRequest request;
+  Executor* const executor;
+  std::optional<StartRefused> refusal;
+  std::optional<store::Revision> revision;
+  std::string session_uuid = random_uuid();
+  Value params;  ///< of the attempt, as they are stored
+  engine::ResumedTasks resumed;
+  std::optional<engine::Attempt> attempt;  ///< nothing: delayed
+  store::AttemptRows rows;
+  engine::Outcome outcome;  ///< of its start, where it was started here
+  bool is_started = false;
+  std::vector<engine::Run> given;
+  std::int64_t places = 0;  ///< taken, and not used yet
+  Concurrency concurrency;
+  std::optional<AttemptIdentity> identity;  ///< since `insert`
+  bool delayed = false;
+  std::int64_t waits_for = 0;  ///< a session
+};
+
+}  // namespace
+
+struct Starter::Impl {
+  Options options;
+  store::Database& database;
+  store::OwnedAttempts& owned;
+  Executor* executor;
+  std::function<Instant()> clock;
+
+  engine::Params base_params(const std::optional<store::Revision>& revision, const store::WorkflowDefinition& workflow,
+                             const Value& params) const {
+    engine::Params layers = engine::Params().with(options.default_params);
+    if (revision) layers = layers.with(revision->default_params);
+    return layers.with(dig::declared_params(workflow_of(workflow), params)).with(params);
+  }
+
+  /// Compiles, numbers and starts it, or leaves the start to the loop where it is large, or to others where nobody executes here.
+  void make_attempt(Preparation& prepared, bool with_monitor) {
+    const StartRequest& request = prepared.request;
+    dig::Workflow workflow = workflow_of(request.workflow);
+    if (!with_monitor) workflow.config.mutable_object().erase("sla");
+    const dig::TaskTree tree = dig::compile(workflow);
+    prepared.attempt.emplace(tree, base_params(prepared.revision, request.workflow, prepared.params), request.workflow.timezone,
+                             options.attempt, prepared.resumed);
+    const bool is_large = tree.tasks.size() > most_tasks_at_once;
+    if (executor && !is_large) {
+      prepared.outcome = prepared.attempt->start(clock());
+      prepared.is_started = true;
+    }
+    if (!executor || !is_large) owned.number_tasks(prepared.rows, prepared.attempt->size());
+    if (prepared.is_started) give_places(prepared);
+  }
+
+  void give_places(Preparation& prepared) {
+    std::vector<engine::Run> runs;
+    for (const engine::Effect& effect : prepared.outcome.effects) {
+      if (const auto* run = std::get_if<engine::Run>(&effect)) runs.push_back(*run);
+    }
+    prepared.places = executor->take_places(static_cast<std::int64_t>(runs.size()));
+    runs.resize(static_cast<std::size_t>(prepared.places));
+    prepared.given = std::move(runs);
+  }
+
+  void take_over(Preparation& prepared, store::Transaction& transaction) {
+    const StartRequest::Resume& resume = *prepared.request.resume;
+    const std::int64_t site_id = prepared.request.workflow.project.site_id;
+    const auto source = store::Sessions(transaction, site_id).attempt(resume.attempt_id);
+    if (!source) {
+      prepared.refusal = {StartRefused::Why::not_found, "Resource does not exist: session attempt id=" + std::to_string(resume.attempt_id)};
+      return;
+    }
+    if (source->project_id != prepared.request.workflow.project.id || source->workflow_name != prepared.request.workflow.name) {
+      prepared.refusal = {StartRefused::Why::invalid, "Attempt id=" + std::to_string(resume.attempt_id) + " is one of another workflow ('" +
+                                                          source->workflow_name + "' of project '" + source->project_name + "')"};
+      return;
+    }
+    const std::vector<engine::StoredTask> tasks = store::tasks_of_attempt(transaction, resume.attempt_id);
+    prepared.resumed = resume.from ? engine::resume_from(*resume.from, tasks) : engine::resume_failed(tasks);
+  }
+
+  std::unique_ptr<Prepared> prepare(const StartRequest& request) {
+    auto prepared = std::make_unique<Preparation>(request, executor);
+    try {
+      prepared->request.session_time = Instant::of_seconds(request.session_time.seconds());
+      prepared->params = request.params.is_object() ? request.params : Value::object();
+      if (options.times_around) merge(prepared->params, options.times_around(request.workflow, prepared->request.session_time));
+      if (request.last_executed_session_time)
+        prepared->params.mutable_object().set("last_executed_session_time",
+                                              format_session_time(*request.last_executed_session_time, request.workflow.timezone));
+      prepared->concurrency = concurrency_of(request.workflow.config);
+      database.read([&](store::Transaction& transaction) {
+        prepared->revision = store::Projects(transaction, request.workflow.project.site_id).revision_of_workflow(request.workflow.id);
+        if (request.resume) take_over(*prepared, transaction);
+      });
+      if (!prepared->refusal && !request.after_session) make_attempt(*prepared, true);
+    } catch (const store::DatabaseError&) {
+      throw;
+    } catch (const Error& error) {
+      prepared->refusal = refused(error);
+    }
+    return prepared;
+  }
+
+  std::optional<StartRefused> limit_reached(store::Sessions& sessions) const {
+    if (options.attempt_limit <= 0) return std::nullopt;
+    std::int64_t running = sessions.unfinished();
+    if (running + uncounted_starts > options.attempt_limit) {
+      sessions.hold_count();
+      running = sessions.unfinished();
+    }
+    if (running < options.attempt_limit) return std::nullopt;
+    return StartRefused{StartRefused::Why::limit, "Too many attempts running. Limit: " + std::to_string(options.attempt_limit) +
+                                                      ", Current: " + std::to_string(running)};
+  }
+
+  StartAnswer insert(store::Transaction& transaction, Preparation& prepared) {
+    if (prepared.refusal) return *prepared.refusal;
+    const StartRequest& request = prepared.request;
+    const store::WorkflowDefinition& workflow = request.workflow;
+    const std::int64_t site_id = workflow.project.site_id;
+    store::Sessions sessions(transaction, site_id);
+    if (auto limit = limit_reached(sessions)) return *limit;
+    const auto project = store::Projects(transaction, site_id).by_id(workflow.project.id);
+    if (!project || project->deleted_at)
+      return StartRefused{StartRefused::Why::not_found, "Project id=" + std::to_string(workflow.project.id) + " is already deleted"};
+    const auto session = sessions.put_session({workflow.project.id, workflow.name, request.session_time}, prepared.session_uuid);
+    store::NewAttempt wanted;
+    wanted.session_id = session.id;
+    wanted.project_id = workflow.project.id;
+    wanted.retry_attempt_name = request.retry_attempt_name;
+    wanted.workflow_definition_id = workflow.id;
+    wanted.timezone = workflow.timezone;
+    wanted.params = prepared.params;
+    prepared.delayed = request.after_session.has_value();
+    prepared.waits_for = request.after_session.value_or(0);
+    if (prepared.concurrency.limit > 0 && !prepared.delayed) {
+      const auto blocking = sessions.running_of_workflow(workflow.project.id, workflow.name);
+      if (static_cast<std::int64_t>(blocking.size()) >= prepared.concurrency.limit) {
+        if (prepared.concurrency.on_limit == "skip") return SessionExists{blocking.front()};
+        if (prepared.concurrency.on_limit == "fail")
+          return StartRefused{StartRefused::Why::limit, "Workflow '" + workflow.name + "' runs already. _concurrency limit: " +
+                                                            std::to_string(prepared.concurrency.limit)};
+        prepared.delayed = true;
+        prepared.waits_for = blocking.front().session_id;
+      }
+    }
+    const auto inserted = sessions.insert_attempt(wanted);
+    if (!inserted) {
+      auto existing = sessions.conflicting(session.id, request.retry_attempt_name);
+      if (!existing) throw Error("internal", "a session has no attempt although one was in the way");
+      return SessionExists{std::move(*existing)};
+    }
+    Started started{attempt_of(wanted, *inserted, session, *project, request, site_id)};
+    prepared.identity = identity_of(started.attempt, prepared.revision);
+    if (prepared.delayed) {
+      sessions.insert_delayed(inserted->id, prepared.waits_for);
+      return started;
+    }
+    prepared.rows.attempt_id = inserted->id;
+    prepared.rows.site_id = site_id;
+    write(transaction, prepared);
+    return started;
+  }
+
+  static store::SessionAttempt attempt_of(const store::NewAttempt& wanted, const store::InsertedAttempt& inserted,
+                                          const store::Sessions::Session& session, const store::Project& project,
+                                          const StartRequest& request, std::int64_t site_id) {
+    store::SessionAttempt attempt;
+    attempt.id = inserted.id;
+    attempt.index = inserted.index;
+    attempt.site_id = site_id;
+    attempt.project_id = project.id;
+    attempt.project_name = project.name;
+    attempt.workflow_name = request.workflow.name;
+    attempt.workflow_definition_id = request.workflow.id;
+    attempt.session_id = session.id;
+    attempt.session_uuid = session.uuid;
+    attempt.session_time = request.session_time;
+    attempt.timezone = request.workflow.timezone;
+    attempt.retry_attempt_name = request.retry_attempt_name;
+    attempt.params = wanted.params;
+    attempt.created_at = inserted.created_at;
+    return attempt;
+  }
+
+  store::AttemptChange first_change(Preparation& prepared) const {
+    store::AttemptChange change{&prepared.rows, &*prepared.attempt, {}, {}, {}, {}, prepared.outcome.finished};
+    const auto size = static_cast<engine::TaskIndex>(prepared.attempt->size());
+    for (engine::TaskIndex task = 0; task < size; ++task) change.changed.push_back(task);
+    for (const engine::Effect& effect : prepared.outcome.effects) {
+      const auto* run = std::get_if<engine::Run>(&effect);
+      if (run == nullptr) continue;
+      const bool taken =
+          std::any_of(prepared.given.begin(), prepared.given.end(), [&](const engine::Run& given) { return given.task == run->task; });
+      change.runs.push_back({run->task, run->lease, taken});
+    }
+    return change;
+  }
+
+  void write(store::Transaction& transaction, Preparation& prepared) {
+    store::insert_resuming_tasks(transaction, prepared.rows.attempt_id, engine::for_generated_tasks(prepared.resumed));
+    if (executor)
+      owned.own_new(transaction, prepared.rows);
+    else
+      store::insert_ownership(transaction, prepared.rows, "");
+    if (prepared.rows.task_ids.empty()) return;  // a large one: its rows come with the first commit of the loop
+    std::vector<store::AttemptChange> changes{first_change(prepared)};
+    if (executor)
+      owned.write(transaction, changes);
+    else
+      store::write_first(transaction, changes);
+  }
+
+  void committed(std::unique_ptr<Prepared> opaque) {
+    auto& prepared = static_cast<Preparation&>(*opaque);
+    if (prepared.delayed) {
+      if (options.delayed) options.delayed();
+      return;
+    }
+    if (!executor) return;
+    if (!prepared.is_started) {
+      executor->add(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows));
+      return;
+    }
+    std::vector<store::AttemptChange> changes{first_change(prepared)};
+    store::note_committed(changes);
+    prepared.places = 0;
+    executor->adopt(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows), std::move(prepared.outcome),
+                    std::move(prepared.given));
+  }
+
+  StartAnswer start_delayed(std::int64_t attempt_id) {
+    // What is known of it, then the tasks as for any other.
+    std::optional<store::SessionAttempt> attempt;
+    std::optional<store::WorkflowDefinition> workflow;
+    std::optional<store::Revision> revision;
+    database.read([&](store::Transaction& transaction) {
+      const auto row = transaction.first("select site_id from session_attempts where id = $1", {attempt_id});
+      if (!row) return;
+      attempt = store::Sessions(transaction, row->integer(0)).attempt(attempt_id);
+      if (!attempt || !attempt->workflow_definition_id) return;
+      store::Projects projects(transaction, row->integer(0));
+      workflow = projects.workflow(*attempt->workflow_definition_id);
+      revision = projects.revision_of_workflow(*attempt->workflow_definition_id);
+    });
+    if (!attempt)
+      return StartRefused{StartRefused::Why::not_found, "Resource does not exist: session attempt id=" + std::to_string(attempt_id)};
+    if (!workflow) return StartRefused{StartRefused::Why::invalid, "The definition of the workflow is gone"};
+    StartRequest request;
+    request.workflow = *workflow;
+    request.session_time = attempt->session_time;
+    request.retry_attempt_name = attempt->retry_attempt_name;
+    auto prepared = std::make_unique<Preparation>(request, executor);
+    prepared->revision = revision;
+    prepared->params = attempt->params;
+    prepared->concurrency = concurrency_of(workflow->config);
+    try {
+      make_attempt(*prepared, false);
+    } catch (const store::DatabaseError&) {
+      throw;
+    } catch (const Error& error) {
+      return refused(error);
+    }
+    StartAnswer answer = database.write([&](store::Transaction& transaction) -> StartAnswer {
+      store::Sessions sessions(transaction, attempt->site_id);
+      const auto locked = sessions.lock_attempt(attempt_id);
+      if (!locked || locked->done() || !sessions.remove_delayed(attempt_id))
+        return StartRefused{StartRefused::Why::not_found, "Attempt id=" + std::to_string(attempt_id) + " waits no longer"};
+      if (auto limit = limit_reached(sessions)) throw Undo{*limit};
+      if (prepared->concurrency.limit > 0) {
+        auto blocking = sessions.running_of_workflow(locked->project_id, locked->workflow_name);
+        std::erase_if(blocking, [&](const store::SessionAttempt& other) { return other.id == attempt_id; });
+        if (static_cast<std::int64_t>(blocking.size()) >= prepared->concurrency.limit) {
+          sessions.insert_delayed(attempt_id, blocking.front().session_id);
+          return StartRefused{StartRefused::Why::not_found,
+                              "Attempt id=" + std::to_string(attempt_id) + " waits for its turn (_concurrency)"};
+        }
+      }
+      prepared->rows.attempt_id = attempt_id;
+      prepared->rows.site_id = attempt->site_id;
+      write(transaction, *prepared);
+      return Started{*locked};
+    });
+    if (auto* started = std::get_if<Started>(&answer)) {
+      prepared->identity = identity_of(started->attempt, revision);
+      committed(std::move(prepared));
+    }
+    return answer;
+  }
+  struct Undo {
+    StartRefused why;
+  };
+
+  void resume(store::OwnedAttempt from) {
+    AttemptIdentity identity = identity_of(from.attempt, from.revision);
+    if (!from.workflow)
+      throw Error("resource not found", "The definition of the workflow of attempt " + std::to_string(from.attempt.id) + " is gone");
+    engine::Params params = base_params(from.revision, *from.workflow, from.attempt.params);
+    std::vector<store::AttemptEvent> events = std::move(from.events);
+    const std::int64_t id = from.attempt.id;
+    if (from.tasks.empty()) {
+      const dig::TaskTree tree = dig::compile(workflow_of(*from.workflow));
+      engine::Attempt attempt(tree, std::move(params), from.attempt.timezone, options.attempt);
+      executor->add(std::move(identity), std::move(attempt), std::move(from.rows));
+    } else {
+      const bool is_unstarted = from.tasks[0].state == engine::TaskState::blocked;
+      engine::Restored restored = engine::Attempt::restore(std::move(from.stored), std::move(from.tasks), std::move(params),
+                                                           from.attempt.timezone, options.attempt, clock());
+      if (is_unstarted)
+        executor->add(std::move(identity), std::move(restored.attempt), std::move(from.rows));
+      else
+        executor->resume(std::move(identity), std::move(restored), std::move(from.rows), std::move(from.untaken));
+    }
+    for (const store::AttemptEvent& event : events) {
+      if (event.kind == "kill") executor->kill(id, event.id);
+    }
+  }
+};
+
+Starter::Starter(Options options, store::Database& database, store::OwnedAttempts& owned, Executor* executor,
+                 std::function<Instant()> clock)
+    : impl_(new Impl{std::move(options), database, owned, executor, std::move(clock)}) {}
+Starter::~Starter() = default;
+
+std::unique_ptr<SessionStarter::Prepared> Starter::prepare(const StartRequest& request) { return impl_->prepare(request); }
+StartAnswer Starter::insert(store::Transaction& transaction, Prepared& prepared) {
+  return impl_->insert(transaction, static_cast<Preparation&>(prepared));
+}
+void Starter::committed(std::unique_ptr<Prepared> prepared) { impl_->committed(std::move(prepared)); }
+StartAnswer Starter::start_delayed(std::int64_t attempt_id) {
+  try {
+    return impl_->start_delayed(attempt_id);
+  } catch (const Impl::Undo& undo) {
+    return undo.why;
+  }
+}
+void Starter::resume(store::OwnedAttempt owned) { impl_->resume(std::move(owned)); }
+StartAnswer Starter::start(const StartRequest& request) {
+  std::unique_ptr<Prepared> prepared = prepare(request);
+  StartAnswer answer = impl_->database.write([&](store::Transaction& transaction) { return insert(transaction, *prepared); });
+  if (std::holds_alternative<Started>(answer)) committed(std::move(prepared));
+  return answer;
+}
+
+}  // namespace digdag::executor

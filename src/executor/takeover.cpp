@@ -1,0 +1,215 @@
+#include "executor/takeover.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/thread.h"
+#include "store/attempt_events.h"
+#include "store/tasks.h"
+
+namespace digdag::executor {
+namespace {
+
+using std::chrono::seconds;
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr std::int64_t attempts_at_once = 100;
+constexpr seconds look_around{5};  ///< the net under notices: dead servers, attempts that nobody owns, events
+constexpr seconds renew_server{3};
+
+/// Something to be done again and again.
+struct Duty {
+  seconds every;
+  std::function<void()> work;
+  SteadyClock::time_point next = {};
+};
+
+}  // namespace
+
+struct Takeover::Impl {
+  Options options;
+  store::Database& database;
+  store::OwnedAttempts& owned;
+  Executor& executor;
+  Starter& starter;
+  Log& log;
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool stopping = false;
+  struct Broken {
+    std::int64_t attempt_id;
+    std::string cause;
+  };
+  std::deque<std::int64_t> to_read;
+  std::deque<Broken> to_end;
+  std::vector<Duty> duties;
+  Thread thread;
+
+  void take_over() {
+    const std::int64_t freed = database.write(
+        [&](store::Transaction& transaction) {
+          std::int64_t attempts = 0;
+          for (const store::ServerProcess& dead : store::dead_servers(transaction, options.server, options.alone))
+            attempts += store::remove_server(transaction, dead);
+          return attempts;
+        },
+        store::Durability::process);
+    if (freed > 0)
+      log.write(LogLevel::info, "main", "executor", std::to_string(freed) + " attempts of a server that is gone are taken over");
+    while (true) {
+      const std::vector<std::int64_t> ids = owned.claim(attempts_at_once);
+      for (const std::int64_t id : ids) read(id);
+      if (static_cast<std::int64_t>(ids.size()) < attempts_at_once) return;
+    }
+  }
+
+  void read(std::int64_t attempt_id) {
+    try {
+      if (auto attempt = owned.load(attempt_id)) starter.resume(std::move(*attempt));
+    } catch (const store::DatabaseError&) {
+      throw;
+    } catch (const Error& error) {
+      end_broken(attempt_id, "The attempt cannot go on: " + error.message_with_kind());
+    }
+  }
+
+  void end_broken(std::int64_t attempt_id, const std::string& message) {
+    log.write(LogLevel::error, "main", "executor", "Attempt " + std::to_string(attempt_id) + " ends with an error: " + message);
+    owned.end_broken(attempt_id, message);
+  }
+
+  void apply_events() {
+    for (const store::AttemptEvent& event : owned.events()) {
+      if (event.kind == "kill") executor.kill(event.attempt_id, event.id);
+    }
+  }
+
+  void end_old_ones() {
+    std::vector<std::pair<std::int64_t, std::string>> old;
+    database.read([&](store::Transaction& transaction) {
+      old.clear();
+      for (const std::int64_t id : store::attempts_older_than(transaction, options.attempt_ttl_seconds, 100))
+        old.emplace_back(id, "Workflow execution timeout");
+      for (const auto& [id, tasks] : store::attempts_with_tasks_older_than(transaction, options.task_ttl_seconds, 100))
+        old.emplace_back(id, "Task execution timeout: " + tasks);
+    });
+    for (const auto& [id, message] : old) {
+      const bool killed =
+          database.write([&, attempt_id = id](store::Transaction& transaction) { return store::request_kill(transaction, attempt_id); });
+      if (!killed) continue;
+      executor.kill(id);
+      log.write(LogLevel::warn, "main", "executor", "Attempt " + std::to_string(id) + " is cancelled: " + message);
+      if (options.timed_out) options.timed_out(id, message);
+    }
+  }
+
+  void renew() {
+    const bool known = database.write([&](store::Transaction& transaction) { return store::renew_server(transaction, options.server.id); },
+                                      store::Durability::process);
+    if (known) return;
+    log.write(LogLevel::error, "main", "executor", "Another server took this one for dead; what it took over is dropped here");
+    database.write([&](store::Transaction& transaction) { store::insert_server(transaction, options.server); }, store::Durability::process);
+  }
+
+  void set_duties() {
+    duties.push_back({look_around, [this] {
+                        take_over();
+                        apply_events();
+                      }});
+    duties.push_back({seconds(options.reaping_seconds), [this] { end_old_ones(); }});
+    duties.push_back({seconds(options.heartbeat_seconds), [this] { owned.renew(); }});
+    if (!options.alone) duties.push_back({renew_server, [this] { renew(); }});
+    for (Duty& duty : duties) duty.next = SteadyClock::now() + duty.every;
+  }
+
+  void run() {
+    std::unique_lock lock(mutex);
+    while (!stopping) {
+      if (!to_read.empty() || !to_end.empty()) {
+        const auto read_now = std::exchange(to_read, {});
+        const auto end_now = std::exchange(to_end, {});
+        lock.unlock();
+        guarded([&] {
+          for (const Broken& broken : end_now) end_broken(broken.attempt_id, "Its state cannot be stored: " + broken.cause);
+          for (const std::int64_t id : read_now) read(id);
+        });
+        lock.lock();
+        continue;
+      }
+      auto due = SteadyClock::time_point::max();
+      for (const Duty& duty : duties) due = std::min(due, duty.next);
+      if (wake.wait_until(lock, due, [&] { return stopping || !to_read.empty() || !to_end.empty(); })) continue;
+      lock.unlock();
+      for (Duty& duty : duties) {
+        if (duty.next > SteadyClock::now()) continue;
+        guarded(duty.work);
+        duty.next = SteadyClock::now() + duty.every;
+      }
+      lock.lock();
+    }
+  }
+
+  template <typename Work>
+  void guarded(const Work& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      log.write(LogLevel::error, "main", "executor", "Watching over attempts: " + error.report());
+    }
+  }
+};
+
+Takeover::Takeover(Options options, store::Database& database, store::OwnedAttempts& owned, Executor& executor, Starter& starter, Log& log)
+    : impl_(new Impl{
+          .options = std::move(options), .database = database, .owned = owned, .executor = executor, .starter = starter, .log = log}) {}
+Takeover::~Takeover() { stop(); }
+
+void Takeover::start() {
+  impl_->database.write([&](store::Transaction& transaction) { store::insert_server(transaction, impl_->options.server); },
+                        store::Durability::process);
+  impl_->take_over();
+  impl_->set_duties();
+  impl_->thread = Thread("watching over attempts", [this] { impl_->run(); });
+}
+
+void Takeover::stop() {
+  if (!impl_->thread.running()) return;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_one();
+  impl_->thread.join();
+  impl_->guarded([&] {
+    impl_->owned.release();
+    impl_->database.write([&](store::Transaction& transaction) { store::remove_server(transaction, impl_->options.server); });
+  });
+}
+
+void Takeover::dropped(std::int64_t attempt_id) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->to_read.push_back(attempt_id);
+  }
+  impl_->wake.notify_one();
+}
+
+void Takeover::broken(std::int64_t attempt_id, const std::string& cause) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->to_end.push_back({attempt_id, cause});
+  }
+  impl_->wake.notify_one();
+}
+
+void Takeover::ended(const AttemptIdentity& attempt, bool success) {
+  if (impl_->options.ended) impl_->options.ended(attempt, success);
+}
+
+}  // namespace digdag::executor

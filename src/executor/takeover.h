@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "base/log.h"
+#include "executor/executor.h"
+#include "executor/starter.h"
+#include "store/database.h"
+#include "store/owned_attempts.h"
+#include "store/servers.h"
+
+namespace digdag::executor {
+
+/// Keeps this server's place among those of one database: takes over what dead servers have left (spec/decisions.md E-44), reads back what
+/// the executor dropped, renews leases, ends attempts and tasks that are too old (spec/execution.md 19).
+///
+/// A thread of its own, which sleeps between its duties.
+class Takeover : public Keeper {
+ public:
+  struct Options {
+    store::ServerProcess server;
+    bool alone = false;                            ///< no other process can use this database: all other servers are dead
+    std::int64_t heartbeat_seconds = 60;           ///< agent.heartbeat-interval
+    std::int64_t attempt_ttl_seconds = 7 * 86400;  ///< executor.attempt_ttl
+    std::int64_t task_ttl_seconds = 86400;         ///< executor.task_ttl
+    std::int64_t reaping_seconds = 5;              ///< executor.ttl_reaping_interval
+    /// An attempt of this site has ended, its end is committed. On the executor's thread; must not block.
+    std::function<void(const AttemptIdentity&, bool success)> ended;
+    /// Something was cancelled for its age (spec/execution.md 19.2). May be unset.
+    std::function<void(std::int64_t attempt_id, const std::string& message)> timed_out;
+  };
+  Takeover(Options options, store::Database& database, store::OwnedAttempts& owned, Executor& executor, Starter& starter, Log& log);
+  ~Takeover() override;
+
+  /// Registers this server and takes over what is there, in this thread; then goes on in one of its own.
+  void start();
+  /// Ends the thread. What this server owns is given back, so that another one goes on with it at once.
+  void stop();
+
+  void dropped(std::int64_t attempt_id) override;
+  void broken(std::int64_t attempt_id, const std::string& cause) override;
+  void ended(const AttemptIdentity& attempt, bool success) override;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace digdag::executor

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "store/attempt_store.h"
+#include "store/database.h"
+
+namespace digdag::store {
+
+/// Whose rows of the queue are taken, and for how long (spec/server.md 12).
+struct QueueLease {
+  std::string agent_id;        ///< agent.id: `pid@host`
+  std::int64_t seconds = 300;  ///< agent.lock-retention-time
+};
+
+/// Writes running attempts into the original's tables (spec/execution.md 31a, 15). All statements are sent without waiting; what
+/// another owner changed fails the transaction.
+///
+/// Order of locks: attempts by ascending id, then their tasks, then the queue. `owner`: our server's id.
+void write_changes(Transaction& transaction, const std::vector<AttemptChange>& changes, const std::string& owner, const QueueLease& lease);
+
+/// The first rows of an attempt that nobody owns yet: tasks that have not begun.
+void write_first(Transaction& transaction, const std::vector<AttemptChange>& changes);
+
+/// Notes in `rows` what was committed.
+void note_committed(std::vector<AttemptChange>& changes);
+
+/// The row that says who owns a new attempt. `owner` empty: nobody yet.
+void insert_ownership(Transaction& transaction, AttemptRows& rows, const std::string& owner);
+
+}  // namespace digdag::store

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/attempt.h"
+
+namespace digdag::store {
+
+/// What the owner of an attempt remembers of its rows: how they stand in the database. Changed by AttemptStore::commit alone.
+struct AttemptRows {
+  std::int64_t attempt_id = 0;
+  std::int64_t site_id = 0;
+  std::int64_t epoch = 0;                                     ///< of its ownership: another one means another owner
+  std::int64_t version = 0;                                   ///< counts its commits
+  std::vector<std::int64_t> task_ids;                         ///< of all its tasks by index, ascending; those past `states` have no row yet
+  std::vector<engine::TaskState> states;                      ///< as stored
+  std::unordered_map<engine::TaskIndex, std::string> queued;  ///< unique names of the rows of queued_tasks
+  bool cancel_stored = false;
+  bool monitor_stored = false;
+};
+
+/// A run that begins: its row in the queue (spec/server.md 12).
+struct QueuedRun {
+  engine::TaskIndex task;
+  engine::Lease lease;
+  bool taken;  ///< by this process, else it waits for an agent
+};
+
+/// The changes of one attempt that must become durable together (design rule 2).
+struct AttemptChange {
+  AttemptRows* rows;
+  const engine::Attempt* attempt;                  ///< as it shall be: rows are read from it
+  std::vector<engine::TaskIndex> changed;          ///< ascending
+  std::vector<engine::TaskIndex> results_changed;  ///< ascending
+  std::vector<QueuedRun> runs;
+  std::vector<std::int64_t> events;  ///< applied; ids of digdag_native_events
+  bool finished = false;
+};
+
+/// What must survive of running attempts. The executor calls it from one thread.
+class AttemptStore {
+ public:
+  virtual ~AttemptStore() = default;
+  /// Makes room in `rows.task_ids` for `size` tasks.
+  virtual void number_tasks(AttemptRows& rows, std::size_t size) = 0;
+  /// Makes all changes durable in one transaction and then notes them in their `rows`, or throws and changes nothing.
+  /// DatabaseError(unexpected_rows) where another owner was there. Effects happen only afterwards.
+  virtual void commit(std::vector<AttemptChange>& changes) = 0;
+};
+
+/// Keeps nothing: `digdag run`, where the attempt in memory is the truth. Task ids count from 1.
+class MemoryStore : public AttemptStore {
+ public:
+  void number_tasks(AttemptRows& rows, std::size_t size) override {
+    while (rows.task_ids.size() < size) rows.task_ids.push_back(static_cast<std::int64_t>(rows.task_ids.size()) + 1);
+  }
+  void commit(std::vector<AttemptChange>&) override {}
+};
+
+}  // namespace digdag::store

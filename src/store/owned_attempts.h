@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/stored_task.h"
+#include "store/attempt_rows.h"
+#include "store/attempt_store.h"
+#include "store/database.h"
+#include "store/projects.h"
+#include "store/sessions.h"
+
+namespace digdag::store {
+
+/// Something that happened to an attempt and that its owner has not applied yet (design "The executor").
+struct AttemptEvent {
+  std::int64_t id = 0, attempt_id = 0;
+  std::string kind;  ///< `kill`
+};
+
+/// An attempt as its owner reads it.
+struct OwnedAttempt {
+  SessionAttempt attempt;
+  std::optional<WorkflowDefinition> workflow;  ///< nothing where it has no stored workflow
+  std::optional<Revision> revision;
+  engine::StoredAttempt stored;
+  std::vector<engine::StoredTask> tasks;  ///< empty: accepted, and its tasks were not made yet
+  AttemptRows rows;
+  std::vector<engine::TaskIndex> untaken;  ///< their run stands in the queue and was given to nobody
+  std::vector<AttemptEvent> events;
+};
+
+/// The attempts that this server owns, in the database: it alone changes their tasks. Thread-safe but for what AttemptStore says.
+class OwnedAttempts : public AttemptStore {
+ public:
+  /// `server_id`: of this process. `database` must outlive it.
+  OwnedAttempts(Database& database, std::string server_id, QueueLease lease);
+
+  void number_tasks(AttemptRows& rows, std::size_t size) override;
+  void commit(std::vector<AttemptChange>& changes) override;
+
+  /// In a transaction that starts an attempt: its row of ownership.
+  void own_new(Transaction& transaction, AttemptRows& rows) const { insert_ownership(transaction, rows, server_id_); }
+  /// In the same transaction: its first rows.
+  void write(Transaction& transaction, std::vector<AttemptChange>& changes) const {
+    write_changes(transaction, changes, server_id_, lease_);
+  }
+
+  /// Takes attempts over that are not done and that nobody alive owns, at most `limit`, by ascending id. Delayed ones that have not
+  /// started are left alone. `sites`: those that this server serves; empty: all.
+  std::vector<std::int64_t> claim(std::int64_t limit);
+  /// Nothing where it is not ours (any more) or done.
+  std::optional<OwnedAttempt> load(std::int64_t attempt_id);
+  /// Events of attempts that are ours and that were not applied yet, in order.
+  std::vector<AttemptEvent> events();
+  /// Ends an attempt whose rows cannot be read or written: an error with this message on its root; its rows are archived as they are.
+  void end_broken(std::int64_t attempt_id, const std::string& message);
+  /// Gives all back, with the rows of the queue: others may take them at once.
+  void release();
+  /// Renews the rows of the queue that are ours (agent.heartbeat-interval).
+  void renew();
+
+  const std::string& server_id() const { return server_id_; }
+
+ private:
+  Database& database_;
+  const std::string server_id_;
+  const QueueLease lease_;
+
+  std::mutex mutex_;                     ///< of the ids
+  std::vector<std::int64_t> spare_ids_;  ///< descending
+};
+
+}  // namespace digdag::store

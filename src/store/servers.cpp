@@ -1,0 +1,117 @@
+#include "store/servers.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <utility>
+
+#include "base/text.h"
+
+namespace digdag::store {
+namespace {
+
+std::string line_of(const char* file) {
+  std::ifstream stream(file);
+  std::string line;
+  std::getline(stream, line);
+  return line;
+}
+
+/// Field 22 of /proc/PID/stat; 0 where there is no such process.
+std::int64_t start_of(std::int64_t pid) {
+  std::ifstream stream("/proc/" + std::to_string(pid) + "/stat");
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const std::size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(text.substr(name_end + 1));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  return std::strtoll(field.c_str(), nullptr, 10);
+}
+
+}  // namespace
+
+ServerProcess this_process(std::string agent_id) {
+  ServerProcess server;
+  server.id = random_uuid();
+  char host[256] = {};
+  if (gethostname(host, sizeof host - 1) == 0) server.host = host;
+  server.boot_id = line_of("/proc/sys/kernel/random/boot_id");
+  server.pid = getpid();
+  server.process_start = start_of(server.pid);
+  server.agent_id = std::move(agent_id);
+  return server;
+}
+
+std::optional<bool> is_running(const ServerProcess& server, const ServerProcess& here) {
+  if (server.host != here.host || server.boot_id != here.boot_id || here.boot_id.empty()) return std::nullopt;
+  return start_of(server.pid) == server.process_start;
+}
+
+void insert_server(Transaction& transaction, const ServerProcess& server) {
+  static constexpr Sql sql(
+      "insert into digdag_native_servers (id, host, boot_id, pid, process_start, url, lease_expires_at, lock_key, started_at) values ($1, "
+      "$2, $3, "
+      "$4, $5, $6, now() + interval '10 seconds', 0, now())",
+      "insert into digdag_native_servers (id, host, boot_id, pid, process_start, url, lease_expires_at, lock_key, started_at) values ($1, "
+      "$2, $3, "
+      "$4, $5, $6, now() + 10000000, 0, now())");
+  // `url` is unused until servers talk to each other: it holds the agent's id.
+  transaction.execute(sql, {server.id, server.host, server.boot_id, server.pid, server.process_start, server.agent_id});
+}
+
+bool renew_server(Transaction& transaction, const std::string& id) {
+  static constexpr Sql sql("update digdag_native_servers set lease_expires_at = now() + interval '10 seconds' where id = $1",
+                           "update digdag_native_servers set lease_expires_at = now() + 10000000 where id = $1");
+  return transaction.changes_one(sql, {id});
+}
+
+std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone) {
+  std::vector<ServerProcess> dead;
+  for (const Row& row : transaction.query(
+           {"select id, host, boot_id, pid, process_start, url, case when lease_expires_at < now() then 1 else 0 end from "
+            "digdag_native_servers where id <> $1",
+            "select id, host, boot_id, pid, process_start, url, lease_expires_at < now() from digdag_native_servers where id <> $1"},
+           {here.id})) {
+    ServerProcess server{row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.optional_text(5).value_or("")};
+    if (alone || row.integer(6) == 1 || is_running(server, here) == false) dead.push_back(std::move(server));
+  }
+  return dead;
+}
+
+std::int64_t remove_server(Transaction& transaction, const ServerProcess& server) {
+  const std::int64_t attempts = transaction.execute("update digdag_native_attempts set owner = null where owner = $1", {server.id});
+  transaction.send("delete from digdag_native_servers where id = $1", {server.id});
+  return attempts;
+}
+
+ForeignLocks foreign_locks(Transaction& transaction) {
+  ForeignLocks locks;
+  const auto row =
+      transaction.first({"select count(*), coalesce(max(lock_expire_time), 0), extract(epoch from now())::bigint, "
+                         "coalesce(max(lock_agent_id), '') from queued_task_locks "
+                         "where lock_expire_time is not null and lease is null",
+                         "select count(*), coalesce(max(lock_expire_time), 0), now() / 1000000, coalesce(max(lock_agent_id), '') from "
+                         "queued_task_locks where "
+                         "lock_expire_time is not null and lease is null"});
+  locks.count = row->integer(0);
+  locks.latest_expiry = row->integer(1);
+  locks.now = row->integer(2);
+  locks.agent_id = row->text(3);
+  return locks;
+}
+
+std::int64_t expire_locks(Transaction& transaction) {
+  static constexpr Sql sql(
+      "update queued_task_locks set lock_expire_time = null, lock_agent_id = null, retry_count = retry_count + 1 where lock_expire_time < "
+      "extract(epoch from now())::bigint and lease is null",
+      "update queued_task_locks set lock_expire_time = null, lock_agent_id = null, retry_count = retry_count + 1 where lock_expire_time < "
+      "now() / "
+      "1000000 and lease is null");
+  return transaction.execute(sql);
+}
+
+}  // namespace digdag::store

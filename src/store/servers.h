@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/database.h"
+
+namespace digdag::store {
+
+/// A server process that shares the database (table digdag_native_servers): whoever does not renew its lease is dead.
+struct ServerProcess {
+  std::string id;  ///< UUID of this start
+  std::string host, boot_id;
+  std::int64_t pid = 0;
+  std::int64_t process_start = 0;  ///< clock ticks since the boot: another process may get the same pid
+  std::string agent_id;            ///< agent.id: what its rows of the queue say
+};
+/// This process.
+ServerProcess this_process(std::string agent_id);
+/// Whether a process of this host still runs; nothing for one of another host, or of another boot of it that is not known to be over.
+std::optional<bool> is_running(const ServerProcess& server, const ServerProcess& here);
+
+/// Executor.lease-time: how long a server counts as alive without renewing.
+inline constexpr std::int64_t server_lease_seconds = 10;
+
+void insert_server(Transaction& transaction, const ServerProcess& server);
+/// False where somebody took us for dead: our attempts are others' now.
+bool renew_server(Transaction& transaction, const std::string& id);
+/// Servers whose lease is over, and those of this host that do not run any more.
+std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone);
+/// Its attempts, and the runs that it had taken from the queue, are free for others. Returns how many attempts it had.
+std::int64_t remove_server(Transaction& transaction, const ServerProcess& server);
+
+/// Rows of the queue that the Java server, or one like it, holds (spec/decisions.md V-43).
+struct ForeignLocks {
+  std::int64_t count = 0;
+  std::int64_t latest_expiry = 0;  ///< seconds since the epoch
+  std::int64_t now = 0;            ///< of the database, in the same unit
+  std::string agent_id;            ///< of one of them
+};
+ForeignLocks foreign_locks(Transaction& transaction);
+/// Expired ones are free again (spec/execution.md 8.6). Returns their number.
+std::int64_t expire_locks(Transaction& transaction);
+
+}  // namespace digdag::store
