@@ -44,7 +44,7 @@ struct Attempt::Impl::Restoring {
   void count(TaskIndex index);
   void derive(TaskIndex index);
   void set_timers(TaskIndex index);
-  void set_monitor(const std::optional<StoredMonitor>& monitor);
+  void set_monitor(const std::optional<StoredMonitor>& stored);
 
   // ---- What moves ----
   void move(TaskIndex index);
@@ -93,7 +93,7 @@ void Attempt::Impl::Restoring::add(TaskIndex index) {
   if (stored.parent_id) {
     parent = index_of(stored, *stored.parent_id, "the parent");
     const std::string& above = tasks[static_cast<std::size_t>(parent)].full_name;
-    if (!stored.full_name.starts_with(above)) refuse(stored, fmt::format("has the parent {}", above));
+    if (!stored.full_name.starts_with(above) || stored.full_name == above) refuse(stored, fmt::format("has the parent {}", above));
     parent_length = above.size();
   }
   task.name = stored.full_name.substr(parent_length);
@@ -245,17 +245,17 @@ void Attempt::Impl::Restoring::set_timers(TaskIndex index) {
   if (row.extra->deadline) impl.timers.set(Timers::Kind::deadline, index, *row.extra->deadline);
 }
 
-void Attempt::Impl::Restoring::set_monitor(const std::optional<StoredMonitor>& monitor) {
+void Attempt::Impl::Restoring::set_monitor(const std::optional<StoredMonitor>& stored) {
   const Value* of_root = rows[0].local.find("sla");
-  if (impl.started ? !monitor : !of_root) return;
+  if (impl.started ? !stored : !of_root) return;
   try {
-    impl.monitor = SessionMonitor::parse(impl.started ? monitor->config : *of_root);
+    impl.monitor = SessionMonitor::parse(impl.started ? stored->config : *of_root);
   } catch (const Error& error) {
     impl.note(Note::Kind::error, 0, "Could not continue the monitor of sla: " + error.message_with_kind());
     return;
   }
   if (!impl.started) return;
-  impl.monitor_due = Instant::of_seconds(monitor->next_run_time);
+  impl.monitor_due = Instant::of_seconds(stored->next_run_time);
   if (!impl.done()) impl.timers.set(Timers::Kind::monitor, 0, *impl.monitor_due);
 }
 

@@ -231,6 +231,7 @@ TEST(StoredTask, RowsThatContradictEachOtherAreRefusedByName) {
   EXPECT_EQ(with([](auto& r) { r[2].flags = 64; }), task + "has the unknown flags 64");
   EXPECT_EQ(with([](auto& r) { r[2].upstreams = {100}; }), task + "has the upstream 100, which is no sibling");
   EXPECT_EQ(with([](auto& r) { r[2].parent_id = 101; }), task + "has the parent +w+a");
+  EXPECT_EQ(with([](auto& r) { r[1].full_name = "+w"; }), "attempt 7 cannot be continued: task 101 (+w) has the parent +w");
   EXPECT_EQ(with([](auto& r) { r[2].native = json(R"({"lease": "x"})"); }), task + "has a native state with a wrong `lease`");
   EXPECT_EQ(with([](auto& r) { r[2].is_group = true, r[2].state = TaskState::running; }), task + "is a group and running");
   EXPECT_EQ(message_of({}), "attempt 7 cannot be continued: it has no tasks");
@@ -360,14 +361,14 @@ TEST(ResumeSource, TakesWhatSucceeded) {
   EXPECT_EQ(names_of(for_generated_tasks(resumed)), "+w+l^sub+x");
 }
 
-// execution 32.50
+// execution 16.2
 TEST(ResumeSource, AnAttemptThatSucceededIsRefused) {
   AttemptOf run("+a: {sh>: a}");
   run.finish("+a");
   EXPECT_THROW(resume_failed(rows_of(run.attempt)), Error);
 }
 
-// execution 16.3, 32.48, 32.49, 32.51, 32.52
+// execution 16.3, 32.48
 TEST(ResumeSource, FromATaskTakesAllThatStandsBeforeIt) {
   AttemptOf run(R"(
     +a: {+x: {sh>: x}}
