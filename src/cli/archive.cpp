@@ -79,7 +79,7 @@ void put_project(Remote& remote, const std::string& name, const std::string& rev
 }
 
 std::string revision_of(const Arguments& arguments) {
-  const std::string revision = arguments.text("-r").value_or(random_uuid());
+  std::string revision = arguments.text("-r").value_or(random_uuid());
   if (revision.empty()) throw UsageError{"revision cannot be empty", true};
   return revision;
 }

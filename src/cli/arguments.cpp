@@ -43,12 +43,10 @@ Arguments::Arguments(const std::vector<Option>& options, const std::vector<std::
     const Option* option = option_of(name);
     if (!option || (equals != std::string::npos && option->kind == Option::Kind::flag))
       throw UsageError{"Unknown option: " + word + hint_for(name)};
-    if (option->kind == Option::Kind::flag) {
+    if (option->kind == Option::Kind::flag || (option->kind == Option::Kind::optional_text && equals == std::string::npos)) {
       take(*option, name, "");
     } else if (equals != std::string::npos) {
       take(*option, name, word.substr(equals + 1));
-    } else if (option->kind == Option::Kind::optional_text) {
-      take(*option, name, "");
     } else if (option->kind == Option::Kind::words) {
       const auto is_value = [](const std::string& next) { return !next.starts_with('-') || next == "-"; };
       if (i + 1 >= words.size() || !is_value(trim_word(words[i + 1]))) throw UsageError{"Expected a value after parameter " + name};

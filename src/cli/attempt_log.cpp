@@ -64,7 +64,7 @@ std::vector<LogLine> LogLines::of(std::string_view content, bool whole) {
   return lines;
 }
 
-AttemptLog::AttemptLog(Remote& remote, std::string attempt_id, LogChoice choice)
+AttemptLog::AttemptLog(Remote& remote, const std::string& attempt_id, LogChoice choice)
     : remote_(remote), path_("/api/logs/" + client::path_part(attempt_id) + "/files"), choice_(std::move(choice)) {}
 
 void AttemptLog::read(bool whole, const std::function<void(std::vector<LogLine>)>& show) {

@@ -44,7 +44,7 @@ class LogLines {
 /// The logs of an attempt: what is new of them at each call.
 class AttemptLog {
  public:
-  AttemptLog(Remote& remote, std::string attempt_id, LogChoice choice);
+  AttemptLog(Remote& remote, const std::string& attempt_id, LogChoice choice);
 
   /// Task after task, by the time of their first file; `whole` as in LogLines. Given in pieces, so that a large log is not held.
   void read(bool whole, const std::function<void(std::vector<LogLine>)>& show);

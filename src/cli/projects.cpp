@@ -16,7 +16,7 @@ using Kind = Option::Kind;
 Array projects_wanted(const Arguments& arguments, Remote& remote) {
   if (!arguments.positional().empty()) {
     const std::string& name = arguments.positional()[0];
-    const Array found = list_at(remote.server().get("/api/projects", {{"name", name}}), "projects");
+    Array found = list_at(remote.server().get("/api/projects", {{"name", name}}), "projects");
     if (found.empty()) throw task_error("Project '" + name + "' does not exist.");
     return found;
   }
