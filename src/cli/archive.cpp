@@ -69,12 +69,12 @@ void put_project(Remote& remote, const std::string& name, const std::string& rev
   if (schedule_from) query.emplace_back("schedule_from", format_instant(*schedule_from));
   const Value project = remote.server().put_archive("/api/projects", query, std::move(bytes));
   std::cout << "Uploaded:\n"
-            << "  id: " << text_at(project, "id") << "\n"
-            << "  name: " << text_at(project, "name") << "\n"
-            << "  revision: " << text_at(project, "revision") << "\n"
-            << "  archive type: " << text_at(project, "archiveType") << "\n"
-            << "  project created at: " << text_at(project, "createdAt") << "\n"
-            << "  revision updated at: " << text_at(project, "updatedAt") << "\n\n"
+            << "  id: " << shown_at(project, "id") << "\n"
+            << "  name: " << shown_at(project, "name") << "\n"
+            << "  revision: " << shown_at(project, "revision") << "\n"
+            << "  archive type: " << shown_at(project, "archiveType") << "\n"
+            << "  project created at: " << shown_at(project, "createdAt") << "\n"
+            << "  revision updated at: " << shown_at(project, "updatedAt") << "\n\n"
             << "Use `digdag workflows` to show all workflows.\n";
 }
 

@@ -38,11 +38,11 @@ std::string status_of_attempt(const Value& attempt) {
 }
 
 std::string attempt_lines(const Value& attempt, TimeStyle times) {
-  return "  session id: " + text_at(attempt, "sessionId") + "\n  attempt id: " + text_at(attempt, "id") +
-         "\n  uuid: " + text_at(attempt, "sessionUuid") + "\n  project: " + text_at(attempt, "project.name") +
-         "\n  workflow: " + text_at(attempt, "workflow.name") +
+  return "  session id: " + shown_at(attempt, "sessionId") + "\n  attempt id: " + shown_at(attempt, "id") +
+         "\n  uuid: " + shown_at(attempt, "sessionUuid") + "\n  project: " + shown_at(attempt, "project.name") +
+         "\n  workflow: " + shown_at(attempt, "workflow.name") +
          "\n  session time: " + shown_session_time(value_at(attempt, "sessionTime"), times) +
-         "\n  retry attempt name: " + text_at(attempt, "retryAttemptName") + "\n  params: " + text_at(attempt, "params") + "\n";
+         "\n  retry attempt name: " + shown_at(attempt, "retryAttemptName") + "\n  params: " + shown_at(attempt, "params") + "\n";
 }
 
 void print_started(const Value& attempt, TimeStyle times) {
@@ -50,7 +50,7 @@ void print_started(const Value& attempt, TimeStyle times) {
             << attempt_lines(attempt, times) << "  created at: " << shown_instant(value_at(attempt, "createdAt"), times) << "\n\n"
             << std::flush;
   const std::string id = text_at(attempt, "id");
-  std::cerr << "* Use `digdag session " << text_at(attempt, "sessionId") << "` to show session status.\n"
+  std::cerr << "* Use `digdag session " << shown_at(attempt, "sessionId") << "` to show session status.\n"
             << "* Use `digdag task " << id << "` and `digdag log " << id << "` to show task status and logs.\n";
 }
 

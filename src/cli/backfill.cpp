@@ -45,13 +45,13 @@ Value request_of(const Arguments& arguments, const Value& first_session) {
 void print_attempts(const Array& attempts, TimeStyle times) {
   std::cout << "Session attempts:\n";
   for (const Value& attempt : attempts) {
-    std::cout << "  id: " << text_at(attempt, "id") << "\n"
-              << "  uuid: " << text_at(attempt, "sessionUuid") << "\n"
-              << "  project: " << text_at(attempt, "project.name") << "\n"
-              << "  workflow: " << text_at(attempt, "workflow.name") << "\n"
+    std::cout << "  id: " << shown_at(attempt, "id") << "\n"
+              << "  uuid: " << shown_at(attempt, "sessionUuid") << "\n"
+              << "  project: " << shown_at(attempt, "project.name") << "\n"
+              << "  workflow: " << shown_at(attempt, "workflow.name") << "\n"
               << "  session time: " << shown_session_time(value_at(attempt, "sessionTime"), times) << "\n"
-              << "  retry attempt name: " << text_at(attempt, "retryAttemptName") << "\n"
-              << "  params: " << text_at(attempt, "params") << "\n"
+              << "  retry attempt name: " << shown_at(attempt, "retryAttemptName") << "\n"
+              << "  params: " << shown_at(attempt, "params") << "\n"
               << "  created at: " << shown_instant(value_at(attempt, "createdAt"), times) << "\n\n";
   }
   std::cout.flush();

@@ -70,7 +70,7 @@ int download(const Arguments& arguments, Remote& remote) {
     if (entry.kind == store::ArchiveEntry::Kind::link) std::cout << " -> " << visible(entry.target);
     std::cout << "\n";
   }
-  std::cout << "Extracted project '" << name << "' revision '" << revision << "' to " << folder.string() << ".\n";
+  std::cout << "Extracted project '" << name << "' revision '" << visible(revision) << "' to " << folder.string() << ".\n";
   return 0;
 }
 

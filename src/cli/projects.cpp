@@ -33,10 +33,10 @@ int show_projects(const Arguments& arguments, Remote& remote) {
   const TimeStyle times = time_style(arguments);
   std::cout << "Projects\n";
   for (const Value& project : projects) {
-    std::cout << "  name: " << text_at(project, "name") << "\n"
-              << "  id: " << text_at(project, "id") << "\n"
-              << "  revision: " << text_at(project, "revision") << "\n"
-              << "  archive type: " << text_at(project, "archiveType") << "\n"
+    std::cout << "  name: " << shown_at(project, "name") << "\n"
+              << "  id: " << shown_at(project, "id") << "\n"
+              << "  revision: " << shown_at(project, "revision") << "\n"
+              << "  archive type: " << shown_at(project, "archiveType") << "\n"
               << "  project created at: " << shown_instant(value_at(project, "createdAt"), times) << "\n"
               << "  revision updated at: " << shown_instant(value_at(project, "updatedAt"), times) << "\n\n";
   }
@@ -58,15 +58,15 @@ bool is_sure() {
 int delete_project(const Arguments& arguments, Remote& remote) {
   const Value project = project_named(remote.server(), arguments.positional()[0]);
   std::cout << "Project:\n"
-            << "  id: " << text_at(project, "id") << "\n"
-            << "  name: " << text_at(project, "name") << "\n"
-            << "  latest revision: " << text_at(project, "revision") << "\n"
+            << "  id: " << shown_at(project, "id") << "\n"
+            << "  name: " << shown_at(project, "name") << "\n"
+            << "  latest revision: " << shown_at(project, "revision") << "\n"
             << "  created at: " << shown_instant(value_at(project, "createdAt"), {}) << "\n"
             << "  last updated at: " << shown_instant(value_at(project, "updatedAt"), {}) << "\n"
             << std::flush;
   if (!arguments.has("--force") && !is_sure()) throw task_error("canceled.");
   remote.server().remove("/api/projects/" + client::path_part(text_at(project, "id")));
-  std::cerr << "Project '" << text_at(project, "name") << "' is deleted.\n";
+  std::cerr << "Project '" << shown_at(project, "name") << "' is deleted.\n";
   return 0;
 }
 

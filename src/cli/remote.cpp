@@ -164,8 +164,10 @@ Value value_at(const Value& answer, std::string_view path) {
 std::string text_at(const Value& answer, std::string_view path) {
   const Value value = value_at(answer, path);
   if (value.is_null()) return "";
-  return value.is_string() ? visible(value.as_string()) : to_json(value);
+  return value.is_string() ? value.as_string() : to_json(value);
 }
+
+std::string shown_at(const Value& answer, std::string_view path) { return visible(text_at(answer, path)); }
 
 Array list_at(const Value& answer, std::string_view name) {
   const Value* list = answer.find(name);

@@ -68,6 +68,8 @@ bool is_id(std::string_view word, std::int64_t most);
 
 /// The text at `project.name` of an answer; empty where there is none.
 std::string text_at(const Value& answer, std::string_view dotted_path);
+/// The same as it may be shown: it does nothing to a terminal.
+std::string shown_at(const Value& answer, std::string_view dotted_path);
 /// The list under `name` of an answer; empty where there is none.
 Array list_at(const Value& answer, std::string_view name);
 /// What is at `lastAttempt.params`; null where there is nothing.

@@ -30,9 +30,9 @@ int show_schedules(const Arguments& arguments, Remote& remote) {
   if (print_as_json(arguments, "schedules", schedules)) return 0;
   std::cout << "Schedules:\n";
   for (const Value& schedule : schedules) {
-    std::cout << "  id: " << text_at(schedule, "id") << "\n"
-              << "  project: " << text_at(schedule, "project.name") << "\n"
-              << "  workflow: " << text_at(schedule, "workflow.name") << "\n";
+    std::cout << "  id: " << shown_at(schedule, "id") << "\n"
+              << "  project: " << shown_at(schedule, "project.name") << "\n"
+              << "  workflow: " << shown_at(schedule, "workflow.name") << "\n";
     print_times(schedule, time_style(arguments));
   }
   std::cout << schedules.size() << " entries.\n" << std::flush;
@@ -54,7 +54,7 @@ std::string path_of(const std::string& id, const char* action) { return "/api/sc
 int disable(const Arguments& arguments, Remote& remote) {
   for (const std::string& id : schedules_named(remote.server(), arguments.positional())) {
     const Value schedule = remote.server().post(path_of(id, "disable"), Value::object());
-    std::cout << "Disabled schedule id: " << text_at(schedule, "id") << "\n";
+    std::cout << "Disabled schedule id: " << shown_at(schedule, "id") << "\n";
   }
   return 0;
 }
@@ -73,7 +73,7 @@ Value enabled(client::RestClient& server, const std::string& id, bool skip_misse
 int enable(const Arguments& arguments, Remote& remote) {
   for (const std::string& id : schedules_named(remote.server(), arguments.positional())) {
     const Value schedule = enabled(remote.server(), id, arguments.has("--skip-missed"));
-    std::cout << "Enabled schedule id: " << text_at(schedule, "id") << "\n";
+    std::cout << "Enabled schedule id: " << shown_at(schedule, "id") << "\n";
   }
   return 0;
 }
@@ -101,8 +101,8 @@ int reschedule(const Arguments& arguments, Remote& remote) {
     throw WrongWords{"reschedule needs the id of a schedule, or a project and a workflow: " + words[0]};
   const std::string id = schedules_named(remote.server(), words).at(0);
   const Value schedule = remote.server().post(path_of(id, "skip"), request);
-  std::cout << "  id: " << text_at(schedule, "id") << "\n"
-            << "  workflow: " << text_at(schedule, "workflow.name") << "\n";
+  std::cout << "  id: " << shown_at(schedule, "id") << "\n"
+            << "  workflow: " << shown_at(schedule, "workflow.name") << "\n";
   print_times(schedule, {});
   std::cout.flush();
   std::cerr << (arguments.has("-d") ? "Schedule is not updated.\n" : "Use `digdag schedules` to show schedules.\n");

@@ -46,16 +46,16 @@ std::string status_of_session(const Value& session) {
 }
 
 void print_session(const Value& session, TimeStyle times) {
-  std::cout << "  session id: " << text_at(session, "id") << "\n"
-            << "  attempt id: " << text_at(session, "lastAttempt.id") << "\n"
-            << "  uuid: " << text_at(session, "sessionUuid") << "\n"
-            << "  project: " << text_at(session, "project.name") << "\n"
-            << "  workflow: " << text_at(session, "workflow.name") << "\n"
+  std::cout << "  session id: " << shown_at(session, "id") << "\n"
+            << "  attempt id: " << shown_at(session, "lastAttempt.id") << "\n"
+            << "  uuid: " << shown_at(session, "sessionUuid") << "\n"
+            << "  project: " << shown_at(session, "project.name") << "\n"
+            << "  workflow: " << shown_at(session, "workflow.name") << "\n"
             << "  session time: " << shown_session_time(value_at(session, "sessionTime"), times) << "\n"
-            << "  retry attempt name: " << text_at(session, "lastAttempt.retryAttemptName") << "\n"
-            << "  params: " << text_at(session, "lastAttempt.params") << "\n"
+            << "  retry attempt name: " << shown_at(session, "lastAttempt.retryAttemptName") << "\n"
+            << "  params: " << shown_at(session, "lastAttempt.params") << "\n"
             << "  created at: " << shown_instant(value_at(session, "lastAttempt.createdAt"), times) << "\n"
-            << "  kill requested: " << text_at(session, "lastAttempt.cancelRequested") << "\n"
+            << "  kill requested: " << shown_at(session, "lastAttempt.cancelRequested") << "\n"
             << "  status: " << status_of_session(session) << "\n\n";
 }
 
@@ -91,7 +91,7 @@ int show_sessions(const Arguments& arguments, Remote& remote) {
 void print_attempt(const Value& attempt, TimeStyle times) {
   std::cout << attempt_lines(attempt, times) << "  created at: " << shown_instant(value_at(attempt, "createdAt"), times) << "\n"
             << "  finished at: " << shown_instant(value_at(attempt, "finishedAt"), times) << "\n"
-            << "  kill requested: " << text_at(attempt, "cancelRequested") << "\n"
+            << "  kill requested: " << shown_at(attempt, "cancelRequested") << "\n"
             << "  status: " << status_of_attempt(attempt) << "\n\n";
 }
 
@@ -116,21 +116,21 @@ int show_attempt(const Arguments& arguments, Remote& remote) {
 }
 
 void print_task(const Value& task, TimeStyle times) {
-  const std::string parent = text_at(task, "parentId");
+  const std::string parent = shown_at(task, "parentId");
   std::string upstreams;
   for (const Value& id : list_at(task, "upstreams"))
     upstreams += (upstreams.empty() ? "" : ", ") + (id.is_string() ? id.as_string() : to_json(id));
-  std::cout << "   id: " << text_at(task, "id") << "\n"
-            << "   name: " << text_at(task, "fullName") << "\n"
-            << "   state: " << text_at(task, "state") << "\n"
+  std::cout << "   id: " << shown_at(task, "id") << "\n"
+            << "   name: " << shown_at(task, "fullName") << "\n"
+            << "   state: " << shown_at(task, "state") << "\n"
             << "   started: " << shown_instant(value_at(task, "startedAt"), times) << "\n"
             << "   updated: " << shown_instant(value_at(task, "updatedAt"), times) << "\n"
-            << "   config: " << text_at(task, "config") << "\n"
+            << "   config: " << shown_at(task, "config") << "\n"
             << "   parent: " << (parent.empty() ? "null" : parent) << "\n"
             << "   upstreams: [" << upstreams << "]\n"
-            << "   export params: " << text_at(task, "exportParams") << "\n"
-            << "   store params: " << text_at(task, "storeParams") << "\n"
-            << "   state params: " << text_at(task, "stateParams") << "\n";
+            << "   export params: " << shown_at(task, "exportParams") << "\n"
+            << "   store params: " << shown_at(task, "storeParams") << "\n"
+            << "   state params: " << shown_at(task, "stateParams") << "\n";
   if (const Value error = value_at(task, "error"); error.is_object() && !error.as_object().empty())
     std::cout << "   error: " << to_json(error) << "\n";
   std::cout << "\n";

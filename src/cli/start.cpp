@@ -68,8 +68,8 @@ void print_dry_run(const std::string& project, const Value& request, const std::
             << "  session id: (dry run)\n  attempt id: (dry run)\n  uuid: (dry run)\n"
             << "  project: " << project << "\n  workflow: " << workflow << "\n"
             << "  session time: " << shown_instant(value_at(request, "sessionTime"), {}) << "\n"
-            << "  retry attempt name: " << text_at(request, "retryAttemptName") << "\n"
-            << "  params: " << text_at(request, "params") << "\n\n"
+            << "  retry attempt name: " << shown_at(request, "retryAttemptName") << "\n"
+            << "  params: " << shown_at(request, "params") << "\n\n"
             << std::flush;
   std::cerr << "Session attempt is not started.\n";
 }
@@ -93,7 +93,7 @@ int start(const Arguments& arguments, Remote& remote) {
                                        {"resume", nullptr},
                                        {"params", params}});
   if (arguments.has("-d")) {
-    print_dry_run(text_at(project, "name"), request, text_at(workflow, "name"));
+    print_dry_run(shown_at(project, "name"), request, shown_at(workflow, "name"));
     return 0;
   }
   try {

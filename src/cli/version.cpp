@@ -11,7 +11,7 @@ int version_command(const Invocation& invocation) {
     std::cout << "Client version: " << version << "\n";
     try {
       const Value answer = remote.unchecked_server().get("/api/version");
-      std::cout << "Server version: " << text_at(answer, "version") << "\n";
+      std::cout << "Server version: " << shown_at(answer, "version") << "\n";
     } catch (const Error&) {
       std::cout << "An error happened during getting Server version.\n" << std::flush;
       throw;

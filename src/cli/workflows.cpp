@@ -39,8 +39,8 @@ int show_workflows(const Arguments& arguments, Remote& remote) {
   if (print_as_json(arguments, "workflows", workflows)) return 0;
   std::string project;
   for (const Value& workflow : workflows) {
-    if (const std::string next = text_at(workflow, "project.name"); next != project) std::cout << "  " << (project = next) << "\n";
-    std::cout << "    " << text_at(workflow, "name") << "\n";
+    if (const std::string next = shown_at(workflow, "project.name"); next != project) std::cout << "  " << (project = next) << "\n";
+    std::cout << "    " << shown_at(workflow, "name") << "\n";
   }
   std::cout << "\n" << std::flush;
   std::cerr << "Use `digdag workflows <project-name> <name>` to show details.\n";

@@ -145,6 +145,11 @@ class RetryTest(ClientTest):
             self.assertRegex(sent['retryAttemptName'], r'^[0-9a-f-]{36}$')
         self.assertEqual(self.server.last('GET').query, {'name': 'main', 'revision': 'r0'})
 
+    def test_the_workflow_is_asked_for_as_it_is_named(self):
+        self.server.answers['GET /api/attempts/5'] = {**FAILED, 'workflow': {'name': 'a\u202eb', 'id': '2'}}
+        self.assertEqual(self.client('retry', '5', '--all', '--latest-revision').code, 0)
+        self.assertEqual(self.server.last('GET').query, {'name': 'a\u202eb'})
+
     def test_a_name_is_used_once(self):
         self.server.answers['PUT /api/attempts'] = (409, ATTEMPT)
         self.assert_error(self.client('retry', '5', '--all', '--keep-revision', '--name', 'n1'),
