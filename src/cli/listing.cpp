@@ -4,6 +4,7 @@
 #include <iostream>
 #include <limits>
 
+#include "base/error.h"
 #include "base/json.h"
 
 namespace digdag::cli {
@@ -47,20 +48,23 @@ Array fetch_rows(Remote& remote, const Arguments& arguments, const PagedList& li
   const bool one_page = !arguments.has("--all") && !arguments.has("--limit") && !list.wanted;
   Array rows;
   client::RestClient::Query query = list.query;
+  std::string last_id;
   while (true) {
     const Array page = list_at(remote.server().get(list.path, query), list.member);
     for (const Value& row : page) {
       if (list.wanted && !list.wanted(row)) continue;
       if (std::cmp_equal(rows.size(), limit)) {
-        note_more(rows.size());
+        if (!arguments.has("--limit")) note_more(rows.size());
         return rows;
       }
       rows.push_back(row);
     }
     if (one_page && !page.empty() && std::cmp_greater_equal(page.size(), list.page_size)) note_more(rows.size());
-    if (one_page || page.empty()) return rows;
+    if (one_page || page.empty() || (arguments.has("--limit") && std::cmp_equal(rows.size(), limit))) return rows;
+    if (text_at(page.back(), "id") == last_id) throw task_error("The server gives the same page of " + list.member + " again");
+    last_id = text_at(page.back(), "id");
     std::erase_if(query, [](const auto& parameter) { return parameter.first == "last_id"; });
-    query.emplace_back("last_id", text_at(page.back(), "id"));
+    query.emplace_back("last_id", last_id);
   }
 }
 

@@ -27,7 +27,8 @@ struct PagedList {
 };
 
 /// The rows in the order of the server: one page; with --limit N so many, with --all all of them. Where rows are chosen by
-/// `wanted`, as many pages are read as are needed for a full one. A note on standard error says that there may be more.
+/// `wanted`, as many pages are read as are needed for a full one. Where nobody gave a number, a note on standard error says that
+/// there may be more.
 Array fetch_rows(Remote& remote, const Arguments& arguments, const PagedList& list);
 
 /// Prints rows as JSON where --json (one object with the member) or --jsonl (a row a line) asks for it; else gives false.

@@ -117,8 +117,12 @@ Projects
         self.assertEqual(done.out.count('  id: '), 100)
         self.assertIn('Only 100 are shown, there may be more. Use --all or --limit N', done.err)
         for words, count in ((['--all'], 250), (['--limit', '120'], 120), (['--limit', '0'], 0)):
-            self.assertEqual(self.client('projects', *words).out.count('  id: '), count)
+            done = self.client('projects', *words)
+            self.assertEqual(done.out.count('  id: '), count)
+            self.assertNotIn('Only', done.err)
         self.assertEqual(self.client('projects', '--all', '--jsonl').out.count('\n'), 250)
+        self.server.answers['GET /api/projects'] = {'projects': [PROJECT]}
+        self.assert_error(self.client('projects', '--all'), 'error: The server gives the same page of projects again')
 
     def test_json_has_the_fields_of_the_rest_api(self):
         done = self.client('projects', '--json')
