@@ -1,0 +1,262 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "executor/executor.h"
+#include "schedule/schedule_control.h"
+#include "server/access_log.h"
+#include "server/api.h"
+#include "server/authenticator.h"
+#include "server/config_keys.h"
+#include "server/engine_room.h"
+#include "server/front_door.h"
+#include "server/metrics.h"
+#include "store/database.h"
+#include "store/log_storage.h"
+#include "store/secret_cipher.h"
+
+namespace digdag::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// `tmpdir`, else a directory of its own below the system's, which goes with the server.
+class TemporaryDirectory {
+ public:
+  explicit TemporaryDirectory(const SystemConfig& config) {
+    if (const std::string configured(trim(config.get_or("tmpdir", ""))); !configured.empty()) {
+      path_ = configured;
+      std::error_code failure;
+      fs::create_directories(path_, failure);
+      if (failure) throw config_error("tmpdir " + configured + " cannot be made: " + failure.message());
+      return;
+    }
+    std::string name = fs::temp_directory_path() / "digdag-tempdirXXXXXX";
+    if (mkdtemp(name.data()) == nullptr) {
+      throw Error("io", "No temporary directory can be made: " + name + ": " + std::generic_category().message(errno)).hint("set tmpdir");
+    }
+    path_ = name;
+    own_ = true;
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (own_) fs::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  bool own_ = false;
+};
+
+std::int64_t at_least_zero(const SystemConfig& config, std::string_view key, std::int64_t fallback) {
+  const std::int64_t value = config.integer_or(key, fallback);
+  if (value < 0) throw config_error("'" + std::string(key) + "' must not be negative, but it is " + std::to_string(value));
+  return value;
+}
+
+std::optional<ClientVersion> version_of(const SystemConfig& config, std::string_view key) {
+  const std::optional<std::string> text = config.get(key);
+  return text ? ClientVersion::parse(trim(*text)) : std::nullopt;
+}
+
+void check_archive_type(const SystemConfig& config) {
+  const std::string type(trim(config.get_or("archive.type", "db")));
+  if (type == "s3" || type == "gcs") throw config_error("archive.type " + type + " is not built in yet").hint("use archive.type = db");
+  if (type != "db") throw config_error("Unknown storage type: " + type).hint("archive.type is db");
+}
+
+/// Where our listeners are, for those who start us with port 0 (spec/server.md 21).
+void write_runtime_info(const SystemConfig& config, const HttpServer& http, Log& log) {
+  const std::string file(trim(config.get_or("server.runtime-info.path", "")));
+  if (file.empty()) return;
+  const auto addresses = [](const std::vector<HttpServer::Address>& all) {
+    Array list;
+    for (const HttpServer::Address& one : all) list.push_back(Value::object({{"host", one.host}, {"port", one.port}}));
+    return Value(std::move(list));
+  };
+  std::vector<HttpServer::Address> admin;
+  if (http.admin_address()) admin.push_back(*http.admin_address());
+  // Whoever waits for the file finds it whole.
+  const std::string unfinished = file + ".new";
+  std::ofstream out(unfinished);
+  out << to_json(Value::object({{"local_addresses", addresses({http.api_address()})}, {"local_admin_addresses", addresses(admin)}}))
+      << std::flush;
+  std::error_code failure;
+  if (out) fs::rename(unfinished, file, failure);
+  if (!out || failure) log.write(LogLevel::warn, "main", "server", "Runtime information cannot be written to " + file);
+}
+
+void tell_about_config(const SystemConfig& config, Log& log) {
+  if (config.get("server.authenticator-class")) {
+    log.write(LogLevel::error, "main", "server", "Configuration key server.authenticator-class is ignored; use server.authenticator.type");
+  }
+  if (is_blank(config.get_or("database.type", ""))) {
+    log.write(LogLevel::warn, "main", "server", "database.type is not set, so everything is kept in memory: all data is lost at exit");
+  }
+  for (const std::string& warning : config_warnings(config)) log.write(LogLevel::warn, "main", "server", warning);
+}
+
+/// The configuration, after it was looked at as a whole: nothing is opened or made for one that is wrong.
+const SystemConfig& checked(const SystemConfig& config, Log& log) {
+  check_config(config);
+  check_archive_type(config);
+  tell_about_config(config, log);
+  return config;
+}
+
+Authenticator authenticator_of(const SystemConfig& config, const HttpServer::Options& options, Log& log) {
+  Authenticator authenticator(config, log);
+  std::vector<std::string> hosts{options.api.host};
+  if (options.admin) hosts.push_back(options.admin->host);
+  require_authentication(config, authenticator, hosts, log);
+  return authenticator;
+}
+
+/// The database with its schema as this program needs it.
+std::unique_ptr<store::Database> ready_database(const SystemConfig& config, Log& log) {
+  std::unique_ptr<store::Database> database = store::open_database(config, log);
+  return database;
+}
+
+}  // namespace
+
+/// In the order in which they are made; what needs another one stands below it.
+struct Server::Impl {
+  Impl(const SystemConfig& config, Log& server_log);
+
+  void say(const char* text) { log.write(LogLevel::info, "shutdown", "server", text); }
+  void shut_down();
+  void count(const Exchange& exchange);
+  void add_routes();
+
+  Log& log;
+  const SystemConfig& config;
+  const HttpServer::Options http_options;
+  const TemporaryDirectory temporary_directory;
+  const Authenticator authenticator;
+  const std::unique_ptr<AccessLog> access_log;
+  Metrics metrics;
+  const std::optional<store::SecretCipher> cipher;
+  const std::unique_ptr<store::LogStorage> logs;
+  const std::unique_ptr<store::Database> database;
+  EngineRoom engine_room;
+  const std::function<Instant()> clock = executor::steady_clock();
+  schedule::ScheduleControl schedules;
+  const Api api;
+  Router router;
+  FrontDoor front_door;
+  std::optional<HttpServer> http;
+  bool is_shut_down = false;
+};
+
+Server::Impl::Impl(const SystemConfig& given, Log& server_log)
+    : log(server_log),
+      config(checked(given, server_log)),
+      http_options(HttpServer::Options::of(config)),
+      temporary_directory(config),
+      authenticator(authenticator_of(config, http_options, log)),
+      access_log(AccessLog::of(config, log)),
+      cipher(store::SecretCipher::of(config)),
+      logs(store::open_log_storage(config)),
+      database(ready_database(config, log)),
+      engine_room(config, *database, metrics, log),
+      schedules({.clock = clock, .changed = [this] { engine_room.schedules_changed(); }}, *database, engine_room.starter()),
+      api{.database = *database,
+          .logs = *logs,
+          .cipher = cipher ? &*cipher : nullptr,
+          .schedules = schedules,
+          .start = [this](const executor::StartRequest& request) { return engine_room.start(request); },
+          .kill_requested = [this](std::int64_t attempt_id) { engine_room.kill_requested(attempt_id); },
+          .schedules_changed = [this] { engine_room.schedules_changed(); },
+          .clock = clock,
+          .ready = [this] { return engine_room.ready(); },
+          .attempts_page_limit = at_least_zero(config, "api.max_attempts_page_size", 100),
+          .sessions_page_limit = at_least_zero(config, "api.max_sessions_page_size", 100),
+          .archive_limits = {.bytes = static_cast<std::uint64_t>(at_least_zero(config, "api.max_archive_total_size_limit", 2 << 20))},
+          .temporary_directory = temporary_directory.path(),
+          .incompatible_if_older = version_of(config, "server.client-version-check.api-incompatible-if-older"),
+          .upgrade_if_older = version_of(config, "server.client-version-check.upgrade-recommended-if-older")},
+      front_door(config, router, authenticator, log) {
+  log.write(LogLevel::info, "main", "server", "secret encryption engine: " + std::string(cipher ? cipher->engine() : "disabled"));
+  metrics.declare_counter("digdag_http_requests_total", "Requests that were answered.");
+  metrics.declare_counter("digdag_http_request_seconds_total", "How long they took, together.");
+  measure_process(metrics);
+  add_routes();
+
+  HttpServer::Options options = http_options;
+  options.on_finished = [this](Exchange exchange) {
+    count(exchange);
+    if (access_log) access_log->add(std::move(exchange));
+  };
+  std::string addresses = address_text(options.api);
+  if (options.admin) addresses += ", " + address_text(*options.admin);
+  log.write(LogLevel::info, "main", "server", "Starting server on " + addresses);
+  http.emplace(std::move(options), front_door, log);
+  write_runtime_info(config, *http, log);
+}
+
+void Server::Impl::add_routes() {
+  add_version_routes(router, api);
+  add_project_routes(router, api);
+  add_workflow_routes(router, api);
+  add_schedule_routes(router, api);
+  add_session_routes(router, api);
+  add_attempt_routes(router, api);
+  add_log_routes(router, api);
+  add_secret_routes(router, api);
+  add_admin_routes(router, api);
+  add_operations_routes(router, api, metrics);
+}
+
+void Server::Impl::count(const Exchange& exchange) {
+  // A method that nobody knows must not become a label of its own.
+  static constexpr std::array<std::string_view, 7> methods = {"GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "TRACE"};
+  const bool known = std::find(methods.begin(), methods.end(), exchange.request.method) != methods.end();
+  const std::string labels = Metrics::labels(
+      {{"method", known ? std::string_view(exchange.request.method) : "other"}, {"status", std::to_string(exchange.status)}});
+  metrics.add("digdag_http_requests_total", labels);
+  metrics.add("digdag_http_request_seconds_total", labels, std::chrono::duration<double>(exchange.duration).count());
+}
+
+void Server::Impl::shut_down() {
+  if (std::exchange(is_shut_down, true)) return;
+  say("Started shutdown process");
+  engine_room.shut_down();
+  say("Closing HTTP listening sockets");
+  http->stop_listening();
+  say("Waiting for completion of running HTTP requests...");
+  http->wait_for_requests();
+  say("Shutting down HTTP worker threads");
+  // A request that waits for the database would keep us waiting.
+  database->shut_down();
+  http->stop();
+  say("Shutting down system");
+  http.reset();
+  say("Shutdown completed");
+}
+
+Server::Server(const SystemConfig& config, Log& log) : impl_(std::make_unique<Impl>(config, log)) {}
+
+Server::~Server() { shut_down(); }
+
+const HttpServer& Server::http() const { return *impl_->http; }
+
+void Server::shut_down() { impl_->shut_down(); }
+
+}  // namespace digdag::server
