@@ -46,6 +46,7 @@ std::optional<std::string> basic_credentials(std::string_view header) {
 
 bool is_open_to_all(const Request& request) {
   static constexpr std::array open_paths{"/api/version", "/api/health", "/api/ready"};
+  if (request.path == "/metrics" && request.listener == ListenerKind::admin) return true;
   return request.method == "OPTIONS" || request.method == "TRACE" ||
          std::find(open_paths.begin(), open_paths.end(), request.path) != open_paths.end();
 }

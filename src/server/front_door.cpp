@@ -9,9 +9,10 @@
 namespace digdag::server {
 namespace {
 
+/// Ours, in contrast to the user interface's.
 bool is_api(const Request& request) {
   const std::vector<std::string> segments = path_segments(request.path);
-  return !segments.empty() && segments.front() == "api";
+  return !segments.empty() && (segments.front() == "api" || (segments.front() == "metrics" && segments.size() == 1));
 }
 
 bool changes_state(const Request& request) { return request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS"; }

@@ -24,6 +24,12 @@ Response get_ready(const Request&, const Api& api) {
   return api.ready() ? state(true, "ready") : state(false, "starting or waiting");
 }
 
+Response get_metrics(const Request& request, const Metrics& metrics) {
+  // They tell much, so they are for those who are known, and for those who can reach the admin listener.
+  if (request.listener != ListenerKind::admin && request.identity.user.empty()) return Response::empty(404);
+  return Response::bytes("text/plain; version=0.0.4; charset=utf-8", metrics.text());
+}
+
 }  // namespace
 
 void add_operations_routes(Router& router, const Api& api, const Metrics& metrics) {
@@ -32,7 +38,7 @@ void add_operations_routes(Router& router, const Api& api, const Metrics& metric
   Route text;
   text.method = "GET";
   text.pattern = "/metrics";
-  text.handler = [&metrics](const Request&) { return Response::bytes("text/plain; version=0.0.4; charset=utf-8", metrics.text()); };
+  text.handler = [&metrics](const Request& request) { return get_metrics(request, metrics); };
   text.produces = "";
   router.add(std::move(text));
 }
