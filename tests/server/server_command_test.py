@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""`digdag server`: its options and configuration, what it says when it starts and ends."""
+import re
+import signal
+import socket
+import unittest
+
+from running import ServerTest
+
+
+class CommandLine(ServerTest):
+    # cli 11.105
+    def test_a_database_must_be_named(self):
+        self.assert_error(self.digdag('server'), '--database, --memory, or --config option is required')
+        self.assert_error(self.digdag('server', '-m', '-o', 'data'), 'Setting both --database and --memory is invalid')
+
+    def test_positional_words_show_the_usage(self):
+        done = self.digdag('server', 'now')
+        self.assertEqual(done.code, 0)
+        self.assertIn('Usage: digdag server', done.err)
+
+    # server 23.1
+    def test_it_says_where_it_listens(self):
+        server = self.server('-m', admin=True)
+        self.assertEqual(server.info, {'local_addresses': [{'host': '127.0.0.1', 'port': server.port}],
+                                       'local_admin_addresses': [{'host': '127.0.0.1', 'port': server.admin_port}]})
+        _, log, _ = server.end()
+        self.assertIn('secret encryption engine: disabled', log)
+        self.assertIn('Starting server on 127.0.0.1:0, 127.0.0.1:0', log)
+        self.assertIn(f'Bound on 127.0.0.1:{server.port} (api)', log)
+        self.assertIn(f'Bound on 127.0.0.1:{server.admin_port} (admin)', log)
+
+    # cli 11.106
+    def test_headers_of_the_command_line_are_in_every_answer(self):
+        server = self.server('-m', '-H', 'X-A=b', '-H', 'X-C=d=e')
+        for path in ('/api/version', '/api/projects/1'):
+            answer = server.get(path)
+            self.assertEqual((answer.headers['X-A'], answer.headers['X-C']), ('b', 'd=e'))
+
+    def test_an_option_wins_over_the_file_and_the_file_over_X(self):
+        server = self.server(*self.config('database.type = memory\nserver.http.headers.X-A = file\nserver.http.headers.X-B = file\n'),
+                             '-X', 'server.http.headers.X-A=given', '-H', 'X-B=option')
+        answer = server.get('/api/version')
+        self.assertEqual((answer.headers['X-A'], answer.headers['X-B']), ('file', 'option'))
+
+    def test_a_port_that_is_taken_is_an_error(self):
+        with socket.create_server(('127.0.0.1', 0)) as taken:
+            done = self.digdag('server', '-m', '-n', str(taken.getsockname()[1]))
+        self.assert_error(done, '127.0.0.1')
+
+
+class Configuration(ServerTest):
+    # decisions V-01
+    def test_without_a_database_everything_is_lost_at_exit(self):
+        _, log, _ = self.server(*self.config('server.port = 0\n')).end()
+        self.assertRegex(log, r'\[WARN\].*all data is lost at exit')
+
+    # decisions V-02, V-05
+    def test_keys_that_do_nothing_are_told(self):
+        _, log, _ = self.server(*self.config('database.type = memory\nserver.prot = 1\nserver.jmx.port = 9000\n'
+                                             'server.authenticator-class = com.example.A\n')).end()
+        self.assertRegex(log, r"\[WARN\].*Unknown configuration key 'server.prot'; did you mean 'server.port'\?")
+        self.assertRegex(log, r"\[WARN\].*Configuration key 'server.jmx.port' is ignored")
+        self.assertRegex(log, r'\[ERROR\].*server.authenticator-class is ignored')
+
+    # decisions V-03
+    def test_wrong_values_are_errors_at_the_start(self):
+        for line, text in (('server.port = abc', 'server.port'), ('agent.enabled = maybe', 'agent.enabled'),
+                           ('executor.attempt_ttl = 7', 'executor.attempt_ttl'), ('database.type = oracle', 'oracle'),
+                           ('archive.type = tape', 'Unknown storage type: tape'), ('log-server.type = tape', 'Unknown storage type: tape'),
+                           ('server.tls.cert = cert.pem', 'server.tls.cert'), ('digdag.secret-encryption-key = abc', 'secret-encryption-key'),
+                           ('api.max_attempts_page_size = -1', 'api.max_attempts_page_size'), ('server.authenticator.type = ldap', 'ldap')):
+            with self.subTest(line):
+                self.assert_error(self.digdag('server', *self.config(('' if 'database' in line else 'database.type = memory\n') + line + '\n')), text)
+
+    # decisions V-10
+    def test_a_server_that_others_can_reach_asks_who_they_are(self):
+        done = self.digdag('server', '-m', '-b', '0.0.0.0', '-n', '0')
+        self.assert_error(done, 'server.allow-unauthenticated')
+        _, log, _ = self.server('-m', '-b', '0.0.0.0', '--allow-unauthenticated').end()
+        self.assertIn('[WARN]', log)
+
+    def test_page_limits_are_those_of_the_configuration(self):
+        server = self.server(*self.config('database.type = memory\napi.max_sessions_page_size = 5\napi.max_attempts_page_size = 7\n'))
+        self.assertEqual(server.get('/api/sessions?page_size=5').status, 200)
+        self.assertIn('larger than MAX_PAGE_SIZE: 5', server.get('/api/sessions?page_size=6').message)
+        self.assertIn('larger than MAX_PAGE_SIZE: 7', server.get('/api/attempts?page_size=8').message)
+
+
+class Shutdown(ServerTest):
+    # decisions V-67
+    def test_sigterm_ends_it_in_the_order_that_scripts_read(self):
+        server = self.server()
+        self.assertEqual(server.get('/api/version').status, 200)
+        code, log, _ = server.end()
+        self.assertEqual(code, 143)
+        self.assertEqual(re.findall(r'\(shutdown\) \S+: (.*)', log),
+                         ['Started shutdown process', 'Shutting down workflow executor loop', 'Closing HTTP listening sockets',
+                          'Waiting for completion of running HTTP requests...', 'Shutting down HTTP worker threads', 'Shutting down system',
+                          'Shutdown completed'])
+
+    def test_ctrl_c_ends_it_too(self):
+        self.assertEqual(self.server().end(signal.SIGINT)[0], 130)
+
+
+class Operations(ServerTest):
+    # decisions R-33
+    def test_health_and_readiness_need_no_credentials_and_metrics_do(self):
+        server = self.server(*self.config('database.type = memory\nserver.authenticator.basic.username = ann\n'
+                                          'server.authenticator.basic.password = s3cret\n'), admin=True)
+        self.assertEqual(server.get('/api/health').json(), {'status': 'ok'})
+        self.assertEqual(server.get('/api/ready').json(), {'status': 'ready'})
+        self.assertEqual(server.get('/metrics').status, 401)
+        known = {'Authorization': 'Basic YW5uOnMzY3JldA=='}
+        for answer in (server.get('/metrics', headers=known), server.get('/metrics', port=server.admin_port)):
+            self.assertEqual(answer.status, 200)
+            self.assertRegex(answer.body.decode(), r'(?m)^digdag_http_requests_total\{method="GET",status="200"\} \d+$')
+            self.assertRegex(answer.body.decode(), r'(?m)^process_resident_memory_bytes \d+')
+
+    # decisions R-33
+    def test_metrics_are_not_shown_to_everybody(self):
+        server = self.server('-m', admin=True)
+        self.assertEqual(server.get('/metrics').status, 404)
+        self.assertEqual(server.get('/metrics', port=server.admin_port).status, 200)
+
+
+class Errors(ServerTest):
+    # decisions R-02, R-03
+    def test_bodies_that_are_none_are_named(self):
+        server = self.server()
+        for body, text in (('', 'empty'), ('[1]', 'JSON object'), ('{"workflowId": ', ''), ('{"workflowId": "1"}', 'some of required attributes are not set [sessionTime, params]'),
+                           ('{"workflowId": "1", "sessionTime": "2026-03-06", "params": {}}', 'Invalid ISO time format: 2026-03-06'),
+                           ('{"workflowId": "1", "sessionTime": "2026-03-06T00:00:00Z", "params": []}', "'params'"),
+                           ('{"workflowId": "1", "sessionTime": "2026-03-06T00:00:00Z", "params": {}, "retryAttemptName": "a\\u0000"}', 'NUL')):
+            answer = server.ask('PUT', '/api/attempts', body, {'Content-Type': 'application/json'})
+            self.assertEqual(answer.status, 400, body)
+            self.assertEqual(list(answer.json()), ['message', 'status'])
+            self.assertIn(text, answer.message)
+            self.assertNotRegex(answer.message, r'io\.digdag|/src/|RESTEASY')
+
+    def test_a_deep_body_is_refused(self):
+        answer = self.server().ask('PUT', '/api/attempts', '{"params":' + '[' * 100000, {'Content-Type': 'application/json'})
+        self.assertEqual(answer.status, 400)
+
+
+if __name__ == '__main__':
+    unittest.main()
