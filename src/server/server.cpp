@@ -26,6 +26,7 @@
 #include "server/metrics.h"
 #include "store/database.h"
 #include "store/log_storage.h"
+#include "store/migrations.h"
 #include "store/secret_cipher.h"
 
 namespace digdag::server {
@@ -131,6 +132,12 @@ Authenticator authenticator_of(const SystemConfig& config, const HttpServer::Opt
 /// The database with its schema as this program needs it.
 std::unique_ptr<store::Database> ready_database(const SystemConfig& config, Log& log) {
   std::unique_ptr<store::Database> database = store::open_database(config, log);
+  if (config.boolean_or("database.migrate", true)) {
+    store::migrate(*database);
+  } else if (const std::vector<std::string> missing = store::check_migrations(*database).missing; !missing.empty()) {
+    throw config_error("The database lacks the migrations " + join(missing, ", "))
+        .hint("run `digdag migrate run`, or do not set database.migrate = false");
+  }
   return database;
 }
 
