@@ -93,7 +93,7 @@ void PushedSchedules::apply(store::Transaction& transaction, std::int64_t projec
 
 Instant parse_schedule_from(std::string_view text, Instant now) {
   if (text.empty()) return now;
-  const auto instant = text.ends_with('Z') ? parse_instant(text) : std::nullopt;
+  const auto instant = parse_instant(text);
   if (!instant) {
     throw config_error("Invalid schedule_from= parameter format. Expected yyyy-MM-dd'T'HH:mm:ss'Z' format");
   }

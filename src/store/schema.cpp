@@ -175,6 +175,7 @@ constexpr Sql native[] = {
     for_both<"alter table queued_task_locks add column lease bigint">(),
     for_both<"alter table tasks add column native text">(),
     for_both<"alter table schedules add column skipped_until bigint">(),
+    for_both<"alter table schedules add column waiting_since bigint">(),
     for_both<"alter table session_attempts add column native text">(),
 };
 
