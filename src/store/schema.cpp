@@ -172,6 +172,9 @@ constexpr Sql native[] = {
 
     for_both<"create table digdag_native_commits (id text primary key, number bigint not null, at timestamptz not null)">(),
 
+    // For the last attempts of a workflow. PostgreSQL finds its way by what it knows of the tables.
+    Sql("select 1", "create index digdag_native_sessions_on_last_attempt on sessions (project_id, workflow_name, last_attempt_id desc)"),
+
     for_both<"alter table queued_task_locks add column lease bigint">(),
     for_both<"alter table tasks add column native text">(),
     for_both<"alter table schedules add column skipped_until bigint">(),

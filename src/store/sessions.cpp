@@ -54,9 +54,7 @@ std::vector<SessionAttempt> Sessions::sessions(const Filter& filter, const Page&
   static constexpr Sql of_project = LIST(" and s.project_id = $2", "$3", "$4");
   static constexpr Sql of_workflow = LIST(" and s.project_id = $2 and s.workflow_name = $3", "$4", "$5");
 #undef LIST
-  if (!filter.project_id) return attempts_of(transaction_.query(all, {site_id_, page.before_id, page.size}));
-  if (!filter.workflow_name) return attempts_of(transaction_.query(of_project, {site_id_, *filter.project_id, page.before_id, page.size}));
-  return attempts_of(transaction_.query(of_workflow, {site_id_, *filter.project_id, *filter.workflow_name, page.before_id, page.size}));
+  return page_of(all, of_project, of_workflow, filter, page);
 }
 
 std::optional<SessionAttempt> Sessions::session(std::int64_t session_id) {
@@ -66,29 +64,45 @@ std::optional<SessionAttempt> Sessions::session(std::int64_t session_id) {
 }
 
 std::vector<SessionAttempt> Sessions::attempts(const Filter& filter, bool retried, const Page& page) {
+  if (!retried) return last_attempts(filter, page);
 #define LIST(condition, last_id, size)                                                               \
   "select " ATTEMPT                                                                                  \
   " from session_attempts sa cross join sessions s cross join projects p where s.id = sa.session_id" \
-  " and p.id = sa.project_id" condition " and sa.id < cast(" last_id " as bigint) order by sa.id desc limit cast(" size " as bigint)"
-#define LAST " and s.last_attempt_id = sa.id"
-#define SITE " and sa.site_id = $1"
-#define PROJECT " and p.site_id = $1 and sa.project_id = $2"
-#define WORKFLOW PROJECT " and s.workflow_name = $3"
-  static constexpr Sql all = LIST(SITE, "$2", "$3"), all_last = LIST(SITE LAST, "$2", "$3");
-  static constexpr Sql of_project = LIST(PROJECT, "$3", "$4"), of_project_last = LIST(PROJECT LAST, "$3", "$4");
-  static constexpr Sql of_workflow = LIST(WORKFLOW, "$4", "$5"), of_workflow_last = LIST(WORKFLOW LAST, "$4", "$5");
+  " and p.id = sa.project_id and " condition " and sa.id < cast(" last_id " as bigint) order by sa.id desc limit cast(" size " as bigint)"
+#define PROJECT "p.site_id = $1 and sa.project_id = $2"
+  static constexpr Sql all = LIST("sa.site_id = $1", "$2", "$3");
+  static constexpr Sql of_project = LIST(PROJECT, "$3", "$4");
+  static constexpr Sql of_workflow = LIST(PROJECT " and s.workflow_name = $3", "$4", "$5");
 #undef LIST
-#undef LAST
-#undef SITE
 #undef PROJECT
-#undef WORKFLOW
-  if (!filter.project_id) return attempts_of(transaction_.query(retried ? all : all_last, {site_id_, page.before_id, page.size}));
-  if (!filter.workflow_name) {
-    return attempts_of(
-        transaction_.query(retried ? of_project : of_project_last, {site_id_, *filter.project_id, page.before_id, page.size}));
-  }
-  return attempts_of(transaction_.query(retried ? of_workflow : of_workflow_last,
-                                        {site_id_, *filter.project_id, *filter.workflow_name, page.before_id, page.size}));
+  return page_of(all, of_project, of_workflow, filter, page);
+}
+
+std::vector<SessionAttempt> Sessions::last_attempts(const Filter& filter, const Page& page) {
+  // Sessions come first: that an attempt is the last one of its session, PostgreSQL takes for rare, and would look at all of them.
+#define LIST(condition, last_id, size)                                                                    \
+  "select " ATTEMPT                                                                                       \
+  " from sessions s cross join session_attempts sa cross join projects p where sa.id = s.last_attempt_id" \
+  " and p.id = s.project_id and p.site_id = $1" condition " and s.last_attempt_id < cast(" last_id        \
+  " as bigint)"                                                                                           \
+  " order by s.last_attempt_id desc limit cast(" size " as bigint)"
+  static constexpr Sql all = LIST("", "$2", "$3");
+  static constexpr Sql of_project(
+      LIST(" and s.project_id = $2", "$3", "$4"),
+      "select " ATTEMPT
+      " from session_attempts sa cross join sessions s cross join projects p where s.id = sa.session_id"
+      " and s.last_attempt_id = sa.id and p.id = sa.project_id and p.site_id = $1 and sa.project_id = $2 and sa.id < $3"
+      " order by sa.id desc limit $4");
+  static constexpr Sql of_workflow = LIST(" and s.project_id = $2 and s.workflow_name = $3", "$4", "$5");
+#undef LIST
+  return page_of(all, of_project, of_workflow, filter, page);
+}
+
+std::vector<SessionAttempt> Sessions::page_of(const Sql& all, const Sql& of_project, const Sql& of_workflow, const Filter& filter,
+                                              const Page& page) {
+  if (!filter.project_id) return attempts_of(transaction_.query(all, {site_id_, page.before_id, page.size}));
+  if (!filter.workflow_name) return attempts_of(transaction_.query(of_project, {site_id_, *filter.project_id, page.before_id, page.size}));
+  return attempts_of(transaction_.query(of_workflow, {site_id_, *filter.project_id, *filter.workflow_name, page.before_id, page.size}));
 }
 
 #define ONE "select " ATTEMPT " from session_attempts sa join sessions s on s.id = sa.session_id join projects p on p.id = sa.project_id"

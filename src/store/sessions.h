@@ -121,6 +121,11 @@ class Sessions {
   void request_cancel(std::int64_t attempt_id);
 
  private:
+  std::vector<SessionAttempt> last_attempts(const Filter& filter, const Page& page);
+  /// The page that one of three statements gives, by what the filter says.
+  std::vector<SessionAttempt> page_of(const Sql& all, const Sql& of_project, const Sql& of_workflow, const Filter& filter,
+                                      const Page& page);
+
   Transaction& transaction_;
   const std::int64_t site_id_;
 };
