@@ -12,7 +12,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 Log& quiet_log() {
-  static Log log(Log::Options{.quiet = true});
+  static Log log(Log::Options{.file = "/dev/null"});
   return log;
 }
 

@@ -11,7 +11,7 @@ using testing::HasSubstr;
 using testing::MatchesRegex;
 
 Log& quiet_log() {
-  static Log log(Log::Options{.level = LogLevel::error, .quiet = true});
+  static Log log(Log::Options{.file = "/dev/null"});
   return log;
 }
 

@@ -2,6 +2,9 @@
 
 // g++ 12 takes the frames of Asio's coroutines for memory that somebody else allocated.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#ifdef __SANITIZE_THREAD__
+#define BOOST_ASIO_DISABLE_FENCED_BLOCK  // the sanitizer does not know fences
+#endif
 
 #include <netdb.h>
 #include <netinet/tcp.h>

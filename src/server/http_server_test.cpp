@@ -59,10 +59,12 @@ class Client {
 
   /// Bytes until these have come, or the end.
   std::string read_until(std::string_view end) {
-    while (received_.find(end) == std::string::npos && receive()) {
+    std::size_t searched = 0, found = std::string::npos;
+    while ((found = received_.find(end, searched)) == std::string::npos) {
+      searched = received_.size() - std::min(end.size(), received_.size());
+      if (!receive()) return take(received_.size());
     }
-    const std::size_t length = std::min(received_.find(end), received_.size() - std::min(end.size(), received_.size())) + end.size();
-    return take(length);
+    return take(found + end.size());
   }
   std::string read_all() {
     while (receive()) {
@@ -85,7 +87,7 @@ class Client {
 
  private:
   bool receive() {
-    char bytes[4096];
+    char bytes[65536];
     const ssize_t count = recv(socket_.get(), bytes, sizeof bytes, 0);
     if (count > 0) received_.append(bytes, static_cast<std::size_t>(count));
     return count > 0;
@@ -109,7 +111,7 @@ class HttpServerTest : public testing::Test {
   std::string ask(std::string_view request) { return client().ask(request); }
 
   Handling handling_;
-  Log log_{Log::Options{.quiet = true}};
+  Log log_{Log::Options{.file = "/dev/null"}};
   std::optional<HttpServer> server_;
 };
 
