@@ -10,8 +10,11 @@
 
 #include "base/eventually_for_test.h"
 #include "base/fd.h"
+#include "base/file.h"
+#include "base/temporary_directory_for_test.h"
 #include "base/text.h"
 #include "server/content_coding.h"
+#include "server/runtime_info.h"
 
 namespace digdag::server {
 namespace {
@@ -407,6 +410,51 @@ TEST_F(HttpServerTest, AnAddressInUseIsAnErrorThatNamesIt) {
   } catch (const Error& error) {
     EXPECT_EQ(error.message(), "Cannot listen at " + address_text(options.api) + ": Address already in use");
     EXPECT_THAT(error.hint_text(), HasSubstr("--port"));
+  }
+}
+
+// server 23.6
+TEST_F(HttpServerTest, TheRealPortsAreWrittenDown) {
+  const TemporaryDirectory directory;
+  SystemConfig config;
+  config.set("server.port", "0");
+  config.set("server.admin.port", "0");
+  config.set("server.runtime-info.path", directory / "info");
+  serve(HttpServer::Options::of(config));
+  write_runtime_info(config, *server_, log_);
+  const auto at = [](int port) { return R"([{"host":"127.0.0.1","port":)" + std::to_string(port) + "}]"; };
+  EXPECT_EQ(read_file(directory / "info"), R"({"local_addresses":)" + at(server_->api_address().port) + R"(,"local_admin_addresses":)" +
+                                               at(server_->admin_address()->port) + '}');
+  EXPECT_NE(server_->api_address().port, 0);
+}
+
+// server 23.7
+TEST(HttpServerOptions, HaveTheDefaultsOfTheOriginal) {
+  const HttpServer::Options options = HttpServer::Options::of(SystemConfig::empty());
+  EXPECT_EQ(address_text(options.api), "127.0.0.1:65432");
+  EXPECT_FALSE(options.admin);
+  EXPECT_EQ(options.no_request_timeout, std::chrono::seconds(60));
+  EXPECT_EQ(options.request_parse_timeout, std::chrono::seconds(30));
+  EXPECT_EQ(options.io_idle_timeout, std::chrono::seconds(300));
+}
+
+TEST(HttpServerOptions, AreTakenFromTheConfiguration) {
+  SystemConfig config;
+  config.set("server.bind", "::1");
+  config.set("server.port", "80");
+  config.set("server.admin.port", "81");
+  config.set("server.http.worker-threads", "3");
+  HttpServer::Options options = HttpServer::Options::of(config);
+  EXPECT_EQ(address_text(options.api), "[::1]:80");
+  EXPECT_EQ(address_text(*options.admin), "[::1]:81");
+  EXPECT_EQ(options.worker_threads, 3U);
+  config.set("server.admin.bind", "10.0.0.1");
+  EXPECT_EQ(address_text(*HttpServer::Options::of(config).admin), "10.0.0.1:81");
+  for (const auto& [key, value] :
+       {std::pair{"server.port", "65536"}, {"server.http.worker-threads", "0"}, {"server.http.io-idle-timeout", "x"}}) {
+    SystemConfig wrong;
+    wrong.set(key, value);
+    EXPECT_THROW(HttpServer::Options::of(wrong), Error) << key;
   }
 }
 
