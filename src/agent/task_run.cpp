@@ -44,7 +44,9 @@ std::string workdir_of(const Value& config) {
 }
 
 /// Links apart.
-bool leads_out(const std::filesystem::path& name) { return name.is_absolute() || *name.lexically_normal().begin() == ".."; }
+bool leads_out(const std::filesystem::path& name) {
+  return name.is_absolute() || (!name.empty() && *name.lexically_normal().begin() == "..");
+}
 
 Error killed() { return task_error("killed"); }
 

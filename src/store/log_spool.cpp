@@ -26,6 +26,7 @@ namespace {
 constexpr std::int64_t first_interval_millis = 10'000, longest_interval_millis = 600'000;
 constexpr std::string_view packed_suffix = ".gz";
 constexpr std::size_t most_head_bytes = 2048;
+constexpr std::int64_t longest_sleep_millis = 3'600'000;
 
 Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
 
@@ -56,7 +57,6 @@ std::string read_part(const fs::path& path, std::uint64_t offset, std::size_t mo
 void pack(const fs::path& source, std::uint64_t offset, const fs::path& target) {
   const Fd file(open(source.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) throw io_error(source, errno);
-  unlink(target.c_str());
   gzFile const packed = gzopen(target.c_str(), "wbe");
   if (packed == nullptr) throw io_error(target, errno);
   int error = lseek(file.get(), static_cast<off_t>(offset), SEEK_SET) < 0 ? errno : 0;
@@ -115,7 +115,7 @@ struct LogSpool::Impl {
     thread.join();
   }
 
-  /// What fails is told once, and in the log of the process alone.
+  /// What fails is told in the log of the process alone, and once until it works again.
   template <typename Step>
   bool guarded(Step step) {
     try {
@@ -177,7 +177,7 @@ struct LogSpool::Impl {
     const std::int64_t nanoseconds = (at.millis - at.seconds() * 1000) * 1'000'000 + static_cast<std::int64_t>(names++ % 1'000'000);
     spool->file_name = LogFileName{run->task_name, at.seconds(), nanoseconds, options.agent_id}.text();
     spool->run = run;
-    spool->due = at.plus_millis(run->interval_millis);
+    spool->due = options.discard ? Instant{Instant::most_millis} : at.plus_millis(run->interval_millis);
     const std::string head = spool->attempt_directory + "\n" + spool->file_name + "\n";
     spool->head_bytes = head.size();
     int error = 0;
@@ -241,11 +241,13 @@ struct LogSpool::Impl {
     if (spool->published) return;
     const fs::path packed = spool->path.string() + std::string(packed_suffix);
     const bool kept = guarded([&] {
+      if (options.discard) return;
       pack(spool->path, spool->head_bytes, packed);
       storage.keep(spool->attempt_directory, spool->file_name, packed);
     });
     if (kept) {
       spool->published = true;
+      fault_was_told = false;
       unlink(spool->path.c_str());
       unpublished_bytes -= spool->bytes;
       const std::lock_guard lock(mutex);
@@ -303,7 +305,7 @@ struct LogSpool::Impl {
       if (!next_wake) {
         wake.wait(lock);
       } else if (const std::int64_t millis = next_wake->millis - options.clock().millis; millis > 0) {
-        wake.wait_for(lock, std::chrono::milliseconds(millis));
+        wake.wait_for(lock, std::chrono::milliseconds(std::min(millis, longest_sleep_millis)));
       } else {
         lock.unlock();
         publish_due();
@@ -384,7 +386,9 @@ void LogSpool::publish_due() { impl_->publish_due(); }
 
 LogSpool::Options log_spool_options(const SystemConfig& system, const fs::path& tmpdir, std::string agent_id) {
   LogSpool::Options options;
-  const bool local = system.get_or("log-server.type", "null") == "local";
+  const std::string type = system.get_or("log-server.type", "null");
+  const bool local = type == "local";
+  options.discard = type == "null";
   options.directory = local ? fs::path(system.get_or("log-server.local.path", "digdag.log")) / ".spool" : tmpdir / "logs";
   options.agent_id = std::move(agent_id);
   if (const std::int64_t split = system.integer_or("log-server.local.split_size", 0); local && split > 0)

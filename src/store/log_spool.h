@@ -30,6 +30,7 @@ class LogSpool {
     std::string agent_id;             ///< `pid@host`; part of the file names
     std::uint64_t split_bytes = 16 << 20;
     std::uint64_t most_bytes = std::uint64_t{1} << 30;  ///< log-server.spool-limit, of all that is not published
+    bool discard = false;                               ///< log-server.type null: only the live tail reads them, until the run ends
     std::function<Instant()> clock = now;
   };
   /// Publishes what dead processes have left there. Never throws for a directory that cannot be written: that is told once.

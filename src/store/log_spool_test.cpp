@@ -225,6 +225,30 @@ TEST_F(LogSpoolTest, GoesOnWhereNothingCanBeWritten) {
   EXPECT_THAT(process_log(), HasSubstr("A task log cannot be written: Cannot create directory "));
 }
 
+// decisions V-61
+TEST_F(LogSpoolTest, ShowsToTheTailAloneWhatNoStorageKeeps) {
+  options.discard = true;
+  begin();
+  auto writer = spool->open(attempt, "+w+a");
+  writer->write("one");
+  later(1000);
+  ASSERT_EQ(spool->open_logs(attempt, "").size(), 1u);
+  EXPECT_EQ(spool->read_open(attempt, spool->open_logs(attempt, "")[0].file_name, 0, 9), "one");
+  writer.reset();
+  EXPECT_THAT(spool->open_logs(attempt, ""), IsEmpty());
+  EXPECT_THAT(published(), IsEmpty());
+}
+
+TEST_F(LogSpoolTest, TellsAFaultAgainWhenItHadWorkedMeanwhile) {
+  for (const bool away : {true, false, true}) {
+    storage.away = away;
+    spool->open(attempt, "+w+a")->write("x");
+  }
+  const std::string log_text = process_log();
+  const std::size_t first = log_text.find("cannot be written");
+  EXPECT_NE(log_text.find("cannot be written", first + 1), std::string::npos);
+}
+
 TEST_F(LogSpoolTest, NamesNeverMeet) {
   for (int i = 0; i < 3; ++i) spool->open(attempt, "+w+a")->write(std::to_string(i));
   EXPECT_THAT(published(), ElementsAre("0", "1", "2"));
@@ -233,12 +257,14 @@ TEST_F(LogSpoolTest, NamesNeverMeet) {
 TEST(LogSpoolOptions, ComeFromTheConfiguration) {
   SystemConfig system;
   EXPECT_EQ(log_spool_options(system, "/tmp/x", "a").directory, "/tmp/x/logs");
+  EXPECT_TRUE(log_spool_options(system, "/tmp/x", "a").discard);
   system.set("log-server.type", "local");
   system.set("log-server.local.path", "/logs");
   system.set("log-server.local.split_size", "1000");
   system.set("log-server.spool-limit", "5000");
   const LogSpool::Options options = log_spool_options(system, "/tmp/x", "a");
   EXPECT_EQ(options.directory, "/logs/.spool");
+  EXPECT_FALSE(options.discard);
   EXPECT_EQ(options.split_bytes, 1000u);
   EXPECT_EQ(options.most_bytes, 5000u);
 }
