@@ -99,16 +99,20 @@ class UnpackedRevision {
       const fs::path to = target / entry.path;
       const std::size_t end = entry.path.rfind('/');
       if (end != std::string::npos && folders.insert(entry.path.substr(0, end)).second) fs::create_directories(to.parent_path());
-      if (entry.kind == store::ArchiveEntry::Kind::file)
-        copy_file(entry, to);
-      else if (entry.kind == store::ArchiveEntry::Kind::link && symlink(entry.target.c_str(), to.c_str()) != 0)
-        throw io_error(to, errno);
-      else if (entry.kind == store::ArchiveEntry::Kind::hard_link && ::link((target / entry.target).c_str(), to.c_str()) != 0)
-        throw io_error(to, errno);
+      copy(entry, target, to);
     }
   }
 
  private:
+  void copy(const store::ArchiveEntry& entry, const fs::path& target, const fs::path& to) const {
+    int failed = 0;
+    switch (entry.kind) {
+      case store::ArchiveEntry::Kind::file: return copy_file(entry, to);
+      case store::ArchiveEntry::Kind::link: failed = symlink(entry.target.c_str(), to.c_str()); break;
+      case store::ArchiveEntry::Kind::hard_link: failed = link((target / entry.target).c_str(), to.c_str()); break;
+    }
+    if (failed != 0) throw io_error(to, errno);
+  }
   void copy_file(const store::ArchiveEntry& entry, const fs::path& to) const {
     const fs::path from = directory_ / entry.path;
     const Fd source(open(from.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
@@ -149,6 +153,11 @@ std::unique_ptr<Workspace> ProjectDirectory::workspace_for(const operators::Task
 struct RevisionWorkspaces::Impl {
   Impl(const Options& options, ArchiveSource& source)
       : archives(source), cache_bytes(options.cache_bytes), ours(swept(options.tmpdir / "workspace"), options.hold) {}
+
+  /// Once more: programs of one that was killed may have lived on while we began.
+  ~Impl() { swept(ours.path().parent_path()); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   static fs::path swept(fs::path parent) {
     ProcessDirectory::sweep(parent, [](const fs::path& left) { remove_tree(left); });
@@ -265,7 +274,8 @@ class RevisionWorkspaces::RunWorkspace : public Workspace {
   std::unique_ptr<operators::IoArea> io_area_;
 };
 
-RevisionWorkspaces::RevisionWorkspaces(Options options, ArchiveSource& archives) : impl_(std::make_unique<Impl>(options, archives)) {}
+RevisionWorkspaces::RevisionWorkspaces(const Options& options, ArchiveSource& archives)
+    : impl_(std::make_unique<Impl>(options, archives)) {}
 RevisionWorkspaces::~RevisionWorkspaces() = default;
 
 std::unique_ptr<Workspace> RevisionWorkspaces::workspace_for(const operators::TaskIdentity& task) {

@@ -67,7 +67,7 @@ class RevisionWorkspaces : public Workspaces {
     std::function<void(int fd)> hold;
   };
   /// Error(io) where `tmpdir` cannot be written. `archives` must outlive it.
-  RevisionWorkspaces(Options options, ArchiveSource& archives);
+  RevisionWorkspaces(const Options& options, ArchiveSource& archives);
   /// All workspaces must be gone.
   ~RevisionWorkspaces() override;
   std::unique_ptr<Workspace> workspace_for(const operators::TaskIdentity& task) override;

@@ -76,7 +76,7 @@ class NullLogStorage : public LogStorage {
 /// Files below a directory. No link is followed below it.
 class LocalLogStorage : public LogStorage {
  public:
-  explicit LocalLogStorage(fs::path directory) : root_(fs::absolute(directory).lexically_normal()) {}
+  explicit LocalLogStorage(const fs::path& directory) : root_(fs::absolute(directory).lexically_normal()) {}
 
   std::vector<LogFile> list(const LogAttempt& attempt, std::string_view prefix) const override {
     std::vector<LogFile> files;
@@ -173,7 +173,7 @@ std::optional<LogFileName> LogFileName::parse(std::string_view text) {
   return name;
 }
 
-std::unique_ptr<LogStorage> local_log_storage(fs::path directory) { return std::make_unique<LocalLogStorage>(std::move(directory)); }
+std::unique_ptr<LogStorage> local_log_storage(const fs::path& directory) { return std::make_unique<LocalLogStorage>(directory); }
 
 std::unique_ptr<LogStorage> open_log_storage(const SystemConfig& system) {
   const std::string type = system.get_or("log-server.type", "null");

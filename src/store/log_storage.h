@@ -63,6 +63,6 @@ class LogStorage {
 
 /// `log-server.type`: null keeps nothing, local keeps files below `log-server.local.path`. Error(config) `Unknown storage type: x`.
 std::unique_ptr<LogStorage> open_log_storage(const SystemConfig& system);
-std::unique_ptr<LogStorage> local_log_storage(std::filesystem::path directory);
+std::unique_ptr<LogStorage> local_log_storage(const std::filesystem::path& directory);
 
 }  // namespace digdag::store
