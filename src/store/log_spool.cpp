@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -87,7 +88,7 @@ struct LogSpool::Spool {
   std::int64_t retry_millis = first_interval_millis;
 
   std::mutex publishing;
-  bool published = false;  ///< under `publishing`
+  std::atomic<bool> published = false;  ///< set under `publishing`
 };
 
 /// One run of a task.
@@ -95,6 +96,7 @@ struct LogSpool::Run {
   std::string attempt_directory, task_name;
   std::mutex mutex;  ///< of all that follows
   std::shared_ptr<Spool> current;
+  std::vector<std::shared_ptr<Spool>> before;  ///< complete, perhaps not published yet
   std::int64_t interval_millis = first_interval_millis;
   bool in_line = false;  ///< the last line is not complete
   std::string lost;      ///< why some is missing here, until that is written
@@ -192,17 +194,25 @@ struct LogSpool::Impl {
   }
 
   void write(const std::shared_ptr<Run>& run, std::string_view bytes) {
-    std::shared_ptr<Spool> full;
-    {
-      const std::lock_guard lock(run->mutex);
-      write_mark(run);
-      const bool fits = unpublished_bytes + bytes.size() <= options.most_bytes;
-      if (!fits) run->lost = "log-server.spool-limit (" + std::to_string(options.most_bytes) + " bytes) is reached";
-      if (!fits || !run->lost.empty()) return;
-      add(run, bytes);
-      if (run->current && run->current->bytes >= options.split_bytes) full = std::exchange(run->current, nullptr);
-    }
-    if (full) publish(full);
+    const std::lock_guard lock(run->mutex);
+    write_mark(run);
+    const bool fits = unpublished_bytes + bytes.size() <= options.most_bytes;
+    if (!fits) run->lost = "log-server.spool-limit (" + std::to_string(options.most_bytes) + " bytes) is reached";
+    if (!fits || !run->lost.empty()) return;
+    add(run, bytes);
+    if (run->current && run->current->bytes >= options.split_bytes) hand_over(run);
+  }
+  /// To the thread: whoever writes shall not wait until it is packed. With the run's mutex held.
+  void hand_over(const std::shared_ptr<Run>& run) {
+    const std::shared_ptr<Spool> full = set_aside(*run);
+    const std::unique_lock lock(mutex);
+    full->due = options.clock();
+    wake_before(full->due, lock);
+  }
+  /// With the run's mutex held. The run begins another file with its next line.
+  static std::shared_ptr<Spool> set_aside(Run& run) {
+    std::erase_if(run.before, [](const auto& spool) { return spool->published.load(); });
+    return run.before.emplace_back(std::exchange(run.current, nullptr));
   }
   /// With the run's mutex held. What does not get onto the disk leaves a cause in `lost`.
   void add(const std::shared_ptr<Run>& run, std::string_view bytes) {
@@ -226,19 +236,31 @@ struct LogSpool::Impl {
   }
 
   void end(const std::shared_ptr<Run>& run) {
-    std::shared_ptr<Spool> last;
+    std::vector<std::shared_ptr<Spool>> all;
     {
       const std::lock_guard lock(run->mutex);
       write_mark(run);
-      last = std::exchange(run->current, nullptr);
+      if (run->current) set_aside(*run);
+      all = std::exchange(run->before, {});
     }
-    if (last) publish(last);
+    for (const auto& spool : all) publish(spool);  // waits where the thread is about it
   }
 
   /// Packs it and gives it to the storage. What fails is tried again.
   void publish(const std::shared_ptr<Spool>& spool) {
     const std::lock_guard publishing(spool->publishing);
-    if (spool->published) return;
+    if (!spool->published) try_to_publish(spool);
+  }
+  /// The same, where nobody has tried it meanwhile.
+  void publish_if_due(const std::shared_ptr<Spool>& spool) {
+    const std::lock_guard publishing(spool->publishing);
+    if (!spool->published && is_due(*spool)) try_to_publish(spool);
+  }
+  bool is_due(const Spool& spool) {
+    const std::lock_guard lock(mutex);
+    return spool.due <= options.clock();
+  }
+  void try_to_publish(const std::shared_ptr<Spool>& spool) {
     const fs::path packed = spool->path.string() + std::string(packed_suffix);
     const bool kept = guarded([&] {
       if (options.discard) return;
@@ -271,15 +293,15 @@ struct LogSpool::Impl {
     }
     for (const auto& spool : due) {
       take_from_run(spool);
-      publish(spool);
+      publish_if_due(spool);
     }
   }
-  /// The run begins another file with its next line, which stays open for longer.
+  /// The next file stays open for longer.
   static void take_from_run(const std::shared_ptr<Spool>& spool) {
     if (!spool->run) return;
     const std::lock_guard lock(spool->run->mutex);
     if (spool->run->current != spool) return;
-    spool->run->current.reset();
+    set_aside(*spool->run);
     spool->run->interval_millis = std::min(2 * spool->run->interval_millis, longest_interval_millis);
   }
 

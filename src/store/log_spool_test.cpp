@@ -139,9 +139,25 @@ TEST_F(LogSpoolTest, BeginsANewFileAtTheSplitSize) {
   {
     const auto writer = spool->open(attempt, "+w+a");
     for (const char* text : {"123", "456", "7"}) writer->write(text);
+    later(0);
     EXPECT_THAT(published(), ElementsAre("123456"));
   }
   EXPECT_THAT(published(), ElementsAre("123456", "7"));
+}
+
+TEST_F(LogSpoolTest, HasPublishedEverythingWhenTheRunHasEnded) {
+  options.split_bytes = 1000;
+  begin();
+  auto writer = spool->open(attempt, "+w+a");
+  std::string written, read;
+  for (int i = 0; i < 500; ++i) {
+    const std::string line = "line " + std::to_string(i) + std::string(40, '.') + "\n";
+    writer->write(line);
+    written += line;
+  }
+  writer.reset();
+  for (const std::string& text : published()) read += text;
+  EXPECT_EQ(read, written);
 }
 
 TEST_F(LogSpoolTest, ShowsToTheTailWhatIsNotPublished) {
