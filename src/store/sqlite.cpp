@@ -65,8 +65,11 @@ Fd lock_directory(const std::filesystem::path& directory) {
     throw Error("database", directory.string() + " is in use by pid " + (pid.empty() ? "unknown" : pid))
         .hint("one process can use a directory; end that one, or use PostgreSQL for several servers");
   }
-  const std::string pid = std::to_string(getpid()) + "\n";
-  if (ftruncate(file.get(), 0) != 0 || pwrite(file.get(), pid.data(), pid.size(), 0) < 0) throw cannot("write", path, errno);
+  // Always as long: a file that is cut to nothing and written again costs milliseconds of ext4.
+  std::string pid = std::to_string(getpid());
+  pid.resize(15, ' ');
+  pid += '\n';
+  if (pwrite(file.get(), pid.data(), pid.size(), 0) < 0) throw cannot("write", path, errno);
   return file;
 }
 
