@@ -272,7 +272,6 @@ TEST_P(AnyDatabase, ServesManyThreadsAndHarmsNoneForTheFailureOfAnother) {
 }
 
 TEST_P(AnyDatabase, WorksWithTwoConnections) {
-  if (std::string_view(GetParam()) == "memory") system_.set("database.path", "");
   system_.set("database.maximumPoolSize", "2");
   if (std::string_view(GetParam()) != "memory") open();
   std::vector<std::future<std::int64_t>> all;
