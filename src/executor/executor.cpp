@@ -463,6 +463,7 @@ struct Executor::Impl {
     identity.project_name = attempt.project_name;
     identity.workflow_name = attempt.workflow_name;
     identity.revision = attempt.revision;
+    identity.revision_id = attempt.revision_id;
     identity.workflow_definition_id = attempt.workflow_definition_id;
     identity.task_name = owned.attempt.full_name(task);
     identity.retry_attempt_name = attempt.retry_attempt_name;

@@ -1,46 +1,336 @@
 #include "server/engine_room.h"
 
-#include "server/http.h"
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
 
-// The one place where the executor, the agent and the scheduler are plugged in. Until they are, this server keeps projects and answers
-// what there is to read.
+#include "agent/agent.h"
+#include "agent/task_log.h"
+#include "agent/workspaces.h"
+#include "base/config.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "base/thread.h"
+#include "command/command.h"
+#include "dig/script_worker.h"
+#include "dig/template_options.h"
+#include "executor/attempt_options.h"
+#include "executor/executor.h"
+#include "executor/required_attempts.h"
+#include "executor/starter.h"
+#include "executor/takeover.h"
+#include "schedule/schedule_loop.h"
+#include "schedule/scheduler.h"
+#include "store/log_spool.h"
+#include "store/owned_attempts.h"
+#include "store/projects.h"
+#include "store/secrets.h"
+#include "store/servers.h"
+
 namespace digdag::server {
 namespace {
 
-class NoStarter : public schedule::SessionStarter {
+/// Runs at the same time where `agent.max-task-threads` sets no limit: each costs some 10 KB here, and its processes outside.
+constexpr std::int64_t most_runs = 2000;
+
+std::int64_t duration_or(const SystemConfig& config, std::string_view key, std::int64_t fallback) {
+  const std::string text(trim(config.get_or(key, "")));
+  if (text.empty()) return fallback;
+  const auto seconds = parse_duration(text);
+  if (!seconds) throw config_error(std::string(key) + " must be a duration such as 7d or 2h 30m: " + text);
+  return *seconds;
+}
+
+/// Project archives as the database has them.
+class StoredArchives : public agent::ArchiveSource {
  public:
-  std::unique_ptr<Prepared> prepare(const executor::StartRequest&) override { return std::make_unique<Prepared>(); }
-  executor::StartAnswer insert(store::Transaction&, Prepared&) override { return refused(); }
-  void committed(std::unique_ptr<Prepared>) override {}
-  executor::StartAnswer start_delayed(std::int64_t) override { return refused(); }
+  explicit StoredArchives(store::Database& database) : database_(database) {}
+  std::optional<Archive> fetch(std::int64_t revision_id) override {
+    return database_.read([&](store::Transaction& transaction) -> std::optional<Archive> {
+      auto stored = store::archive_of_revision(transaction, revision_id);
+      if (!stored) return std::nullopt;
+      return Archive{std::move(stored->bytes), std::move(stored->md5)};
+    });
+  }
 
  private:
-  static executor::StartAnswer refused() {
-    return executor::StartRefused{executor::StartRefused::Why::limit, "This server starts no attempts"};
-  }
+  store::Database& database_;
 };
+
+/// `last_session_time` and `next_session_time` of a workflow with a schedule (spec/scheduling.md 6.7).
+Value times_around(const store::WorkflowDefinition& workflow, Instant session_time) {
+  const auto scheduler = schedule::scheduler_of(workflow.config, workflow.timezone);
+  return scheduler ? schedule::schedule_params(*scheduler, session_time, workflow.timezone) : Value::object();
+}
+
+std::function<Instant()> clock_of(store::Database& database) {
+  const Instant stored = database.read([](store::Transaction& transaction) { return transaction.now(); }).instant();
+  const auto steady = executor::steady_clock();
+  const std::int64_t ahead = stored.millis - steady().millis;
+  return [steady, ahead] { return steady().plus_millis(ahead); };
+}
 
 }  // namespace
 
 struct EngineRoom::Impl {
+  explicit Impl(const Parts& parts);
+
+  const SystemConfig& config;
+  store::Database& database;
   Log& log;
-  NoStarter starter;
+  const std::function<Instant()> clock;
+  const std::string agent_id;
+  const store::ServerProcess server;
+  const bool executes, runs_tasks, schedules;
+  const std::int64_t lock_seconds;
+
+  dig::ScriptWorker worker;
+  const dig::TemplateEngine templates;
+  command::CommandRunner commands;
+  StoredArchives archives;
+  agent::RevisionWorkspaces workspaces;
+  store::LogSpool spool;
+  store::OwnedAttempts owned;
+  std::optional<executor::Executor> the_executor;
+  executor::Starter the_starter;
+  std::optional<executor::RequiredAttempts> required;
+  std::optional<agent::Agent> the_agent;
+  std::optional<executor::Takeover> takeover;
+  std::optional<schedule::ScheduleLoop> schedule_loop;
+
+  std::atomic<bool> is_ready = false, waits_for_locks = false;
+  bool is_shut_down = false;
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool stopping = false;
+  Thread beginning, loop;
+
+  static store::LogSpool::Options spool_options(const Parts& parts, const std::string& agent_id) {
+    const std::string type(trim(parts.config.get_or("log-server.type", "null")));
+    store::LogSpool::Options options;
+    options.agent_id = agent_id;
+    options.discard = type != "local";
+    options.directory =
+        type == "local"
+            ? std::filesystem::absolute(std::string(trim(parts.config.get_or("log-server.local.path", "digdag.log")))) / ".spool"
+            : parts.temporary_directory / "logs";
+    options.most_bytes = static_cast<std::uint64_t>(parts.config.integer_or("log-server.spool-limit", std::int64_t{1} << 30));
+    if (const std::int64_t split = parts.config.integer_or("log-server.local.split_size", 0); split > 0)
+      options.split_bytes = static_cast<std::uint64_t>(split);
+    return options;
+  }
+  agent::AgentOptions agent_options(const Parts& parts);
+  executor::Starter::Options starter_options();
+  executor::Takeover::Options takeover_options();
+
+  void begin();
+  bool wait_for_foreign_locks();
+  bool pause(std::chrono::seconds time);
+  void shut_down();
 };
 
-EngineRoom::EngineRoom(const SystemConfig&, store::Database&, Metrics&, Log& log) : impl_(new Impl{.log = log, .starter = {}}) {}
+agent::AgentOptions EngineRoom::Impl::agent_options(const Parts& parts) {
+  agent::AgentOptions options;
+  options.kill_grace_seconds = config.integer_or("agent.kill-grace-time", options.kill_grace_seconds);
+  options.workspaces = &workspaces;
+  options.system = &config;
+  options.task_logs = &spool;
+  options.secrets = [this, cipher = parts.cipher](std::int64_t project_id, std::string_view key) {
+    return database.read([&](store::Transaction& transaction) { return store::secret_of_project(transaction, cipher, project_id, key); });
+  };
+  options.secret_hint = "digdag secrets --project NAME --set KEY sets it";
+  options.task_limit = executor::attempt_options(config).task_limit;
+  return options;
+}
 
-EngineRoom::~EngineRoom() = default;
+executor::Starter::Options EngineRoom::Impl::starter_options() {
+  executor::Starter::Options options;
+  options.attempt_limit = config.integer_or("executor.attempt_max_run", config.integer_or("io.digdag.limits.maxAttempts", 100));
+  options.attempt = executor::attempt_options(config);
+  if (const auto defaults = config.get("digdag.defaultParams")) options.default_params = parse_json(*defaults);
+  options.times_around = times_around;
+  options.delayed = [this] {
+    if (schedule_loop) schedule_loop->wake();
+  };
+  return options;
+}
 
-executor::StartAnswer EngineRoom::start(const executor::StartRequest&) { throw HttpError(503, "This server starts no attempts"); }
+executor::Takeover::Options EngineRoom::Impl::takeover_options() {
+  executor::Takeover::Options options;
+  options.server = server;
+  options.alone = database.type() != "postgresql";
+  options.heartbeat_seconds = config.integer_or("agent.heartbeat-interval", options.heartbeat_seconds);
+  options.attempt_ttl_seconds = duration_or(config, "executor.attempt_ttl", options.attempt_ttl_seconds);
+  options.task_ttl_seconds = duration_or(config, "executor.task_ttl", options.task_ttl_seconds);
+  options.reaping_seconds = duration_or(config, "executor.ttl_reaping_interval", options.reaping_seconds);
+  options.ended = [this](const executor::AttemptIdentity& attempt, bool) {
+    if (schedule_loop) schedule_loop->attempt_ended(attempt.site_id);
+  };
+  return options;
+}
 
-schedule::SessionStarter& EngineRoom::starter() { return impl_->starter; }
+EngineRoom::Impl::Impl(const Parts& parts)
+    : config(parts.config),
+      database(parts.database),
+      log(parts.log),
+      clock(clock_of(database)),
+      agent_id([&] {
+        const std::string configured(trim(config.get_or("agent.id", "")));
+        return configured.empty() ? agent::agent_id() : configured;
+      }()),
+      server(store::this_process(agent_id)),
+      executes(config.boolean_or("server.executor.enabled", true)),
+      runs_tasks(config.boolean_or("agent.enabled", true)),
+      schedules(schedule::ScheduleLoop::enabled(config)),
+      lock_seconds(config.integer_or("agent.lock-retention-time", 300)),
+      templates(worker, dig::template_options(config)),
+      archives(database),
+      workspaces({.tmpdir = parts.temporary_directory,
+                  .hold = [this](int fd) { commands.hold(fd); }},
+                 archives),
+      spool(spool_options(parts, agent_id), parts.logs, log),
+      owned(database, server.id, {agent_id, lock_seconds}),
+      the_starter(starter_options(), database, owned,
+                  executes
+                      ? &the_executor.emplace(owned, log, templates, nullptr,
+                                              executor::Executor::Options{.clock = clock,
+                                                                          .places = !runs_tasks ? 0
+                                                                                    : config.integer_or("agent.max-task-threads", 0) > 0
+                                                                                        ? config.integer_or("agent.max-task-threads", 0)
+                                                                                        : most_runs,
+                                                                          .remembered = 10'000})
+                      : nullptr,
+                  clock) {
+  if (the_executor) {
+    required.emplace(database, the_starter, *the_executor);
+    the_agent.emplace(
+        agent_options(parts), log, templates, commands, *required,
+        [this](const agent::RunRequest& request, agent::RunEnd end) { the_executor->ended(request, std::move(end)); },
+        [this](const agent::RunRequest& request, Value limits) { the_executor->limits_evaluated(request, std::move(limits)); });
+    the_executor->use(*the_agent);
+    takeover.emplace(takeover_options(), database, owned, *the_executor, the_starter, log);
+    the_executor->use(*takeover);
+    parts.metrics.measure("digdag_attempts", "Attempts that this server owns.",
+                          [this] { return static_cast<double>(the_executor->counts().attempts); });
+    parts.metrics.measure("digdag_tasks_running", "Tasks that run here.",
+                          [this] { return static_cast<double>(the_executor->counts().running); });
+    parts.metrics.measure("digdag_tasks_waiting", "Tasks that wait for a place to run.",
+                          [this] { return static_cast<double>(the_executor->counts().waiting); });
+  }
+  if (schedules) schedule_loop.emplace(schedule::ScheduleLoop::Options::of(config, clock), database, the_starter, log);
+}
 
-void EngineRoom::kill_requested(std::int64_t) {}
+/// False where the server is to end meanwhile.
+bool EngineRoom::Impl::pause(std::chrono::seconds time) {
+  std::unique_lock lock(mutex);
+  return !wake.wait_for(lock, time, [this] { return stopping; });
+}
 
-void EngineRoom::schedules_changed() {}
+/// Until the rows of the queue that the Java server had locked have expired; one that is renewed shows that it lives (V-43).
+bool EngineRoom::Impl::wait_for_foreign_locks() {
+  std::int64_t latest = 0;
+  while (true) {
+    const store::ForeignLocks locks =
+        database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); }, std::nullopt);
+    if (locks.count == 0) break;
+    if (latest != 0 && locks.latest_expiry > latest)
+      log.write(LogLevel::error, "main", "server", "another digdag server is running on this database: agent " + locks.agent_id);
+    else if (latest == 0)
+      log.write(LogLevel::warn, "main", "server",
+                "Tasks are locked by the agent " + locks.agent_id + " of another digdag server; waiting until its locks have expired, " +
+                    std::to_string(std::max<std::int64_t>(0, locks.latest_expiry - locks.now)) + " seconds");
+    latest = locks.latest_expiry;
+    waits_for_locks = true;
+    const std::int64_t expired = database.write([](store::Transaction& transaction) { return store::expire_locks(transaction); },
+                                                store::Durability::process, std::nullopt);
+    if (expired > 0)
+      log.write(LogLevel::info, "main", "server", std::to_string(expired) + " task locks are expired. Tasks will be retried.");
+    log.flush();
+    if (!pause(std::chrono::seconds(1))) return false;
+  }
+  waits_for_locks = false;
+  return true;
+}
 
-bool EngineRoom::ready() const { return true; }
+void EngineRoom::Impl::begin() {
+  try {
+    if (!wait_for_foreign_locks()) return;
+    if (the_executor) {
+      takeover->start();
+      the_executor->step();  // what had ended is closed before a schedule looks for what runs (E-51)
+      loop = Thread("the executor", [this] { the_executor->run(); });
+    }
+    if (schedule_loop) schedule_loop->start();
+    is_ready = true;
+  } catch (const Error& error) {
+    log.write(LogLevel::error, "main", "server", "Workflows cannot be taken over: " + error.report());
+    log.flush();
+  }
+}
 
-void EngineRoom::shut_down() { impl_->log.write(LogLevel::info, "shutdown", "server", "Shutting down workflow executor loop"); }
+void EngineRoom::Impl::shut_down() {
+  if (std::exchange(is_shut_down, true)) return;
+  const auto say = [&](const std::string& text) { log.write(LogLevel::info, "shutdown", "server", text); };
+  {
+    const std::lock_guard lock(mutex);
+    stopping = true;
+  }
+  wake.notify_all();
+  beginning.join();
+  say("Shutting down workflow executor loop");
+  if (schedule_loop) schedule_loop->stop();
+  if (!the_executor) return;
+  const std::int64_t running = the_executor->counts().running;
+  the_executor->drain();
+  if (running > 0) say("Waiting for completion of " + std::to_string(running) + " running tasks...");
+  log.flush();
+  const std::string limit(trim(config.get_or("server.shutdown-timeout", "unlimited")));
+  Thread watch;
+  std::mutex over_mutex;
+  std::condition_variable over_wake;
+  bool over = false;
+  if (limit != "unlimited") {
+    watch = Thread("the time limit of the shutdown", [&] {
+      std::unique_lock lock(over_mutex);
+      if (over_wake.wait_for(lock, std::chrono::seconds(duration_or(config, "server.shutdown-timeout", 0)), [&] { return over; })) return;
+      the_executor->interrupt();  // what runs now is run again elsewhere: its end is not wanted any more
+    });
+  }
+  loop.join();
+  {
+    const std::lock_guard lock(over_mutex);
+    over = true;
+  }
+  over_wake.notify_all();
+  watch.join();
+  the_agent->shutdown();
+  takeover->stop();
+}
+
+EngineRoom::EngineRoom(const Parts& parts) : impl_(std::make_unique<Impl>(parts)) {}
+EngineRoom::~EngineRoom() { shut_down(); }
+
+void EngineRoom::start() {
+  impl_->beginning = Thread("taking attempts over", [this] { impl_->begin(); });
+}
+bool EngineRoom::ready() const { return impl_->is_ready; }
+std::optional<std::string> EngineRoom::refuses_writes() const {
+  if (!impl_->waits_for_locks) return std::nullopt;
+  return "Another digdag server has tasks locked in this database; this one begins when those locks have expired";
+}
+
+executor::StartAnswer EngineRoom::start_attempt(const executor::StartRequest& request) { return impl_->the_starter.start(request); }
+executor::SessionStarter& EngineRoom::starter() { return impl_->the_starter; }
+void EngineRoom::kill_requested(std::int64_t attempt_id) {
+  if (impl_->the_executor) impl_->the_executor->kill(attempt_id);
+}
+void EngineRoom::schedules_changed() {
+  if (impl_->schedule_loop) impl_->schedule_loop->wake();
+}
+Instant EngineRoom::now() const { return impl_->clock(); }
+void EngineRoom::shut_down() { impl_->shut_down(); }
 
 }  // namespace digdag::server

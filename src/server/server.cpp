@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "executor/executor.h"
 #include "schedule/schedule_control.h"
 #include "server/access_log.h"
 #include "server/api.h"
@@ -163,7 +162,6 @@ struct Server::Impl {
   const std::unique_ptr<store::LogStorage> logs;
   const std::unique_ptr<store::Database> database;
   EngineRoom engine_room;
-  const std::function<Instant()> clock = executor::steady_clock();
   schedule::ScheduleControl schedules;
   const Api api;
   Router router;
@@ -182,16 +180,23 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
       cipher(store::SecretCipher::of(config)),
       logs(store::open_log_storage(config)),
       database(ready_database(config, log)),
-      engine_room(config, *database, metrics, log),
-      schedules({.clock = clock, .changed = [this] { engine_room.schedules_changed(); }}, *database, engine_room.starter()),
+      engine_room({.config = config,
+                   .database = *database,
+                   .logs = *logs,
+                   .cipher = cipher ? &*cipher : nullptr,
+                   .temporary_directory = temporary_directory.path(),
+                   .metrics = metrics,
+                   .log = log}),
+      schedules({.clock = [this] { return engine_room.now(); }, .changed = [this] { engine_room.schedules_changed(); }}, *database,
+                engine_room.starter()),
       api{.database = *database,
           .logs = *logs,
           .cipher = cipher ? &*cipher : nullptr,
           .schedules = schedules,
-          .start = [this](const executor::StartRequest& request) { return engine_room.start(request); },
+          .start = [this](const executor::StartRequest& request) { return engine_room.start_attempt(request); },
           .kill_requested = [this](std::int64_t attempt_id) { engine_room.kill_requested(attempt_id); },
           .schedules_changed = [this] { engine_room.schedules_changed(); },
-          .clock = clock,
+          .clock = [this] { return engine_room.now(); },
           .ready = [this] { return engine_room.ready(); },
           .attempts_page_limit = at_least_zero(config, "api.max_attempts_page_size", 100),
           .sessions_page_limit = at_least_zero(config, "api.max_sessions_page_size", 100),
@@ -211,11 +216,9 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
     count(exchange);
     if (access_log) access_log->add(std::move(exchange));
   };
-  std::string addresses = address_text(options.api);
-  if (options.admin) addresses += ", " + address_text(*options.admin);
-  log.write(LogLevel::info, "main", "server", "Starting server on " + addresses);
   http.emplace(std::move(options), front_door, log);
   write_runtime_info(config, *http, log);
+  engine_room.start();
 }
 
 void Server::Impl::add_routes() {

@@ -38,9 +38,11 @@ class PostgresqlTransaction : public Transaction {
     return changed;
   }
   void send(const Sql& sql, const SqlValues& parameters, std::optional<std::int64_t> expected) override {
+    if (sql.postgresql == nullptr) return;
     guarded([&] { send(sql, PostgresqlParameters(parameters), {.expected = expected}); });
   }
   void send_rows(const Sql& sql, const std::vector<SqlValues>& columns, std::optional<std::int64_t> expected) override {
+    if (sql.postgresql == nullptr) return;
     guarded([&] { send(sql, PostgresqlParameters(columns), {.expected = expected}); });
   }
 

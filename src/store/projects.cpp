@@ -303,6 +303,13 @@ std::vector<WorkflowDefinition> Projects::latest_workflows(const WorkflowFilter&
   return all_of<WorkflowDefinition>(rows, [](const Row& row) { return workflow_of(row); });
 }
 
+std::optional<StoredArchive> archive_of_revision(Transaction& transaction, std::int64_t revision_id) {
+  const auto row = transaction.first(
+      "select a.archive_data, r.archive_md5 from revision_archives a join revisions r on r.id = a.id where a.id = $1", {revision_id});
+  if (!row) return std::nullopt;
+  return StoredArchive{row->bytes(0), row->is_null(1) ? "" : row->bytes(1)};
+}
+
 std::int64_t config_digest(std::string_view config_json, const TimeZone& timezone) {
   const std::string hash = md5(std::string(config_json) + " " + timezone.id());
   std::uint64_t digest = 0;

@@ -124,6 +124,12 @@ class Projects {
   const std::int64_t site_id_;
 };
 
+/// The archive of a revision of any site, and the MD5 (16 bytes; empty: none) that was stored with it.
+struct StoredArchive {
+  std::string bytes, md5;
+};
+std::optional<StoredArchive> archive_of_revision(Transaction& transaction, std::int64_t revision_id);
+
 /// `workflow_configs.config_digest` of a config's text (spec/server.md 10).
 std::int64_t config_digest(std::string_view config_json, const TimeZone& timezone);
 

@@ -41,6 +41,12 @@ std::optional<std::string> Secrets::find(std::int64_t project_id, std::string_vi
   return cipher().decrypt(key, row->text(0), row->text(1)).value;
 }
 
+std::optional<std::string> secret_of_project(Transaction& transaction, const SecretCipher* cipher, std::int64_t project_id,
+                                             std::string_view key) {
+  const auto site = transaction.first("select site_id from projects where id = $1", {project_id});
+  return site ? Secrets(transaction, cipher, site->integer(0)).find(project_id, key) : std::nullopt;
+}
+
 Rotation rotate_secrets(Transaction& transaction, const SecretCipher& cipher, std::int64_t after_id) {
   constexpr std::int64_t step = 100;
 #define STEP "select id, key, engine, value from secrets where id > $1 order by id limit 100"

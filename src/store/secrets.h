@@ -39,6 +39,10 @@ class Secrets {
   const std::int64_t site_id_;
 };
 
+/// What a task of a project of any site gets: Secrets::find.
+std::optional<std::string> secret_of_project(Transaction& transaction, const SecretCipher* cipher, std::int64_t project_id,
+                                             std::string_view key);
+
 /// A step of `digdag secrets --rotate`: encrypts those of the next 100 secrets after `after_id` anew, of all sites, that an earlier key
 /// has encrypted.
 struct Rotation {
