@@ -84,8 +84,9 @@ constexpr Sql user_info[] = {"alter table revisions add column user_info text"};
 constexpr Sql new_queue[] = {
     "drop table queued_task_locks",
     "drop table queued_shared_task_locks",
-    "create table queued_task_locks (id bigserial primary key, site_id int, queue_id int, priority int not null, retry_count int not null "
-    "default 0, lock_expire_time bigint, lock_agent_id text)",
+    R"(create table queued_task_locks (
+  id bigserial primary key, site_id int, queue_id int, priority int not null, retry_count int not null default 0, lock_expire_time bigint,
+  lock_agent_id text))",
     "insert into queued_task_locks (id, site_id, priority) select id, site_id, priority from queued_tasks",
     "alter table queues add column shared_site_id int",
     "drop table resource_types",

@@ -176,7 +176,8 @@ Then then_of(const std::exception_ptr& failure) {
 class PostgresqlDatabase : public Database {
  public:
   PostgresqlDatabase(PostgresqlSettings settings, Log& log) : pool_(std::move(settings), log) {
-    pool_.give_back(pool_.take(deadline_of(pool_.settings().login_timeout)));
+    const milliseconds most = pool_.settings().login_timeout;
+    pool_.give_back(pool_.take(most.count() > 0 ? deadline_of(most) : std::nullopt));
   }
 
   std::string_view type() const override { return "postgresql"; }

@@ -20,7 +20,8 @@ std::unique_ptr<PostgresqlConnection> PostgresqlPool::take(Deadline deadline) {
     std::unique_lock lock(mutex_);
     const auto can_go_on = [&] { return shut_down_ || !idle_.empty() || connections_ < settings_.most_connections; };
     // Who may wait for ever for the server does so for the others, too.
-    const Deadline until = deadline ? std::min(*deadline, Clock::now() + settings_.connection_timeout) : deadline;
+    const bool is_limited = deadline && settings_.connection_timeout.count() > 0;
+    const Deadline until = is_limited ? std::min(*deadline, Clock::now() + settings_.connection_timeout) : deadline;
     if (!until) {
       changed_.wait(lock, can_go_on);
     } else if (!changed_.wait_until(lock, *until, can_go_on)) {
@@ -80,8 +81,10 @@ void PostgresqlPool::shut_down() {
 std::unique_ptr<PostgresqlConnection> PostgresqlPool::connect(Deadline deadline) {
   for (std::chrono::milliseconds pause_between{50};; pause_between = std::min(2 * pause_between, std::chrono::milliseconds(1000))) {
     try {
-      const Clock::time_point most = Clock::now() + settings_.login_timeout;
-      auto made = std::make_unique<PostgresqlConnection>(settings_, shut_down_event_.get(), deadline ? std::min(*deadline, most) : most);
+      Deadline until = deadline;
+      if (settings_.login_timeout.count() > 0)
+        until = std::min(Clock::now() + settings_.login_timeout, until.value_or(Clock::time_point::max()));
+      auto made = std::make_unique<PostgresqlConnection>(settings_, shut_down_event_.get(), until);
       if (pause_between > std::chrono::milliseconds(50)) log_.write(LogLevel::info, "main", "store", "Connected to " + settings_.place);
       return made;
     } catch (const PostgresqlError& error) {

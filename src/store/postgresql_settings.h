@@ -16,6 +16,7 @@ struct PostgresqlSettings {
   std::vector<std::pair<std::string, std::string>> connection;
   std::string place;  ///< `PostgreSQL at db1:5432/digdag`
   std::size_t most_connections = 10;
+  // 0: without a limit.
   std::chrono::milliseconds login_timeout{}, socket_timeout{}, connection_timeout{}, idle_timeout{};
 
   /// Error(config) for wrong and missing keys; warns of driver properties that mean nothing here.

@@ -196,7 +196,7 @@ void SqliteConnection::fail(const char* sql) {
   DatabaseError error(trouble.cause, trouble.what.empty()
                                          ? "the database " + file_.string() + " refused a statement: " + said + "; " + shown(sql)
                                          : "the database " + file_.string() + " fails: " + trouble.what + " (" + said + ")");
-  if (!trouble.hint.empty()) std::move(error).hint(replace_all(trouble.hint, "FILE", file_.string()));
+  if (!trouble.hint.empty()) std::move(static_cast<Error&>(error)).hint(replace_all(trouble.hint, "FILE", file_.string()));
   throw error;
 }
 
