@@ -157,7 +157,8 @@ class Writer {
             std::int64_t task, was, becomes;
           };
           std::vector<Change> changes;
-          SqlValues attempts, versions, tasks, was, becomes, ended, started;
+          SqlValues attempts, versions, tasks, was, becomes, started_names;
+          std::vector<std::string> ended, started;
           std::vector<std::int64_t> attempt_ids, task_ids;
           for (const Step& step : steps) {
             attempt_ids.push_back(step.attempt->id);
@@ -165,10 +166,11 @@ class Writer {
             versions.emplace_back(step.attempt->version);
             if (step.ended != 0) changes.push_back({step.ended, running, success});
             if (step.started != 0) changes.push_back({step.started, blocked, running});
-            if (step.ended != 0) ended.emplace_back(std::to_string(step.ended));
-            if (step.started != 0) started.emplace_back(std::to_string(step.started));
+            if (step.ended != 0) ended.push_back(std::to_string(step.ended));
+            if (step.started != 0) started.push_back(std::to_string(step.started));
           }
           std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.task < b.task; });
+          for (const std::string& name : started) started_names.emplace_back(name);
           for (const Change& change : changes) {
             task_ids.push_back(change.task);
             tasks.emplace_back(change.task);
@@ -192,23 +194,24 @@ class Writer {
                "where id = $1 and state = $2"},
               {tasks, was, becomes}, static_cast<std::int64_t>(changes.size()));
           if (!queue_rows) return;
-          transaction.send_rows(
-              {"delete from queued_task_locks l using queued_tasks q, unnest($1::text[]) e (name) where q.site_id = 0 and "
-               "q.unique_name = e.name and l.id = q.id",
-               "delete from queued_task_locks where id = (select id from queued_tasks where site_id = 0 and unique_name = $1)"},
+          transaction.send(
+              {"delete from queued_task_locks where id = any(array(select id from queued_tasks where site_id = 0 and unique_name = "
+               "any($1)))",
+               "delete from queued_task_locks where id in (select id from queued_tasks where site_id = 0 and unique_name in (select value "
+               "from json_each($1)))"},
               {ended});
-          transaction.send_rows({"delete from queued_tasks using unnest($1::text[]) e (name) where site_id = 0 and unique_name = e.name",
-                                 "delete from queued_tasks where site_id = 0 and unique_name = $1"},
-                                {ended});
+          transaction.send({"delete from queued_tasks where site_id = 0 and unique_name = any($1)",
+                            "delete from queued_tasks where site_id = 0 and unique_name in (select value from json_each($1))"},
+                           {ended});
           transaction.send_rows(
               {"insert into queued_tasks (site_id, unique_name, created_at) select 0, name, now() from unnest($1::text[]) e (name)",
                "insert into queued_tasks (site_id, unique_name, created_at) values (0, $1, now())"},
-              {started});
-          transaction.send_rows(
-              {"insert into queued_task_locks (id, site_id, priority, lock_expire_time, lock_agent_id) select q.id, 0, 0, 60, "
-               "'bench' from queued_tasks q, unnest($1::text[]) e (name) where q.site_id = 0 and q.unique_name = e.name",
-               "insert into queued_task_locks (id, site_id, priority, lock_expire_time, lock_agent_id) select id, 0, 0, 60, "
-               "'bench' from queued_tasks where site_id = 0 and unique_name = $1"},
+              {started_names});
+          transaction.send(
+              {"insert into queued_task_locks (id, site_id, priority, lock_expire_time, lock_agent_id) select id, 0, 0, 60, 'bench' "
+               "from queued_tasks where site_id = 0 and unique_name = any($1)",
+               "insert into queued_task_locks (id, site_id, priority, lock_expire_time, lock_agent_id) select id, 0, 0, 60, 'bench' "
+               "from queued_tasks where site_id = 0 and unique_name in (select value from json_each($1))"},
               {started});
         },
         durability);
