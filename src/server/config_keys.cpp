@@ -84,7 +84,7 @@ const std::vector<ConfigKey>& config_keys() {
       {"server.client-version-check.upgrade-recommended-if-older", Type::version},
       {"server.client-version-check.api-incompatible-if-older", Type::version},
       {"server.cors.allow-origin"},
-      {"server.shutdown-timeout", Type::duration},
+      {"server.shutdown-timeout"},
       {"server.tls.cert", Type::text, Use::refused, "TLS is not built in yet; put a proxy before the server"},
       {"server.tls.key", Type::text, Use::refused, "TLS is not built in yet; put a proxy before the server"},
       {"basicauth.username"},
@@ -175,7 +175,7 @@ const std::vector<ConfigKey>& config_keys() {
       {"tmpdir"},
       {"eval.extended-syntax", Type::boolean},
       {"eval.memory", Type::integer},
-      {"eval.stored-params", Type::boolean},
+      {"eval.stored-params"},
       {"eval.timeout"},
       {"eval.js-engine-type", Type::text, Use::ignored, "there is one JavaScript engine"},
       {"digdag.secret-encryption-key"},
@@ -192,7 +192,9 @@ const std::vector<ConfigKey>& config_keys() {
       {"notification.on-success", Type::boolean},
       {"notification.*"},
       {"metrics.jmx.*", Type::text, Use::ignored, no_jvm},
-      {"metrics.*"},
+      {"metrics.enable", Type::text, Use::ignored, "metrics are read at /metrics"},
+      {"metrics.fluency.*", Type::text, Use::ignored, "metrics are read at /metrics"},
+      {"retention.*", Type::text, Use::ignored, "nothing is removed by itself yet"},
       {"plugin.enabled", Type::text, Use::ignored, no_plugins},
       {"plugin.local-path", Type::text, Use::ignored, no_plugins},
       {"system-plugin.*", Type::text, Use::ignored, no_plugins},
@@ -206,6 +208,10 @@ void check_config(const SystemConfig& config) {
     if (known == nullptr || known->use == Use::ignored) continue;
     if (known->use == Use::refused) throw config_error("Configuration key '" + key + "': " + std::string(known->why));
     check_value(config, key, value, known->type);
+  }
+  for (const std::string& name : config.list("metrics.enable")) {
+    if (name != "jmx" && name != "fluency")
+      throw config_error("Unknown name in metrics.enable: " + visible(name)).hint("jmx and fluency are known");
   }
 }
 
