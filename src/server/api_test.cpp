@@ -20,7 +20,6 @@ namespace digdag::server {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 class NoStarter : public schedule::SessionStarter {

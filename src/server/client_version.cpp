@@ -24,7 +24,7 @@ std::optional<ClientVersion> ClientVersion::parse(std::string_view text) {
 }
 
 std::weak_ordering operator<=>(const ClientVersion& a, const ClientVersion& b) {
-  if (const auto order = a.numbers_ <=> b.numbers_; order != 0) return order;
+  if (const auto order = a.numbers_ <=> b.numbers_; std::is_neq(order)) return order;
   if (a.qualifier_ && b.qualifier_) return *a.qualifier_ <=> *b.qualifier_;
   return b.qualifier_.has_value() <=> a.qualifier_.has_value();
 }

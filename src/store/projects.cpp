@@ -191,6 +191,7 @@ void read_config_ids(const Rows& rows, std::map<ConfigKey, std::int64_t>& ids) {
 /// The ids of these configs of a project, those inserted that it did not have.
 std::map<ConfigKey, std::int64_t> put_configs(Transaction& transaction, std::int64_t project_id, const std::vector<ConfigKey>& configs) {
   std::vector<std::int64_t> digests;
+  digests.reserve(configs.size());
   for (const ConfigKey& config : configs) digests.push_back(std::get<0>(config));
   std::map<ConfigKey, std::int64_t> ids;
 #define FIND "select id, config_digest, timezone, config from workflow_configs where project_id = $1 and config_digest "
@@ -225,6 +226,7 @@ std::vector<WorkflowDefinition> Projects::insert_workflows(const Project& projec
                                                            std::vector<NewWorkflow> workflows) {
   std::sort(workflows.begin(), workflows.end(), [](const NewWorkflow& a, const NewWorkflow& b) { return a.name < b.name; });
   std::vector<ConfigKey> configs;
+  configs.reserve(workflows.size());
   for (const NewWorkflow& workflow : workflows) configs.push_back(key_of(workflow));
   const std::map<ConfigKey, std::int64_t> config_ids = put_configs(transaction_, project.id, configs);
 
@@ -243,6 +245,7 @@ std::vector<WorkflowDefinition> Projects::insert_workflows(const Project& projec
   for (const Row& row : transaction_.query(insert, {revision.id, ids, names})) new_ids.emplace(row.text(1), row.integer(0));
 
   std::vector<WorkflowDefinition> definitions;
+  definitions.reserve(workflows.size());
   for (NewWorkflow& workflow : workflows) {
     definitions.push_back({.id = new_ids.at(workflow.name),
                            .name = workflow.name,
