@@ -66,7 +66,7 @@ class Executor {
   struct Options {
     /// Asked on the loop's thread; what it says must never go back.
     std::function<Instant()> clock = steady_clock();
-    std::int64_t places = std::numeric_limits<std::int64_t>::max();    ///< runs at the agent at the same time; 0: there is no agent here
+    std::int64_t places = std::int64_t{1} << 40;    ///< runs at the agent at the same time; 0: there is no agent here
     std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
   };
   /// All must outlive the executor. `listener` may be nullptr.
