@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -17,10 +20,9 @@ namespace digdag::store {
 class DatabaseWithSchema : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    SystemConfig system;
-    if (std::string_view(GetParam()) == "postgresql") system = PostgresqlForTest::instance().new_database();
-    system.set("database.type", GetParam());
-    database_ = open_database(system, log_);
+    if (std::string_view(GetParam()) == "postgresql") system_ = PostgresqlForTest::instance().new_database();
+    system_.set("database.type", GetParam());
+    database_ = open_database(system_, log_);
     migrate(*database_);
   }
   /// Does it in a transaction.
@@ -29,7 +31,16 @@ class DatabaseWithSchema : public testing::TestWithParam<const char*> {
     return database_->write(std::move(work));
   }
 
-  Log log_{{.level = LogLevel::error, .console_to_stderr = true}};
+  /// What the log says.
+  std::string logged() {
+    log_.flush();
+    std::ifstream file(directory_ / "log");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  TemporaryDirectory directory_;
+  SystemConfig system_;
+  Log log_{{.file = directory_ / "log"}};
   std::unique_ptr<Database> database_;
 };
 
