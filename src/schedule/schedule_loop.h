@@ -25,7 +25,7 @@ class ScheduleLoop {
     std::function<Instant()> clock;          ///< the database's time (E-50)
     store::SiteSelection sites;              ///< scheduler.account_routing.*
     std::int64_t max_starts_per_second = 0;  ///< schedule.max_starts_per_second; 0: no limit
-    std::int64_t attempt_limit = 100;        ///< executor.attempt_max_run, as the Starter has it
+    std::int64_t attempt_limit = 100;        ///< executor.attempt_max_run, as the Starter has it; 0: none
 
     /// Reads the keys above. Throws Error(config).
     static Options of(const SystemConfig& system, std::function<Instant()> clock);

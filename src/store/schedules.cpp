@@ -285,7 +285,8 @@ std::int64_t wake_waiting_schedules(Transaction& transaction, std::int64_t site_
   " and s.next_run_time > cast($2 as bigint) order by s.waiting_since, s.id limit cast($3 as bigint)"
   static constexpr Sql wake(LONGEST_WAITING " for update of s skip locked)", LONGEST_WAITING ")");
 #undef LONGEST_WAITING
-  const std::int64_t free = attempt_limit - transaction.first(running, {site_id}).value().integer(0);
+  constexpr std::int64_t many = 1000;
+  const std::int64_t free = attempt_limit > 0 ? attempt_limit - transaction.first(running, {site_id}).value().integer(0) : many;
   return free > 0 ? transaction.execute(wake, {site_id, now.seconds(), free}) : 0;
 }
 
@@ -322,10 +323,13 @@ void put_off_delayed_attempt(Transaction& transaction, std::int64_t attempt_id, 
 }
 
 bool end_delayed_attempt(Transaction& transaction, std::int64_t attempt_id, std::uint8_t flags) {
-  if (!transaction.changes_one("delete from delayed_session_attempts where id = $1", {attempt_id})) return false;
-  transaction.send("update session_attempts set state_flags = state_flags | cast($2 as smallint), finished_at = now() where id = $1",
-                   {attempt_id, static_cast<std::int64_t>(flags | attempt_done)}, 1);
-  return true;
+  // The attempt first, as whoever kills or starts it locks it.
+  const bool waits = transaction.changes_one(
+      "update session_attempts set state_flags = state_flags | cast($2 as smallint), finished_at = now() where id = $1"
+      " and state_flags & 2 = 0 and exists (select 1 from delayed_session_attempts d where d.id = session_attempts.id)",
+      {attempt_id, static_cast<std::int64_t>(flags | attempt_done)});
+  if (waits) transaction.send("delete from delayed_session_attempts where id = $1", {attempt_id});
+  return waits;
 }
 
 }  // namespace digdag::store

@@ -99,7 +99,7 @@ std::vector<Instant> sessions_with_attempt(Transaction& transaction, std::int64_
 /// Sites with schedules that wait because of the attempt limit.
 std::vector<std::int64_t> sites_with_waiting_schedules(Transaction& transaction, const SiteSelection& sites);
 /// Makes those of a site that have waited longest due now, as many as there may be attempts more: `attempt_limit` less those that
-/// run. Gives their number.
+/// run; 0: no limit. Gives their number.
 std::int64_t wake_waiting_schedules(Transaction& transaction, std::int64_t site_id, std::int64_t attempt_limit, Instant now);
 
 // ---- Delayed attempts: those of a backfill, until what they wait for is done (spec/scheduling.md 8.7) -----------------

@@ -1,0 +1,76 @@
+#include "executor/starter.h"
+#include "schedule/schedule_control.h"
+#include "schedule/schedule_loop.h"
+#include "schedule/schedules_for_test.h"
+#include "store/owned_attempts.h"
+
+namespace digdag::schedule {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+/// Sessions as the executor's starter makes them; nothing executes them.
+class StartedSessions : public WithSchedules {
+ protected:
+  void SetUp() override {
+    WithSchedules::SetUp();
+    owned_ = std::make_unique<store::OwnedAttempts>(*database_, "server", store::QueueLease{});
+    executor::Starter::Options options;
+    options.attempt_limit = 5;
+    options.times_around = [](const store::WorkflowDefinition& workflow, Instant session) {
+      const auto scheduler = scheduler_of(workflow.config, workflow.timezone);
+      return scheduler ? schedule_params(*scheduler, session, workflow.timezone) : Value::object();
+    };
+    real_starter_ = std::make_unique<executor::Starter>(options, *database_, *owned_, nullptr, [] { return at("2026-01-12T08:00:00Z"); });
+  }
+  ScheduleLoop::Round run(std::string_view now) {
+    return ScheduleLoop({.clock = {}, .sites = {}, .attempt_limit = 5}, *database_, *real_starter_, log_).run_once(at(now));
+  }
+  std::int64_t tasks() {
+    return database_->read(
+        [](store::Transaction& transaction) { return transaction.query("select count(*) from tasks").at(0).integer(0); });
+  }
+
+  std::unique_ptr<store::OwnedAttempts> owned_;
+  std::unique_ptr<executor::Starter> real_starter_;
+};
+INSTANTIATE_TEST_SUITE_P(One, StartedSessions, testing::Values("memory"));
+
+// scheduling 14.58, 14.69
+TEST_P(StartedSessions, KnowTheSessionsAroundThem) {
+  push({{"w", R"({"schedule": {"daily>": "07:00:00"}, "+a": {"echo>": 1}})"}}, "2026-01-09T12:00:00Z", {}, "Asia/Tokyo");
+  EXPECT_EQ(run("2026-01-10T23:00:00Z").started, 2);
+  EXPECT_THAT(
+      attempts(),
+      ElementsAre(
+          R"(w 2026-01-09T15:00:00Z {"last_session_time":"2026-01-09T00:00:00+09:00","next_session_time":"2026-01-11T00:00:00+09:00"})",
+          R"(w 2026-01-10T15:00:00Z {"last_session_time":"2026-01-10T00:00:00+09:00","next_session_time":"2026-01-12T00:00:00+09:00","last_executed_session_time":"2026-01-10T00:00:00+09:00"})"));
+  EXPECT_EQ(tasks(), 4) << "a root and one task each";
+}
+
+TEST_P(StartedSessions, OfABackfillGetTheirTasksWhenTheirTurnComes) {
+  push({{"w", R"({"schedule": {"daily>": "07:00:00"}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
+  ScheduleControl control({.clock = [] { return Instant{}; }, .changed = [] {}}, *database_, *real_starter_);
+  control.disable(0, schedule("w").id);
+  control.backfill(0, schedule("w").id, {.from = at("2026-01-08T00:00:00Z"), .attempt_name = "b", .count = {}});
+  EXPECT_EQ(tasks(), 0);
+  EXPECT_EQ(run("2999-01-01T00:00:00Z").delayed_started, 1);
+  EXPECT_EQ(tasks(), 2);
+  EXPECT_EQ(run("2999-01-01T00:00:00Z").delayed_started, 0);
+  finish_attempts();
+  EXPECT_EQ(run("2999-01-01T00:00:00Z").delayed_started, 1);
+}
+
+TEST_P(StartedSessions, WaitAtTheAttemptLimit) {
+  push({{"w", R"({"schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:10:00Z").started, 5);
+  EXPECT_EQ(next("w"), "2026-01-10T00:05:00Z / 2026-01-10T00:20:00Z");
+  EXPECT_THAT(logged(), HasSubstr("Too many attempts running. Limit: 5, Current: 5"));
+  finish_attempts();
+  EXPECT_EQ(run("2026-01-10T00:10:01Z").started, 5);
+}
+
+}  // namespace
+}  // namespace digdag::schedule
