@@ -36,7 +36,7 @@ class StartedSessions : public WithSchedules {
   std::unique_ptr<store::OwnedAttempts> owned_;
   std::unique_ptr<executor::Starter> real_starter_;
 };
-INSTANTIATE_TEST_SUITE_P(One, StartedSessions, testing::Values("memory"));
+DIGDAG_FOR_EVERY_DATABASE(StartedSessions);
 
 // scheduling 14.58, 14.69
 TEST_P(StartedSessions, KnowTheSessionsAroundThem) {
