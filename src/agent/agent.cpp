@@ -70,11 +70,13 @@ struct Agent::Impl {
   /// With the lock held.
   void post(std::shared_ptr<TaskRun> run) {
     ++active;
-    threads.post([run = std::move(run)](unsigned slot) { run->begin(slot); });
+    const std::int64_t attempt = run->request().attempt;
+    threads.post([run = std::move(run)](unsigned slot) { run->begin(slot); }, attempt);
   }
   void post_refusal(std::shared_ptr<TaskRun> run) {
     ++active;
-    threads.post([run = std::move(run)](unsigned) { run->refuse(); });
+    const std::int64_t attempt = run->request().attempt;
+    threads.post([run = std::move(run)](unsigned) { run->refuse(); }, attempt);
   }
 
   void ended(TaskRun& run, RunEnd end) {

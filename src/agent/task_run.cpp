@@ -113,7 +113,8 @@ void TaskRun::begin(unsigned slot) {
     if (skip_evaluated(choice)) return;
     prepare_operator(choice);
     if (!type_->blocks) return call_operator();
-    services_.blocking_threads.post([self = shared_from_this()](unsigned) { self->guarded([&] { self->call_operator(); }); });
+    services_.blocking_threads.post([self = shared_from_this()](unsigned) { self->guarded([&] { self->call_operator(); }); },
+                                    request_.attempt);
   });
 }
 
@@ -306,7 +307,7 @@ void TaskRun::start_command(command::CommandRequest command) {
   command_ = services_.commands.start(
       std::move(command), [self](std::string_view bytes) { self->print(bytes); },
       [self](command::CommandEnd end) {
-        self->services_.threads.post([self, end = std::move(end)](unsigned) { self->command_over(end); });
+        self->services_.threads.post([self, end = std::move(end)](unsigned) { self->command_over(end); }, self->request_.attempt);
       });
   if (stopped_) services_.commands.stop(*command_, grace_seconds_);
 }

@@ -2,12 +2,11 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
-#include <deque>
 #include <mutex>
 #include <set>
 #include <system_error>
 
+#include "base/fair_queue.h"
 #include "base/thread.h"
 
 namespace digdag::agent {
@@ -28,7 +27,7 @@ struct ThreadPool::Impl {
   std::condition_variable work;       ///< a job waits, or the pool closes
   std::condition_variable gone;       ///< a thread ended
   std::condition_variable unsettled;  ///< for the watcher: jobs wait and no thread is free
-  std::deque<Job> jobs;
+  FairQueue<Job> jobs;
   std::set<unsigned> slots;  ///< of living workers
   std::size_t idle = 0;
   std::size_t threads = 0;  ///< living ones, the watcher included
@@ -82,8 +81,7 @@ struct ThreadPool::Impl {
         if (!woken && slots.size() > least()) break;
         continue;
       }
-      Job job = std::move(jobs.front());
-      jobs.pop_front();
+      Job job = jobs.pop().second;
       ++taken;
       if (!options.grows_at_once && overloaded()) call_watcher();  // at the post this thread may have counted as idle
       lock.unlock();
@@ -121,10 +119,10 @@ struct ThreadPool::Impl {
     if (watcher_sleeps) unsettled.notify_one();
   }
 
-  void grow() {
+  void grow(std::int64_t line) {
     if (options.grows_at_once || slots.size() < options.steady) {
       if (jobs.size() > idle && !start_worker() && slots.empty()) {
-        jobs.pop_back();
+        jobs.unpush(line);
         throw no_thread();
       }
     } else if (idle == 0) {
@@ -146,10 +144,10 @@ ThreadPool::~ThreadPool() {
   impl_->gone.wait(lock, [&] { return impl_->threads == 0; });
 }
 
-void ThreadPool::post(Job job) {
+void ThreadPool::post(Job job, std::int64_t line) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->jobs.push_back(std::move(job));
-  impl_->grow();
+  impl_->jobs.push(line, std::move(job));
+  impl_->grow(line);
   if (impl_->idle > 0) impl_->work.notify_one();
 }
 

@@ -1,13 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
 namespace digdag::agent {
 
-/// Threads with small stacks that run jobs in the order of their coming. Threads are made when jobs wait and end when they
-/// were idle for some seconds. Thread-safe.
+/// Threads with small stacks that run jobs in the order of their coming; lines of jobs take turns. Threads are made when jobs wait and end
+/// when they were idle for some seconds. Thread-safe.
 class ThreadPool {
  public:
   /// `slot` numbers the thread: the smallest number from 1 on that no other living thread of the pool has.
@@ -26,8 +27,9 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  /// Throws std::system_error where there is no thread and none can be made; not with `steady`.
-  void post(Job job);
+  /// `line`: jobs of other lines do not wait for all of this one. Throws std::system_error where there is no thread and none can be
+  /// made; not with `steady`.
+  void post(Job job, std::int64_t line = 0);
 
  private:
   struct Impl;

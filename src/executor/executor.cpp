@@ -26,6 +26,9 @@ namespace {
 
 /// `_retry: ${…}` of groups is rare and normally quick; a hostile expression holds up its thread for its whole time limit.
 constexpr agent::ThreadPool::Options evaluators{.steady = 1, .grows_at_once = false, .most = 8};
+/// So many events, and so many new runs, of one attempt make up its part of a round: small attempts wait for no more of a large one.
+constexpr std::size_t events_in_a_round = 256;
+constexpr int runs_in_a_round = 256;
 constexpr std::int64_t longest_wait_millis = std::int64_t{24} * 3600 * 1000;
 
 struct QueuedEvent {
@@ -84,6 +87,9 @@ struct Executor::Impl {
     std::size_t work = 0;                                           ///< its place in this round's work, counted from 1; 0 = none yet
     std::unordered_map<engine::TaskIndex, std::string> hints = {};  ///< of failed tasks
     std::unordered_map<engine::TaskIndex, engine::Lease> at_agent = {};
+    bool busy = false;                       ///< its rows are being written beside the loop: nobody else touches it
+    std::vector<QueuedEvent> deferred = {};  ///< what came meanwhile
+    std::deque<engine::Run> waiting = {};    ///< runs that wait for a place, out of the line meanwhile
   };
   /// An attempt that comes to us: new, started by somebody who stored it, or read back.
   struct Added {
@@ -95,6 +101,15 @@ struct Executor::Impl {
     std::vector<engine::Run> given = {};
     bool read_back = false;
     std::vector<engine::TaskIndex> untaken = {};
+  };
+
+  /// What all events of this round did to one attempt.
+  struct Work {
+    Owned* owned;
+    engine::Outcome outcome = {};
+    std::vector<store::QueuedRun> runs = {};  ///< that begin, or get their place
+    std::vector<engine::Run> given = {};      ///< those of them that go to the agent
+    std::vector<QueuedEvent> events = {};     ///< applied
   };
 
   // What other threads hand in.
@@ -109,12 +124,23 @@ struct Executor::Impl {
   std::atomic<std::int64_t> attempts_owned = 0, tasks_ended = 0;
 
   // Only the loop's.
+  std::vector<QueuedEvent> left;                     ///< of the last round, to be applied in the next one
   std::unordered_map<std::int64_t, Owned> attempts;  ///< those under way, and `kept`
   std::set<std::pair<Instant, std::int64_t>> timers;
   Sleepers sleepers;
   std::optional<std::int64_t> kept;  ///< whose tasks will be looked at when it is done
 
-  std::unique_ptr<agent::ThreadPool> evaluations;  ///< made when first needed. Last: its threads end before what they use
+  /// A large change that was written, or could not be.
+  struct Written {
+    std::shared_ptr<Work> work;
+    std::optional<store::DatabaseError> failure;
+  };
+  std::vector<Written> written;                 ///< by `mutex`
+  std::atomic<std::int64_t> being_written = 0;  ///< large changes on their way, `written` ones included
+
+  // Made when first needed. Last: their threads end before what they use.
+  std::unique_ptr<agent::ThreadPool> writers;      ///< of large changes
+  std::unique_ptr<agent::ThreadPool> evaluations;  ///< of `_retry`
 
   Instant clock() const { return options.clock(); }
 
@@ -135,15 +161,6 @@ struct Executor::Impl {
   }
 
   // ---- One round: what has arrived, one commit, the effects ----
-
-  /// What all events of this round did to one attempt.
-  struct Work {
-    Owned* owned;
-    engine::Outcome outcome = {};
-    std::vector<store::QueuedRun> runs = {};  ///< that begin, or get their place
-    std::vector<engine::Run> given = {};      ///< those of them that go to the agent
-    std::vector<QueuedEvent> events = {};     ///< applied
-  };
 
   Work& work_of(Owned& owned, std::vector<Work>& round) {
     if (owned.work == 0) {
@@ -227,10 +244,19 @@ struct Executor::Impl {
   }
 
   void apply(std::vector<QueuedEvent> events, std::vector<Work>& round) {
+    std::unordered_map<std::int64_t, std::size_t> applied;
     for (QueuedEvent& queued : events) {
+      if (events.size() > events_in_a_round && ++applied[queued.attempt_id] > events_in_a_round) {
+        left.push_back(std::move(queued));
+        continue;
+      }
       const auto place = attempts.find(queued.attempt_id);
       if (place == attempts.end()) continue;
       Owned& owned = place->second;
+      if (owned.busy) {
+        owned.deferred.push_back(std::move(queued));
+        continue;
+      }
       note_end(owned, queued.event);
       note_outcome(owned, owned.attempt.apply(queued.event, clock()), round);
       if (queued.wakes_after) sleep(owned, queued, *queued.wakes_after);
@@ -296,7 +322,9 @@ struct Executor::Impl {
         return true;
       });
     }
-    while (const auto next = handouts.next()) {
+    for (int given = 0; given < runs_in_a_round; ++given) {
+      const auto next = handouts.next();
+      if (!next) break;
       const auto& [id, run] = *next;
       Owned& owned = attempts.at(id);
       if (owned.attempt.state(run.task) != engine::TaskState::running || owned.attempt.lease(run.task) != run.lease) {
@@ -308,6 +336,7 @@ struct Executor::Impl {
       work.given.push_back(run);
       begun.erase({id, run.task});
     }
+    if (options.places > 0) return;  // what waits for a place here has no row: nobody else is to take it
     for (const auto& [key, lease] : begun) {
       Owned& owned = attempts.at(key.first);
       if (owned.attempt.state(key.second) == engine::TaskState::running && owned.attempt.lease(key.second) == lease)
@@ -329,6 +358,68 @@ struct Executor::Impl {
     }
     return change;
   }
+  /// So many rows are written in steps beside the loop, which goes on with the other attempts (design "The executor").
+  bool is_large(const Work& work) const {
+    return work.outcome.changed.size() > store.most_rows_at_once() ||
+           (work.outcome.finished && work.owned->attempt.size() > store.most_rows_at_once());
+  }
+
+  void write_beside(std::vector<Work>& round) {
+    for (Work& work : round) {
+      if (!is_large(work)) continue;
+      Owned& owned = *work.owned;
+      owned.busy = true;
+      ++being_written;
+      owned.waiting = handouts.take_out(owned.identity.attempt_id);
+      if (owned.due) timers.erase({*owned.due, owned.identity.attempt_id});
+      owned.due.reset();
+      owned.work = 0;
+      auto shared = std::make_shared<Work>(std::move(work));
+      work.owned = nullptr;
+      if (!writers) writers = std::make_unique<agent::ThreadPool>(agent::ThreadPool::Options{.most = 1});
+      writers->post([this, shared](unsigned) {
+        Written result{shared, {}};
+        try {
+          store.number_tasks(shared->owned->rows, shared->owned->attempt.size());
+          store::AttemptChange change = change_of(*shared);
+          store.commit_in_steps(change);
+        } catch (const store::DatabaseError& error) {
+          result.failure = error;
+        }
+        {
+          const std::lock_guard lock(mutex);
+          written.push_back(std::move(result));
+        }
+        arrived.notify_one();
+      });
+    }
+    std::erase_if(round, [](const Work& work) { return work.owned == nullptr; });
+    for (std::size_t i = 0; i < round.size(); ++i) round[i].owned->work = i + 1;
+  }
+
+  /// Goes on with attempts whose large change is stored: its effects are due, and what came meanwhile.
+  void take_written(std::vector<Written> done, std::vector<QueuedEvent>& events) {
+    std::vector<Work> over;
+    for (Written& one : done) {
+      Owned& owned = *one.work->owned;
+      owned.busy = false;
+      --being_written;
+      events.insert(events.end(), std::make_move_iterator(owned.deferred.begin()), std::make_move_iterator(owned.deferred.end()));
+      owned.deferred.clear();
+      for (const engine::Run& run : owned.waiting) handouts.wait(owned.identity.attempt_id, run);
+      owned.waiting.clear();
+      if (one.failure) {
+        drop(*one.work, *one.failure);
+        continue;
+      }
+      set_timer(owned);
+      over.push_back(std::move(*one.work));
+    }
+    tell(over);
+    perform(over);
+    leave(over);
+  }
+
   static bool changes_rows(const Work& work) {
     const auto is_stored = [](const QueuedEvent& event) { return event.stored_event != 0; };
     return !work.outcome.changed.empty() || !work.runs.empty() || std::any_of(work.events.begin(), work.events.end(), is_stored);
@@ -381,7 +472,7 @@ struct Executor::Impl {
   void forget(std::int64_t id) {
     const auto place = attempts.find(id);
     if (place->second.due) timers.erase({*place->second.due, id});
-    handouts.forget(id);
+    handouts.take_out(id);
     attempts.erase(place);
     --attempts_owned;
     const std::lock_guard lock(mutex);
@@ -522,7 +613,7 @@ struct Executor::Impl {
       for (const auto& [poll, lease] : sleepers.take(id)) push(QueuedEvent{poll.first, engine::Wake{poll.second, lease}});
       if (keeper) keeper->ended(work.owned->identity, work.owned->attempt.success());
       if (kept == id) continue;
-      handouts.forget(id);
+      handouts.take_out(id);
       attempts.erase(id);
       --attempts_owned;
     }
@@ -532,9 +623,13 @@ struct Executor::Impl {
 
   /// Waits until something arrives or is due; false where `interrupt` came, or all is over after `drain`.
   bool wait_for_work() {
+    if (!left.empty() || handouts.has_next()) {
+      const std::lock_guard lock(mutex);
+      return !interrupted;
+    }
     const auto due = next_due();
     std::unique_lock lock(mutex);
-    const auto something = [&] { return interrupted || !inbox.empty() || !added.empty() || is_drained(); };
+    const auto something = [&] { return interrupted || !inbox.empty() || !added.empty() || !written.empty() || is_drained(); };
     if (!something()) {
       lock.unlock();
       log.flush();
@@ -546,23 +641,29 @@ struct Executor::Impl {
       const std::int64_t millis = std::clamp<std::int64_t>(due->millis - clock().millis, 0, longest_wait_millis);
       arrived.wait_for(lock, std::chrono::milliseconds(millis), something);
     }
-    return !interrupted && !(is_drained() && inbox.empty() && added.empty());
+    return !interrupted && !(is_drained() && inbox.empty() && added.empty() && written.empty());
   }
-  bool is_drained() const { return handouts.closed() && handouts.taken() == 0; }
+  bool is_drained() const { return handouts.closed() && handouts.taken() == 0 && being_written == 0; }
 
   void step() {
     std::vector<Added> fresh;
     std::vector<QueuedEvent> events;
+    std::vector<Written> done;
+    events.swap(left);
     {
       const std::lock_guard lock(mutex);
       fresh.swap(added);
-      events.swap(inbox);
+      events.insert(events.end(), std::make_move_iterator(inbox.begin()), std::make_move_iterator(inbox.end()));
+      inbox.clear();
+      done.swap(written);
     }
+    take_written(std::move(done), events);
     std::vector<Work> round;
     take_in(std::move(fresh), round);
     apply(std::move(events), round);
     tick(round);
     hand_out(round);
+    write_beside(round);
     if (round.empty()) return;
     commit(round);
     std::erase_if(round, [](const Work& work) { return work.owned == nullptr; });
@@ -617,6 +718,7 @@ void Executor::resume(AttemptIdentity identity, engine::Restored restored, store
 }
 
 std::int64_t Executor::take_places(std::int64_t wanted) { return impl_->handouts.try_take(wanted); }
+bool Executor::has_agent() const { return impl_->options.places > 0; }
 void Executor::give_places_back(std::int64_t places) {
   for (; places > 0; --places) impl_->handouts.free_place();
 }

@@ -66,7 +66,7 @@ class Executor {
   struct Options {
     /// Asked on the loop's thread; what it says must never go back.
     std::function<Instant()> clock = steady_clock();
-    std::int64_t places = std::int64_t{1} << 40;    ///< runs at the agent at the same time; 0: there is no agent here
+    std::int64_t places = std::int64_t{1} << 40;                       ///< runs at the agent at the same time; 0: there is no agent here
     std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
   };
   /// All must outlive the executor. `listener` may be nullptr.
@@ -95,6 +95,8 @@ class Executor {
   /// Places for runs of an attempt that is about to be adopted; at most `wanted`, perhaps none.
   std::int64_t take_places(std::int64_t wanted);
   void give_places_back(std::int64_t places);
+  /// Whether tasks run in this process at all; else all their runs wait in the queue for others.
+  bool has_agent() const;
 
   void ended(const agent::RunRequest& request, agent::RunEnd end);
   void limits_evaluated(const agent::RunRequest& request, Value limits);

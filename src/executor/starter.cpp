@@ -272,7 +272,7 @@ struct Starter::Impl {
       if (run == nullptr) continue;
       const bool taken =
           std::any_of(prepared.given.begin(), prepared.given.end(), [&](const engine::Run& given) { return given.task == run->task; });
-      change.runs.push_back({run->task, run->lease, taken});
+      if (taken || !executor->has_agent()) change.runs.push_back({run->task, run->lease, taken});
     }
     return change;
   }

@@ -62,6 +62,7 @@ struct Takeover::Impl {
         store::Durability::process);
     if (freed > 0)
       log.write(LogLevel::info, "main", "executor", std::to_string(freed) + " attempts of a server that is gone are taken over");
+    owned.remove_leftovers();
     while (true) {
       const std::vector<std::int64_t> ids = owned.claim(attempts_at_once);
       for (const std::int64_t id : ids) read(id);

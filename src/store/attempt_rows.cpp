@@ -56,9 +56,29 @@ Value native_of(const StoredTask& task) {
   return native;
 }
 
+}  // namespace
+
+void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& task_ids) {
+  if (task_ids.empty()) return;
+  transaction.send({"delete from task_dependencies where downstream_id = any($1::bigint[])",
+                    "delete from task_dependencies where downstream_id in (select value from json_each($1))"},
+                   {task_ids});
+  transaction.send(
+      {"delete from task_details where id = any($1::bigint[])", "delete from task_details where id in (select value from json_each($1))"},
+      {task_ids});
+  transaction.send({"delete from task_state_details where id = any($1::bigint[])",
+                    "delete from task_state_details where id in (select value from json_each($1))"},
+                   {task_ids});
+  transaction.send({"delete from tasks where id = any($1::bigint[])", "delete from tasks where id in (select value from json_each($1))"},
+                   {task_ids}, static_cast<std::int64_t>(task_ids.size()));
+}
+
+namespace {
+
 /// The rows of one commit, gathered over all its attempts.
 class Gathered {
  public:
+  explicit Gathered(bool keep_tasks = false) : keep_tasks_(keep_tasks) {}
   void add(const AttemptChange& change) {
     const AttemptRows& rows = *change.rows;
     attempts_.add({rows.attempt_id, rows.version, rows.epoch});
@@ -191,7 +211,7 @@ class Gathered {
     archives_.add({change.rows->attempt_id, engine::to_archive(change.rows->attempt_id, tasks)});
     finished_.add({change.rows->attempt_id, flags});
     finished_ids_.push_back(change.rows->attempt_id);
-    for (std::size_t i = 0; i < change.rows->states.size(); ++i) removed_.push_back(change.rows->task_ids[i]);
+    for (std::size_t i = 0; i < change.rows->states.size() && !keep_tasks_; ++i) removed_.push_back(change.rows->task_ids[i]);
     for (const auto& [task, name] : change.rows->queued) dequeued_.add({change.rows->site_id, name});
   }
 
@@ -325,17 +345,7 @@ class Gathered {
          "e(id, tasks)",
          "insert into task_archives (id, tasks, created_at) values ($1, $2, now())"},
         archives_.get());
-    transaction.send({"delete from task_dependencies where downstream_id = any($1::bigint[])",
-                      "delete from task_dependencies where downstream_id in (select value from json_each($1))"},
-                     {removed_});
-    transaction.send(
-        {"delete from task_details where id = any($1::bigint[])", "delete from task_details where id in (select value from json_each($1))"},
-        {removed_});
-    transaction.send({"delete from task_state_details where id = any($1::bigint[])",
-                      "delete from task_state_details where id in (select value from json_each($1))"},
-                     {removed_});
-    transaction.send({"delete from tasks where id = any($1::bigint[])", "delete from tasks where id in (select value from json_each($1))"},
-                     {removed_}, static_cast<std::int64_t>(removed_.size()));
+    remove_tasks(transaction, removed_);
     transaction.send({"delete from resuming_tasks where attempt_id = any($1::bigint[])",
                       "delete from resuming_tasks where attempt_id in (select value from json_each($1))"},
                      {finished_ids_});
@@ -350,11 +360,14 @@ class Gathered {
          "$2::smallint[]) as e(id, flags) where a.id = e.id",
          "update session_attempts set state_flags = state_flags | $2, finished_at = now() where id = $1"},
         finished_.get(), finished_.rows());
-    transaction.send({"delete from digdag_native_attempts where id = any($1::bigint[])",
-                      "delete from digdag_native_attempts where id in (select value from json_each($1))"},
-                     {finished_ids_});
+    if (!keep_tasks_) {
+      transaction.send({"delete from digdag_native_attempts where id = any($1::bigint[])",
+                        "delete from digdag_native_attempts where id in (select value from json_each($1))"},
+                       {finished_ids_});
+    }
   }
 
+  const bool keep_tasks_;
   Columns attempts_{3}, updated_{10}, results_{6}, inserted_{12}, details_{5}, new_results_{6}, dependencies_{2};
   Columns enqueued_{4}, taken_{4}, dequeued_{2}, monitors_{4}, archives_{2}, finished_{2};
   std::vector<std::int64_t> events_, cancelled_, gone_monitors_, finished_ids_, removed_;
@@ -370,6 +383,12 @@ void write_changes(Transaction& transaction, const std::vector<AttemptChange>& c
   Gathered gathered;
   for (const AttemptChange* change : ordered) gathered.add(*change);
   gathered.send(transaction, owner, lease);
+}
+
+void write_end(Transaction& transaction, const AttemptChange& change, const std::string& owner) {
+  Gathered gathered(true);
+  gathered.add(change);
+  gathered.send(transaction, owner, {});
 }
 
 void write_first(Transaction& transaction, const std::vector<AttemptChange>& changes) {

@@ -24,6 +24,12 @@ void write_changes(Transaction& transaction, const std::vector<AttemptChange>& c
 /// The first rows of an attempt that nobody owns yet: tasks that have not begun.
 void write_first(Transaction& transaction, const std::vector<AttemptChange>& changes);
 
+/// Ends a large attempt (`change.finished`): as `write_changes`, but the rows of its tasks and of its ownership stay, to be removed in
+/// steps. They do not count any more.
+void write_end(Transaction& transaction, const AttemptChange& change, const std::string& owner);
+/// Removes tasks; children go before their parents.
+void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& task_ids);
+
 /// Notes in `rows` what was committed.
 void note_committed(std::vector<AttemptChange>& changes);
 

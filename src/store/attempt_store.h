@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -40,7 +42,7 @@ struct AttemptChange {
   bool finished = false;
 };
 
-/// What must survive of running attempts. The executor calls it from one thread.
+/// What must survive of running attempts. Each attempt is changed by one thread at a time.
 class AttemptStore {
  public:
   virtual ~AttemptStore() = default;
@@ -49,6 +51,12 @@ class AttemptStore {
   /// Makes all changes durable in one transaction and then notes them in their `rows`, or throws and changes nothing.
   /// DatabaseError(unexpected_rows) where another owner was there. Effects happen only afterwards.
   virtual void commit(std::vector<AttemptChange>& changes) = 0;
+
+  /// A change with more rows than this would hold up others: it goes through `commit_in_steps`.
+  virtual std::size_t most_rows_at_once() const = 0;
+  /// Makes one large change durable in many transactions, so that each way of breaking off leaves what its owner can go on from: new tasks
+  /// count only with the last of them. On a thread of its own, beside `commit` of other attempts.
+  virtual void commit_in_steps(AttemptChange& change) = 0;
 };
 
 /// Keeps nothing: `digdag run`, where the attempt in memory is the truth. Task ids count from 1.
@@ -58,6 +66,8 @@ class MemoryStore : public AttemptStore {
     while (rows.task_ids.size() < size) rows.task_ids.push_back(static_cast<std::int64_t>(rows.task_ids.size()) + 1);
   }
   void commit(std::vector<AttemptChange>&) override {}
+  std::size_t most_rows_at_once() const override { return std::numeric_limits<std::size_t>::max(); }
+  void commit_in_steps(AttemptChange&) override {}
 };
 
 }  // namespace digdag::store

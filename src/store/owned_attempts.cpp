@@ -57,6 +57,11 @@ void find_queued(Transaction& transaction, OwnedAttempt& owned) {
     owned.rows.queued.insert_or_assign(task, row.text(0));
     if (row.is_null(1)) owned.untaken.push_back(task);
   }
+  // Without a row in the queue it waited for a place at the agent of its owner: it was given to nobody.
+  for (std::size_t i = 0; i < owned.tasks.size(); ++i) {
+    const auto task = static_cast<TaskIndex>(i);
+    if (owned.tasks[i].state == engine::TaskState::running && !owned.rows.queued.contains(task)) owned.untaken.push_back(task);
+  }
 }
 
 /// What can be read of the rows, with the error on the root.
@@ -104,6 +109,127 @@ void OwnedAttempts::commit(std::vector<AttemptChange>& changes) {
   note_committed(changes);
 }
 
+void OwnedAttempts::commit_part(AttemptChange part, std::optional<std::int64_t> pending_from, bool clear_pending) {
+  std::vector<AttemptChange> parts{std::move(part)};
+  database_.write(
+      [&](Transaction& transaction) {
+        write(transaction, parts);
+        if (pending_from)
+          transaction.send("update digdag_native_attempts set pending_from = $2 where id = $1", {parts[0].rows->attempt_id, *pending_from},
+                           1);
+        if (clear_pending)
+          transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {parts[0].rows->attempt_id}, 1);
+      },
+      Durability::process, std::nullopt);
+  note_committed(parts);
+}
+
+void OwnedAttempts::commit_in_steps(AttemptChange& change) {
+  if (change.finished) return end_in_steps(change);
+  AttemptRows& rows = *change.rows;
+  const auto stored = static_cast<TaskIndex>(rows.states.size());
+  std::vector<TaskIndex> added, released, others;
+  for (const TaskIndex task : change.changed) {
+    if (task >= stored)
+      added.push_back(task);
+    else if (rows.states[static_cast<std::size_t>(task)] == engine::TaskState::blocked)
+      released.push_back(task);  // by what stands in `others`: that must be stored first
+    else
+      others.push_back(task);
+  }
+  const auto part = [&](std::vector<TaskIndex> tasks) { return AttemptChange{&rows, change.attempt, std::move(tasks), {}, {}, {}, false}; };
+  const auto in_steps = [&](const std::vector<TaskIndex>& tasks, const auto& work) {
+    for (std::size_t i = 0; i < tasks.size(); i += rows_at_once)
+      work(std::vector<TaskIndex>(tasks.begin() + static_cast<std::ptrdiff_t>(i),
+                                  tasks.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_at_once, tasks.size()))));
+  };
+  bool pending = false;
+  in_steps(added, [&](std::vector<TaskIndex> tasks) {
+    const bool is_first = !std::exchange(pending, true);
+    commit_part(part(std::move(tasks)), is_first ? std::optional(rows.task_ids[static_cast<std::size_t>(added.front())]) : std::nullopt,
+                false);
+  });
+  AttemptChange cause = part(std::move(others));
+  cause.results_changed = change.results_changed;
+  std::erase_if(cause.results_changed, [&](TaskIndex task) { return task >= stored; });
+  cause.events = change.events;
+  commit_part(std::move(cause), std::nullopt, pending);
+  in_steps(released, [&](std::vector<TaskIndex> tasks) { commit_part(part(std::move(tasks)), std::nullopt, false); });
+  for (std::size_t i = 0; i < change.runs.size(); i += rows_at_once) {
+    AttemptChange runs = part({});
+    runs.runs.assign(change.runs.begin() + static_cast<std::ptrdiff_t>(i),
+                     change.runs.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_at_once, change.runs.size())));
+    commit_part(std::move(runs), std::nullopt, false);
+  }
+}
+
+void OwnedAttempts::end_in_steps(AttemptChange& change) {
+  AttemptRows& rows = *change.rows;
+  database_.write([&](Transaction& transaction) { write_end(transaction, change, server_id_); }, Durability::process, std::nullopt);
+  for (std::size_t end = rows.states.size(); end > 0;) {
+    const std::size_t begin = end > rows_at_once ? end - rows_at_once : 0;
+    const std::vector<std::int64_t> ids(rows.task_ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                        rows.task_ids.begin() + static_cast<std::ptrdiff_t>(end));
+    database_.write([&](Transaction& transaction) { remove_tasks(transaction, ids); }, Durability::process, std::nullopt);
+    end = begin;
+  }
+  database_.write(
+      [&](Transaction& transaction) { transaction.send("delete from digdag_native_attempts where id = $1", {rows.attempt_id}); },
+      Durability::process, std::nullopt);
+}
+
+void OwnedAttempts::remove_tasks_from(std::int64_t attempt_id, std::int64_t first_task_id) {
+  while (true) {
+    const bool more = database_.write(
+        [&](Transaction& transaction) {
+          std::vector<std::int64_t> ids;
+          for (const Row& row : transaction.query("select id from tasks where attempt_id = $1 and id >= $2 order by id desc limit $3",
+                                                  {attempt_id, first_task_id, static_cast<std::int64_t>(rows_at_once)})) {
+            ids.push_back(row.integer(0));
+          }
+          remove_tasks(transaction, ids);
+          return ids.size() == rows_at_once;
+        },
+        Durability::process, std::nullopt);
+    if (!more) return;
+  }
+}
+
+void OwnedAttempts::remove_pending(std::int64_t attempt_id) {
+  const std::optional<std::int64_t> from = database_.read(
+      [&](Transaction& transaction) {
+        const auto row = transaction.first("select pending_from from digdag_native_attempts where id = $1", {attempt_id});
+        return row ? row->optional_integer(0) : std::nullopt;
+      },
+      std::nullopt);
+  if (!from) return;
+  remove_tasks_from(attempt_id, *from);
+  database_.write(
+      [&](Transaction& transaction) {
+        transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {attempt_id});
+      },
+      Durability::process, std::nullopt);
+}
+
+void OwnedAttempts::remove_leftovers() {
+  std::vector<std::int64_t> ids;
+  database_.read(
+      [&](Transaction& transaction) {
+        ids.clear();
+        for (const Row& row :
+             transaction.query("select o.id from digdag_native_attempts o join session_attempts a on a.id = o.id where o.owner is null "
+                               "and a.state_flags & 2 = 2"))
+          ids.push_back(row.integer(0));
+      },
+      std::nullopt);
+  for (const std::int64_t id : ids) {
+    remove_tasks_from(id, 0);
+    database_.write(
+        [&](Transaction& transaction) { transaction.send("delete from digdag_native_attempts where id = $1 and owner is null", {id}); },
+        Durability::process, std::nullopt);
+  }
+}
+
 std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
   return database_.write(
       [&](Transaction& transaction) {
@@ -127,6 +253,7 @@ std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
 }
 
 std::optional<OwnedAttempt> OwnedAttempts::load(std::int64_t attempt_id) {
+  remove_pending(attempt_id);
   return database_.read(
       [&](Transaction& transaction) -> std::optional<OwnedAttempt> {
         const auto row = transaction.first(

@@ -41,6 +41,8 @@ class OwnedAttempts : public AttemptStore {
 
   void number_tasks(AttemptRows& rows, std::size_t size) override;
   void commit(std::vector<AttemptChange>& changes) override;
+  std::size_t most_rows_at_once() const override { return rows_at_once; }
+  void commit_in_steps(AttemptChange& change) override;
 
   /// In a transaction that starts an attempt: its row of ownership.
   void own_new(Transaction& transaction, AttemptRows& rows) const { insert_ownership(transaction, rows, server_id_); }
@@ -52,6 +54,8 @@ class OwnedAttempts : public AttemptStore {
   /// Takes attempts over that are not done and that nobody alive owns, at most `limit`, by ascending id. Delayed ones that have not
   /// started are left alone. `sites`: those that this server serves; empty: all.
   std::vector<std::int64_t> claim(std::int64_t limit);
+  /// Removes what a server that died has left of large attempts that are done.
+  void remove_leftovers();
   /// Nothing where it is not ours (any more) or done.
   std::optional<OwnedAttempt> load(std::int64_t attempt_id);
   /// Events of attempts that are ours and that were not applied yet, in order.
@@ -66,6 +70,14 @@ class OwnedAttempts : public AttemptStore {
   const std::string& server_id() const { return server_id_; }
 
  private:
+  static constexpr std::size_t rows_at_once = 2000;
+
+  void end_in_steps(AttemptChange& change);
+  /// A part of a change: one transaction.
+  void commit_part(AttemptChange part, std::optional<std::int64_t> pending_from, bool clear_pending);
+  void remove_pending(std::int64_t attempt_id);
+  void remove_tasks_from(std::int64_t attempt_id, std::int64_t first_task_id);
+
   Database& database_;
   const std::string server_id_;
   const QueueLease lease_;

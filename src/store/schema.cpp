@@ -158,7 +158,7 @@ constexpr Sql original[] = {
 
 constexpr Sql native[] = {
     for_both<"create table digdag_native_attempts ("
-             "id bigint primary key, owner text, epoch bigint not null, version bigint not null)">(),
+             "id bigint primary key, owner text, epoch bigint not null, version bigint not null, pending_from bigint)">(),
     for_both<"create index digdag_native_attempts_on_owner on digdag_native_attempts (owner)">(),
 
     for_both<"create table digdag_native_events ("

@@ -60,13 +60,16 @@ engine::StoredTask task_of(const Row& row) {
 }  // namespace
 
 std::vector<engine::StoredTask> live_tasks(Transaction& transaction, std::int64_t attempt_id) {
-  // One statement for rows and edges: an attempt that ends meanwhile is either here or in the archive, whole.
+  // One statement for rows and edges: an attempt that ends meanwhile is either here or in the archive, whole. Rows of a large attempt
+  // come and go in steps: they count from `pending_from` on only when all are there, and not any more once it is done.
 #define TASKS(upstreams)                                                                                                                  \
   "select t.id, t.parent_id, t.task_type, t.state, t.state_flags, t.updated_at, t.retry_at, t.started_at, t.state_params, t.retry_count," \
   " d.full_name, d.local_config, d.export_config, d.resuming_task_id, s.subtask_config, s.export_params, s.store_params, s.error,"        \
   " s.reset_store_params, (select " upstreams                                                                                             \
   " from task_dependencies e where e.downstream_id = t.id), t.native from tasks t"                                                        \
-  " join task_details d on d.id = t.id left join task_state_details s on s.id = t.id where t.attempt_id = $1 order by t.id"
+  " join task_details d on d.id = t.id left join task_state_details s on s.id = t.id"                                                     \
+  " join session_attempts a on a.id = t.attempt_id left join digdag_native_attempts o on o.id = t.attempt_id"                             \
+  " where t.attempt_id = $1 and a.state_flags & 2 = 0 and (o.pending_from is null or t.id < o.pending_from) order by t.id"
   static constexpr Sql sql(TASKS("cast(json_agg(e.upstream_id) as text)"), TASKS("json_group_array(e.upstream_id)"));
 #undef TASKS
   std::vector<engine::StoredTask> tasks;
