@@ -130,10 +130,14 @@ struct Executor::Impl {
   Sleepers sleepers;
   std::optional<std::int64_t> kept;  ///< whose tasks will be looked at when it is done
 
+  struct StoreFailure {
+    bool lost = false;  ///< another owner was there
+    std::string message;
+  };
   /// A large change that was written, or could not be.
   struct Written {
     std::shared_ptr<Work> work;
-    std::optional<store::DatabaseError> failure;
+    std::optional<StoreFailure> failure;
   };
   std::vector<Written> written;                 ///< by `mutex`
   std::atomic<std::int64_t> being_written = 0;  ///< large changes on their way, `written` ones included
@@ -379,13 +383,11 @@ struct Executor::Impl {
       if (!writers) writers = std::make_unique<agent::ThreadPool>(agent::ThreadPool::Options{.most = 1});
       writers->post([this, shared](unsigned) {
         Written result{shared, {}};
-        try {
+        result.failure = failure_of_storing([&] {
           store.number_tasks(shared->owned->rows, shared->owned->attempt.size());
           store::AttemptChange change = change_of(*shared);
           store.commit_in_steps(change);
-        } catch (const store::DatabaseError& error) {
-          result.failure = error;
-        }
+        });
         {
           const std::lock_guard lock(mutex);
           written.push_back(std::move(result));
@@ -437,36 +439,43 @@ struct Executor::Impl {
     try {
       store.commit(changes);
       return;
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       if (keeper == nullptr) throw;
       log.write(LogLevel::warn, "main", "executor",
-                "The changes of " + std::to_string(changes.size()) + " attempts are stored one by one: " + error.report());
+                "The changes of " + std::to_string(changes.size()) + " attempts are stored one by one: " + error.what());
     }
     for (Work& work : round) {
       if (!changes_rows(work)) continue;
       std::vector<store::AttemptChange> alone{change_of(work)};
-      try {
-        store.commit(alone);
-      } catch (const store::DatabaseError& error) {
-        drop(work, error);
-      }
+      if (const auto failure = failure_of_storing([&] { store.commit(alone); })) drop(work, *failure);
+    }
+  }
+
+  template <typename Store>
+  static std::optional<StoreFailure> failure_of_storing(const Store& work) {
+    try {
+      work();
+      return std::nullopt;
+    } catch (const store::DatabaseError& error) {
+      return StoreFailure{error.why() == store::DatabaseError::Cause::unexpected_rows, error.report()};
+    } catch (const std::exception& error) {
+      return StoreFailure{false, error.what()};
     }
   }
 
   /// Its memory is ahead of its rows: it must be read again, by its owner.
-  void drop(Work& work, const store::DatabaseError& error) {
+  void drop(Work& work, const StoreFailure& failure) {
     const std::int64_t id = work.owned->identity.attempt_id;
-    const bool refused = error.why() == store::DatabaseError::Cause::refused;
     log.write(LogLevel::error, "main", "executor",
-              "Attempt " + std::to_string(id) + (refused ? " cannot be stored: " : " is not ours any more: ") + error.report());
+              "Attempt " + std::to_string(id) + (failure.lost ? " is not ours any more: " : " cannot be stored: ") + failure.message);
     for (const auto& [task, lease] : work.owned->at_agent) runner->stop(id, task, lease, std::nullopt);
     for (std::size_t i = 0; i < work.given.size(); ++i) handouts.free_place();
     forget(id);
     work.owned = nullptr;
-    if (refused)
-      keeper->broken(id, error.message());
-    else
+    if (failure.lost)
       keeper->dropped(id);
+    else
+      keeper->broken(id, failure.message);
   }
 
   void forget(std::int64_t id) {

@@ -1,6 +1,9 @@
 #include "executor/starter.h"
 
 #include <algorithm>
+#include <chrono>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -21,6 +24,9 @@ namespace {
 constexpr std::size_t most_tasks_at_once = 2000;
 /// Starts that may be under way at the same time without being counted one after another.
 constexpr std::int64_t uncounted_starts = 64;
+/// From this attempt limit on not every start counts, and how long a count lasts.
+constexpr std::int64_t high_limit = 1000;
+constexpr std::chrono::seconds count_lasts{1};
 
 dig::Workflow workflow_of(const store::WorkflowDefinition& definition) {
   dig::Workflow workflow;
@@ -107,6 +113,13 @@ struct Starter::Impl {
   Executor* executor;
   std::function<Instant()> clock;
 
+  struct Count {
+    std::chrono::steady_clock::time_point at = {};
+    std::int64_t running = 0, started_since = 0;
+  };
+  std::mutex counts_mutex = {};
+  std::map<std::int64_t, Count> counts = {};  ///< of attempts that run, by site
+
   engine::Params base_params(const std::optional<store::Revision>& revision, const store::WorkflowDefinition& workflow,
                              const Value& params) const {
     engine::Params layers = engine::Params().with(options.default_params);
@@ -181,12 +194,25 @@ struct Starter::Impl {
     return prepared;
   }
 
-  std::optional<StartRefused> limit_reached(store::Sessions& sessions) const {
-    if (options.attempt_limit <= 0) return std::nullopt;
+  /// Counting costs what there is to count. So far below a high limit the last count, with all that was started here since, will do.
+  bool surely_below_limit(std::int64_t site_id) {
+    if (options.attempt_limit < high_limit) return false;
+    const std::lock_guard lock(counts_mutex);
+    Count& count = counts[site_id];
+    ++count.started_since;
+    return std::chrono::steady_clock::now() - count.at < count_lasts && count.running + count.started_since < options.attempt_limit / 2;
+  }
+
+  std::optional<StartRefused> limit_reached(store::Sessions& sessions, std::int64_t site_id) {
+    if (options.attempt_limit <= 0 || surely_below_limit(site_id)) return std::nullopt;
     std::int64_t running = sessions.unfinished();
     if (running + uncounted_starts > options.attempt_limit) {
       sessions.hold_count();
       running = sessions.unfinished();
+    }
+    {
+      const std::lock_guard lock(counts_mutex);
+      counts[site_id] = {std::chrono::steady_clock::now(), running, 0};
     }
     if (running < options.attempt_limit) return std::nullopt;
     return StartRefused{StartRefused::Why::limit, "Too many attempts running. Limit: " + std::to_string(options.attempt_limit) +
@@ -199,7 +225,7 @@ struct Starter::Impl {
     const store::WorkflowDefinition& workflow = request.workflow;
     const std::int64_t site_id = workflow.project.site_id;
     store::Sessions sessions(transaction, site_id);
-    if (auto limit = limit_reached(sessions)) return *limit;
+    if (auto limit = limit_reached(sessions, site_id)) return *limit;
     const auto project = store::Projects(transaction, site_id).by_id(workflow.project.id);
     if (!project || project->deleted_at)
       return StartRefused{StartRefused::Why::not_found, "Project id=" + std::to_string(workflow.project.id) + " is already deleted"};
@@ -346,7 +372,7 @@ struct Starter::Impl {
       const auto locked = sessions.lock_attempt(attempt_id);
       if (!locked || locked->done() || !sessions.remove_delayed(attempt_id))
         return StartRefused{StartRefused::Why::not_found, "Attempt id=" + std::to_string(attempt_id) + " waits no longer"};
-      if (auto limit = limit_reached(sessions)) throw Undo{*limit};
+      if (auto limit = limit_reached(sessions, attempt->site_id)) throw Undo{*limit};
       if (prepared->concurrency.limit > 0) {
         auto blocking = sessions.running_of_workflow(locked->project_id, locked->workflow_name);
         std::erase_if(blocking, [&](const store::SessionAttempt& other) { return other.id == attempt_id; });
