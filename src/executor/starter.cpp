@@ -14,6 +14,7 @@
 #include "dig/compiler.h"
 #include "dig/declared_params.h"
 #include "engine/resume_source.h"
+#include "executor/read_back.h"
 #include "store/task_rows.h"
 #include "store/tasks.h"
 
@@ -27,15 +28,6 @@ constexpr std::int64_t uncounted_starts = 64;
 /// From this attempt limit on not every start counts, and how long a count lasts.
 constexpr std::int64_t high_limit = 1000;
 constexpr std::chrono::seconds count_lasts{1};
-
-dig::Workflow workflow_of(const store::WorkflowDefinition& definition) {
-  dig::Workflow workflow;
-  workflow.name = definition.name;
-  workflow.timezone = definition.timezone;
-  workflow.has_timezone = true;
-  workflow.config = definition.config;
-  return workflow;
-}
 
 /// `_concurrency: N` or `{limit: N, on_limit: wait | skip | fail}` (spec/decisions.md E-62); limit 0: none.
 struct Concurrency {
@@ -290,17 +282,7 @@ struct Starter::Impl {
   }
 
   store::AttemptChange first_change(Preparation& prepared) const {
-    store::AttemptChange change{&prepared.rows, &*prepared.attempt, {}, {}, {}, {}, prepared.outcome.finished};
-    const auto size = static_cast<engine::TaskIndex>(prepared.attempt->size());
-    for (engine::TaskIndex task = 0; task < size; ++task) change.changed.push_back(task);
-    for (const engine::Effect& effect : prepared.outcome.effects) {
-      const auto* run = std::get_if<engine::Run>(&effect);
-      if (run == nullptr) continue;
-      const bool taken =
-          std::any_of(prepared.given.begin(), prepared.given.end(), [&](const engine::Run& given) { return given.task == run->task; });
-      if (taken || !executor->has_agent()) change.runs.push_back({run->task, run->lease, taken});
-    }
-    return change;
+    return executor::first_change(prepared.rows, *prepared.attempt, prepared.outcome, prepared.given, executor && executor->has_agent());
   }
 
   void write(store::Transaction& transaction, Preparation& prepared) {
@@ -402,24 +384,7 @@ struct Starter::Impl {
     if (!from.workflow)
       throw Error("resource not found", "The definition of the workflow of attempt " + std::to_string(from.attempt.id) + " is gone");
     engine::Params params = base_params(from.revision, *from.workflow, from.attempt.params);
-    std::vector<store::AttemptEvent> events = std::move(from.events);
-    const std::int64_t id = from.attempt.id;
-    if (from.tasks.empty()) {
-      const dig::TaskTree tree = dig::compile(workflow_of(*from.workflow));
-      engine::Attempt attempt(tree, std::move(params), from.attempt.timezone, options.attempt);
-      executor->add(std::move(identity), std::move(attempt), std::move(from.rows));
-    } else {
-      const bool is_unstarted = from.tasks[0].state == engine::TaskState::blocked;
-      engine::Restored restored = engine::Attempt::restore(std::move(from.stored), std::move(from.tasks), std::move(params),
-                                                           from.attempt.timezone, options.attempt, clock());
-      if (is_unstarted)
-        executor->add(std::move(identity), std::move(restored.attempt), std::move(from.rows));
-      else
-        executor->resume(std::move(identity), std::move(restored), std::move(from.rows), std::move(from.untaken));
-    }
-    for (const store::AttemptEvent& event : events) {
-      if (event.kind == "kill") executor->kill(id, event.id);
-    }
+    go_on(*executor, std::move(identity), std::move(from), std::move(params), options.attempt, clock());
   }
 };
 
