@@ -42,7 +42,7 @@ std::optional<Instant> parse_time_with_offset(const std::string& text) {
 
 std::string from_now(Instant time, Instant now) {
   const std::int64_t seconds = time.seconds() - now.seconds();
-  return seconds >= 0 ? "(in " + time_apart(seconds) + ")" : "(" + time_apart(-seconds) + " ago)";
+  return seconds > 0 ? "(in " + time_apart(seconds) + ")" : "(" + time_apart(-seconds) + " ago)";
 }
 
 std::vector<Option> time_options() {

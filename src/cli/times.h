@@ -10,7 +10,7 @@
 
 namespace digdag::cli {
 
-/// `(in 21h 33m 45s)` or `(12s ago)`: hours are not folded into days, leading zero parts are left out.
+/// `(in 21h 33m 45s)` or `(12s ago)`, `(0s ago)` for now: hours are not folded into days, leading zero parts are left out.
 std::string from_now(Instant time, Instant now);
 
 /// How times are shown: in the zone of the process, or as --utc and --iso want it (spec/cli.md 7.5, decisions.md C-33).
