@@ -14,6 +14,7 @@ const std::vector<Command>& commands() {
       {{"init", "new"}, "init <dir> [options...]", "create a new workflow project", init_command, local},
       {{"run", "r"}, "run <workflow.dig> [+task] [options...]", "run a workflow", run_command, local},
       {{"server"}, "server [options...]", "run a server", server_command, CommandGroup::server},
+      {{"scheduler", "sched"}, "scheduler [options...]", "run a server for one project directory", scheduler_command, CommandGroup::server},
       {{"check", "c"}, "check [workflow.dig] [options...]", "show workflow definitions", check_command, local},
       {.names = {"eval"},
        .synopsis = "eval [options...] [--] TEXT...",
@@ -68,11 +69,6 @@ const Command* find_command(std::string_view name) {
   return nullptr;
 }
 
-const std::vector<std::string_view>& commands_to_come() {
-  static const std::vector<std::string_view> names = {"scheduler"};
-  return names;
-}
-
 namespace {
 
 /// A line for each command of a group.
@@ -98,9 +94,7 @@ std::string global_usage() {
   std::string text = "Usage: digdag <command> [options...]\n" + group_usage(CommandGroup::local, "Local-mode commands:") +
                      group_usage(CommandGroup::server, "Server-mode commands:") +
                      group_usage(CommandGroup::client, "Client-mode commands:");
-  text += "  Commands that this build does not have yet:\n   ";
-  for (const std::string_view name : commands_to_come()) text += " " + std::string(name);
-  text += "\n\n  Options:\n" + describe_options(with_common_options({}));
+  text += "  Options:\n" + describe_options(with_common_options({}));
   return text + "\nUse `<command> --help` to see detailed usage of a command.\n";
 }
 

@@ -55,6 +55,7 @@ int push_command(const Invocation& invocation);
 int reschedule_command(const Invocation& invocation);
 int retry_command(const Invocation& invocation);
 int schedule_command(const Invocation& invocation);
+int scheduler_command(const Invocation& invocation);
 int secrets_command(const Invocation& invocation);
 int selfupdate_command(const Invocation& invocation);
 int session_command(const Invocation& invocation);
@@ -67,8 +68,6 @@ int workflow_command(const Invocation& invocation);
 /// All commands of this build; `commands.cpp` is the only list.
 const std::vector<Command>& commands();
 const Command* find_command(std::string_view name);
-/// Commands of the original that this build does not have yet.
-const std::vector<std::string_view>& commands_to_come();
 
 /// The usage of the program: its commands.
 std::string global_usage();

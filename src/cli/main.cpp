@@ -70,18 +70,14 @@ Head take_head(const std::vector<std::string>& words) {
 }
 
 std::string unknown_command(const std::string& name) {
-  std::vector<std::string> have, to_come;
+  std::vector<std::string> have;
   for (const Command& command : commands()) have.emplace_back(command.names.front());
-  for (const std::string_view later : commands_to_come()) {
-    if (later == name) return "'" + name + "' is not in this build of digdag yet; it has: [" + join(have, ", ") + "]";
-    to_come.emplace_back(later);
-  }
   std::vector<std::string> meant = similar_words(name, have);
   std::copy_if(have.begin(), have.end(), std::back_inserter(meant), [&](const std::string& command) {
     return std::is_permutation(name.begin(), name.end(), command.begin(), command.end());  // `rnu`: too short for similar_words
   });
-  return "available commands are: [" + join(have, ", ") + "]; not in this build yet: [" + join(to_come, ", ") + "]; '" + name +
-         "' is none of them" + (meant.empty() ? "" : ", did you mean '" + meant.front() + "'?");
+  return "available commands are: [" + join(have, ", ") + "]; '" + name + "' is none of them" +
+         (meant.empty() ? "" : ", did you mean '" + meant.front() + "'?");
 }
 
 void print_banner() { std::cerr << format_log_time(now(), TimeZone::system(), false) << ": Digdag v" << version << "\n"; }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/interrupts.h"
@@ -17,9 +18,10 @@
 namespace digdag::cli {
 namespace {
 
-const std::vector<Option>& server_options() {
-  using Kind = Option::Kind;
-  static const std::vector<Option> options = with_common_options({
+using Kind = Option::Kind;
+
+std::vector<Option> options_of_all() {
+  return with_common_options({
       {{"-n", "--port"}, Kind::integer, "PORT", "port of the API and the web UI (default: 65432; 0: any free one)"},
       {{"-b", "--bind"}, Kind::text, "ADDRESS", "address to listen on (default: 127.0.0.1)"},
       {{"--admin-port"}, Kind::integer, "PORT", "port of the admin interface (default: none)"},
@@ -38,6 +40,19 @@ const std::vector<Option>& server_options() {
       {{"-P", "--params-file"}, Kind::text, "PATH.yml", "reads default parameters from a YAML file"},
       {{"-H", "--header"}, Kind::list, "KEY=VALUE", "adds a header to every answer of the API (use multiple times)"},
   });
+}
+
+const std::vector<Option>& server_options() {
+  static const std::vector<Option> options = options_of_all();
+  return options;
+}
+
+const std::vector<Option>& scheduler_options() {
+  static const std::vector<Option> options = [] {
+    std::vector<Option> all = options_of_all();
+    all.insert(all.begin(), {{"--project"}, Kind::text, "DIR", "the directory of the project (default: current directory)"});
+    return all;
+  }();
   return options;
 }
 
@@ -106,6 +121,18 @@ int serve(const SystemConfig& config, Log& log) {
   return 128 + interrupts.signal();
 }
 
+void refuse_two_databases(const Arguments& arguments) {
+  if (arguments.has("-o") && arguments.has("-m")) throw UsageError{"Setting both --database and --memory is invalid", true};
+}
+
+SystemConfig server_config(const Arguments& arguments, const Invocation& invocation) {
+  SystemConfig config = load_system_config(arguments, invocation.config);
+  apply_options(config, arguments);
+  set_default_params(config, arguments);
+  set_environment(config);
+  return config;
+}
+
 }  // namespace
 
 int server_command(const Invocation& invocation) {
@@ -116,12 +143,28 @@ int server_command(const Invocation& invocation) {
   if (!arguments.has("-o") && !arguments.has("-m") && !arguments.has("-c") && !invocation.config) {
     throw UsageError{"--database, --memory, or --config option is required", true};
   }
-  if (arguments.has("-o") && arguments.has("-m")) throw UsageError{"Setting both --database and --memory is invalid", true};
+  refuse_two_databases(arguments);
   Log log(log_options(arguments));
-  SystemConfig config = load_system_config(arguments, invocation.config);
-  apply_options(config, arguments);
-  set_default_params(config, arguments);
-  set_environment(config);
+  return serve(server_config(arguments, invocation), log);
+}
+
+int scheduler_command(const Invocation& invocation) {
+  const std::string usage = command_usage(*find_command("scheduler"), describe_options(scheduler_options()));
+  if (asks_for_help(invocation.words)) return print_usage(usage);
+  const Arguments arguments(scheduler_options(), invocation.words);
+  if (!arguments.positional().empty()) return print_usage(usage);
+  refuse_two_databases(arguments);
+  Log log(log_options(arguments));
+  SystemConfig config = server_config(arguments, invocation);
+  if (is_blank(config.get_or("database.type", ""))) config.set("database.type", "memory");
+  const std::filesystem::path project = project_directory(arguments);
+  config.set("scheduler.autoLoadLocalProject", project.string());
+  if (project != current_directory()) {
+    Value params = parse_json(config.get_or("scheduler.localOverrideParams", "{}"));
+    set_nested(params, "_project_path", project.string());
+    config.set("scheduler.localOverrideParams", to_json(params));
+    log.write(LogLevel::info, "main", "cli", "Setting project path to " + *arguments.text("--project"));
+  }
   return serve(config, log);
 }
 

@@ -113,8 +113,6 @@ std::string errors_of(const dig::Project& project) {
 
 }  // namespace
 
-bool same_definitions(const dig::Project& a, const dig::Project& b) { return definitions(a) == definitions(b); }
-
 struct ProjectWatcher::Impl {
   bool reload() {
     std::string problem;
@@ -125,6 +123,7 @@ struct ProjectWatcher::Impl {
         last_problem.clear();
         auto read = definitions(project);
         if (read == known) return false;
+        log.write(LogLevel::info, "scheduler", "schedule", "Reloading " + directory.string());
         const std::string revision = new_revision(project);
         known = std::move(read);
         log.write(LogLevel::info, "scheduler", "schedule", "Added new revision " + revision);

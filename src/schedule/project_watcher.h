@@ -34,7 +34,4 @@ class ProjectWatcher {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Whether two readings of a project define the same: workflows, their zones and configs.
-bool same_definitions(const dig::Project& a, const dig::Project& b);
-
 }  // namespace digdag::schedule

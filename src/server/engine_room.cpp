@@ -91,7 +91,7 @@ struct EngineRoom::Impl {
   const dig::TemplateEngine templates;
   command::CommandRunner commands;
   StoredArchives archives;
-  agent::RevisionWorkspaces workspaces;
+  const std::unique_ptr<agent::Workspaces> workspaces;
   store::LogSpool spool;
   store::OwnedAttempts owned;
   std::optional<executor::Executor> the_executor;
@@ -122,6 +122,7 @@ struct EngineRoom::Impl {
       options.split_bytes = static_cast<std::uint64_t>(split);
     return options;
   }
+  std::unique_ptr<agent::Workspaces> open_workspaces(const Parts& parts);
   agent::AgentOptions agent_options(const Parts& parts);
   executor::Starter::Options starter_options();
   executor::Takeover::Options takeover_options();
@@ -132,10 +133,19 @@ struct EngineRoom::Impl {
   void shut_down();
 };
 
+std::unique_ptr<agent::Workspaces> EngineRoom::Impl::open_workspaces(const Parts& parts) {
+  const auto hold = [this](int fd) { commands.hold(fd); };
+  if (!parts.project_directory)
+    return std::make_unique<agent::RevisionWorkspaces>(
+        agent::RevisionWorkspaces::Options{.tmpdir = parts.temporary_directory, .hold = hold}, archives);
+  return std::make_unique<agent::ProjectDirectory>(*parts.project_directory,
+                                                   operators::IoArea::Options{.keep = log.enabled(LogLevel::debug), .hold = hold});
+}
+
 agent::AgentOptions EngineRoom::Impl::agent_options(const Parts& parts) {
   agent::AgentOptions options;
   options.kill_grace_seconds = config.integer_or("agent.kill-grace-time", options.kill_grace_seconds);
-  options.workspaces = &workspaces;
+  options.workspaces = workspaces.get();
   options.system = &config;
   options.task_logs = &spool;
   options.secrets = [this, cipher = parts.cipher](std::int64_t project_id, std::string_view key) {
@@ -188,9 +198,7 @@ EngineRoom::Impl::Impl(const Parts& parts)
       lock_seconds(config.integer_or("agent.lock-retention-time", 300)),
       templates(worker, dig::template_options(config)),
       archives(database),
-      workspaces({.tmpdir = parts.temporary_directory,
-                  .hold = [this](int fd) { commands.hold(fd); }},
-                 archives),
+      workspaces(open_workspaces(parts)),
       spool(spool_options(parts, agent_id), parts.logs, log),
       owned(database, server.id, {agent_id, lock_seconds}),
       the_starter(starter_options(), database, owned,

@@ -27,6 +27,7 @@ class EngineRoom {
     store::LogStorage& logs;
     const store::SecretCipher* cipher;  ///< nullptr: secrets are disabled
     std::filesystem::path temporary_directory;
+    std::optional<std::filesystem::path> project_directory;  ///< where all tasks work (LocalProject); nothing: in their revisions' files
     Metrics& metrics;
     Log& log;
   };

@@ -1,5 +1,3 @@
-#include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,10 +6,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "dig/names.h"
-#include "schedule/pushed_schedules.h"
 #include "server/api.h"
 #include "server/json.h"
 #include "server/lookup.h"
+#include "server/revision_content.h"
 #include "store/projects.h"
 
 namespace digdag::server {
@@ -26,23 +24,8 @@ using store::Transaction;
 struct Push {
   std::string project_name, revision_name;
   store::Upload upload;
-  std::vector<Projects::NewWorkflow> workflows;
-  std::unique_ptr<const schedule::PushedSchedules> schedules;
+  std::optional<RevisionContent> content;
 };
-
-/// Throws where a workflow of the archive cannot be read; the message has all faults, the first ones first.
-void refuse_broken(const dig::Project& project) {
-  constexpr std::size_t most_faults = 20;
-  std::string message;
-  std::size_t faults = 0;
-  for (const dig::Project::File& file : project.files) {
-    for (const Error& error : file.errors) {
-      if (++faults <= most_faults) message += "\n" + error.report();
-    }
-  }
-  if (faults > most_faults) message += "\n… and " + std::to_string(faults - most_faults) + " more";
-  if (faults != 0) throw HttpError(400, "Validating project failed" + message);
-}
 
 void check_names(const std::string& project, const std::string& revision) {
   if (const std::vector<std::string> faults = dig::faults_of_workflow_name(project); !faults.empty()) {
@@ -56,42 +39,31 @@ Push checked_push(const Request& request, const Api& api) {
   Push push;
   push.project_name = required_parameter(request, "project");
   push.revision_name = required_parameter(request, "revision");
-  schedule::PushOptions options{
+  const schedule::PushOptions options{
       .schedule_from = schedule::parse_schedule_from(request.query.text("schedule_from").value_or(""), api.clock()),
       .clear = request.query.all("clear_schedule"),
       .clear_all = request.query.flag("clear_schedule_all")};
   push.upload = store::check_upload(request.body, api.archive_limits, api.temporary_directory);
-  refuse_broken(push.upload.project);
+  if (const std::string faults = faults_of(push.upload.project); !faults.empty())
+    throw HttpError(400, "Validating project failed" + faults);
   if (request.content_length && *request.content_length != request.body.size()) {
     throw HttpError(400, "Content-Length header doesn't match with uploaded data size");
   }
-
-  std::vector<schedule::PushedWorkflow> scheduled;
-  for (dig::Project::File& file : push.upload.project.files) {
-    dig::Workflow& workflow = file.workflow.value();
-    scheduled.push_back({workflow.name, workflow.timezone, workflow.config});
-    push.workflows.push_back({workflow.name, workflow.timezone, workflow.config});
-  }
-  push.schedules = std::make_unique<schedule::PushedSchedules>(scheduled, std::move(options));
+  push.content.emplace(push.upload.project, options);
   check_names(push.project_name, push.revision_name);
   return push;
 }
 
 Value store_push(Transaction& transaction, int site_id, const Push& push, const std::string& archive) {
   Projects projects(transaction, site_id);
-  const store::Project project = projects.put_and_lock(push.project_name);
-  const std::optional<store::Revision> revision =
-      projects.insert_revision(project.id, {.name = push.revision_name, .archive_type = "db", .archive_md5 = push.upload.md5});
-  if (!revision) {
-    throw HttpError(409, "Resource already exists: revision=" + push.revision_name + " in project id=" + std::to_string(project.id));
+  const std::optional<RevisionContent::Stored> stored = push.content->insert(
+      projects, transaction, push.project_name, {.name = push.revision_name, .archive_type = "db", .archive_md5 = push.upload.md5});
+  if (!stored) {
+    const std::int64_t id = projects.by_name(push.project_name).value().id;
+    throw HttpError(409, "Resource already exists: revision=" + push.revision_name + " in project id=" + std::to_string(id));
   }
-  projects.insert_archive(revision->id, archive);
-  std::map<std::string, std::int64_t, std::less<>> ids;
-  for (const store::WorkflowDefinition& workflow : projects.insert_workflows(project, *revision, push.workflows)) {
-    ids.emplace(workflow.name, workflow.id);
-  }
-  push.schedules->apply(transaction, project.id, ids);
-  return project_json(project, *revision);
+  projects.insert_archive(stored->revision.id, archive);
+  return project_json(stored->project, stored->revision);
 }
 
 Response put_project(const Request& request, const Api& api) {

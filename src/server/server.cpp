@@ -22,6 +22,7 @@
 #include "server/config_keys.h"
 #include "server/engine_room.h"
 #include "server/front_door.h"
+#include "server/local_project.h"
 #include "server/metrics.h"
 #include "store/database.h"
 #include "store/log_storage.h"
@@ -166,6 +167,7 @@ struct Server::Impl {
   const Api api;
   Router router;
   FrontDoor front_door;
+  std::optional<LocalProject> local_project;
   std::optional<HttpServer> http;
   bool is_shut_down = false;
 };
@@ -185,6 +187,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
                    .logs = *logs,
                    .cipher = cipher ? &*cipher : nullptr,
                    .temporary_directory = temporary_directory.path(),
+                   .project_directory = LocalProject::directory_of(config),
                    .metrics = metrics,
                    .log = log}),
       schedules({.clock = [this] { return engine_room.now(); }, .changed = [this] { engine_room.schedules_changed(); }}, *database,
@@ -210,6 +213,13 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
   metrics.declare_counter("digdag_http_request_seconds_total", "How long they took, together.");
   measure_process(metrics);
   add_routes();
+  if (const auto directory = LocalProject::directory_of(config)) {
+    local_project.emplace(*directory, config,
+                          LocalProject::Parts{.database = *database,
+                                              .clock = [this] { return engine_room.now(); },
+                                              .schedules_changed = [this] { engine_room.schedules_changed(); },
+                                              .log = log});
+  }
 
   HttpServer::Options options = http_options;
   options.on_finished = [this](Exchange exchange) {
@@ -218,6 +228,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
   };
   http.emplace(std::move(options), front_door, log);
   write_runtime_info(config, *http, log);
+  if (local_project) local_project->start();
   engine_room.start();
 }
 
@@ -247,6 +258,7 @@ void Server::Impl::count(const Exchange& exchange) {
 void Server::Impl::shut_down() {
   if (std::exchange(is_shut_down, true)) return;
   say("Started shutdown process");
+  local_project.reset();
   engine_room.shut_down();
   say("Closing HTTP listening sockets");
   http->stop_listening();

@@ -147,7 +147,7 @@ std::optional<Revision> Projects::insert_revision(std::int64_t project_id, const
       "insert into revisions (project_id, name, default_params, archive_type, archive_path, archive_md5, created_at, user_info)"
       " values ($1, $2, $3, $4, $5, $6, now(), $7) on conflict do nothing returning id, created_at",
       {project_id, revision.name, json_column(revision.default_params), revision.archive_type, sql_value(revision.archive_path),
-       Bytes{revision.archive_md5}, json_column(revision.user_info)});
+       revision.archive_md5 ? SqlValue(Bytes{*revision.archive_md5}) : SqlValue(), json_column(revision.user_info)});
   if (!row) return std::nullopt;
   return Revision{.id = row->integer(0),
                   .project_id = project_id,

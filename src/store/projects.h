@@ -52,7 +52,7 @@ struct NewRevision {
   Value default_params = Value::object();
   std::string archive_type;  ///< db, none, s3, gcs
   std::optional<std::string> archive_path;
-  std::string archive_md5;  ///< 16 bytes
+  std::optional<std::string> archive_md5;  ///< 16 bytes
   Value user_info = Value::object();
 };
 

@@ -24,9 +24,9 @@ class Answer:
 class RunningServer:
     """Listens when it is made; ended with the test."""
 
-    def __init__(self, test, *words, admin=False):
+    def __init__(self, test, *words, admin=False, command='server'):
         info = os.path.join(test.project, 'runtime-info.json')
-        self.process = test.start('server', *words, '-n', '0', *(['--admin-port', '0'] if admin else []), '-X', f'server.runtime-info.path={info}')
+        self.process = test.start(command, *words, '-n', '0', *(['--admin-port', '0'] if admin else []), '-X', f'server.runtime-info.path={info}')
         test.wait_for('the server', lambda: os.path.exists(info) or self.process.poll() is not None)
         if self.process.poll() is not None:
             out, err = self.process.communicate()
