@@ -224,6 +224,31 @@ TEST_F(ApiOf, AKillIsAnEventForTheOwnerAndShowsTheAttemptAsItWas) {
   EXPECT_EQ(done.message(), "Session attempt already killed or finished");
 }
 
+// rest-api 18.83
+TEST_F(ApiOf, AKillIsSeenInTheTasksThatItReachesBeforeTheOwnerHasNotedIt) {
+  put();
+  database_->write([](store::Transaction& transaction) {
+    for (const std::int64_t state : {std::int64_t{5}, std::int64_t{9}}) {  // planned, success
+      transaction.execute(
+          "insert into tasks (id, attempt_id, task_type, state, state_flags, updated_at, retry_count) values ($1, 1, 1, $1, 0, now(), 0)",
+          {state});
+      transaction.execute("insert into task_details (id, full_name, local_config, export_config) values ($1, '+a', '{}', '{}')", {state});
+      transaction.execute("insert into task_state_details (id) values ($1)", {state});
+    }
+  });
+  const auto cancelled = [&] {
+    std::vector<std::string> states;
+    const Answer answer = ask("GET", "/api/attempts/1/tasks");
+    for (const Value& task : answer.body.find("tasks")->as_array()) {
+      if (task.find("cancelRequested")->as_boolean()) states.push_back(task.find("state")->as_string());
+    }
+    return states;
+  };
+  EXPECT_THAT(cancelled(), IsEmpty());
+  ask("POST", "/api/attempts/1/kill");
+  EXPECT_THAT(cancelled(), ElementsAre("planned"));
+}
+
 // decisions E-32
 TEST_F(ApiOf, ADelayedAttemptIsEndedByAKill) {
   put();

@@ -57,7 +57,14 @@ Response list_retries(const Request& request, const Api& api) {
 Response list_tasks(const Request& request, const Api& api) {
   auto tasks = api.database.read([&](Transaction& transaction) {
     Sessions sessions(transaction, request.identity.site_id);
-    return store::tasks_of_attempt(transaction, attempt_with_id(sessions, request.number("id")).id);
+    const std::int64_t id = attempt_with_id(sessions, request.number("id")).id;
+    // A kill that was answered is seen at once, also before the attempt's owner has noted it in the tasks.
+    const bool killed = store::kill_is_due(transaction, id);
+    std::vector<engine::StoredTask> found = store::tasks_of_attempt(transaction, id);
+    for (engine::StoredTask& task : found) {
+      if (killed && !engine::is_done(task.state)) task.flags |= engine::cancel_requested;
+    }
+    return found;
   });
   engine::expand_barriers(tasks);
   return Response::json(list_json("tasks", tasks, task_json));

@@ -12,7 +12,9 @@ namespace digdag::store {
 /// Asks whoever owns the attempt to kill it: an event that the owner applies and deletes in one commit (design "Whoever is not the
 /// owner never changes a task row").
 void insert_kill(Transaction& transaction, std::int64_t attempt_id);
-/// The same with the attempt's flag, unless it is done or was asked before.
+/// Whether its owner has not come to a kill yet.
+bool kill_is_due(Transaction& transaction, std::int64_t attempt_id);
+/// `insert_kill` with the attempt's flag, unless it is done or was asked before.
 bool request_kill(Transaction& transaction, std::int64_t attempt_id);
 
 /// Attempts that run and were created so long ago (spec/execution.md 19.2), the oldest first.
