@@ -12,14 +12,19 @@ In README.md and docs/, a block
 is run by sh in a fresh copy of examples/NAME, all blocks of one page that name the same folder one after the other in the same
 copy. `<!-- file examples/NAME/FILE -->` before a block says that the block is that file.
 
+A page with `<!-- server -->` gets a server of its own, `digdag server -m -O DIR` on a free port, that its commands find; where they and their
+output name its address, the page shows the usual `127.0.0.1:65432`.
+
 usage: docs_test.py [--update]      --update writes what was printed into the pages
 """
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.environ.get('DIGDAG_SOURCE_DIR', os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.path.abspath(os.environ.get('DIGDAG_BINARY', os.path.join(ROOT, 'build/release/digdag')))
@@ -38,7 +43,11 @@ def masked(text):
     """Without what differs from run to run: times, process ids, durations, ids of any kind."""
     for pattern, mask in [(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4}', '<time>'), (r'\d+\.\d+ s\b', '<duration>'),
                           (r'\(\d{4}@', '(<thread>@'), (r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', '<uuid>'), (r'\bpid \d+', 'pid <pid>'),
-                          (r'127\.0\.0\.1:\d+', '<address>'), (r'digdag-(sh|py)-\d+-\w+', '<io directory>'), (r'\(in [\dhms ]+\)', '(in <duration>)')]:
+                          (r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)', '<instant>'), (r'"archiveMd5":"[^"]*"', '"archiveMd5":"<md5>"'),
+                          (r'\d{8}T\d{6}Z', '<stamp>'), (r'[0-9a-f]{16}\.\d+@[-.\w]+', '<log>'), (r'"fileSize":\d+', '"fileSize":<size>'),
+                          (r'(?m)^(\w+(\{.*\})?) \d+(\.\d+)?(e[-+]\d+)?$', r'\1 <value>'),
+                          (r'127\.0\.0\.1:\d+', '<address>'), (r'digdag-(sh|py)-\d+-\w+', '<io directory>'), (r'\(in [\dhms ]+\)', '(in <duration>)'),
+                          (r'\([\dhms ]+ ago\)', '(<duration> ago)')]:
         text = re.sub(pattern, mask, text)
     return text
 
@@ -52,6 +61,30 @@ def example_files(folder):
             for where, _, names in os.walk(os.path.join(ROOT, folder)) for name in names if '/.digdag' not in where]
 
 
+class Server:
+    """The server of a page."""
+
+    USUAL = '127.0.0.1:65432'
+
+    def __init__(self, top, environment):
+        directory = os.path.join(top, 'server')
+        os.mkdir(directory)
+        info = os.path.join(directory, 'runtime-info.json')
+        self.process = subprocess.Popen([BINARY, 'server', '-m', '-q', '-O', 'logs', '-n', '0', '-X', f'server.runtime-info.path={info}', '-X',
+                                         'digdag.secret-encryption-key=MDEyMzQ1Njc4OTAxMjM0NQ=='], cwd=directory, env=environment,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while not os.path.exists(info):
+            if self.process.poll() is not None:
+                sys.exit('the server of a page did not start')
+            time.sleep(0.01)
+        with open(info, encoding='utf-8') as file:
+            self.address = '127.0.0.1:' + str(json.load(file)['local_addresses'][0]['port'])
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
 class Copies:
     """Fresh copies of the example folders, one for each folder and page."""
 
@@ -59,6 +92,15 @@ class Copies:
         self.top = tempfile.mkdtemp(prefix='digdag-docs-')
         os.mkdir(os.path.join(self.top, 'bin'))
         os.symlink(BINARY, os.path.join(self.top, 'bin', 'digdag'))
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith('DIGDAG_') and 'proxy' not in key.lower()}
+        # The zone that a machine without another one has.
+        self.environment.update(PATH=os.path.join(self.top, 'bin') + ':' + os.environ['PATH'], TZ='Etc/UTC', LC_ALL='C.UTF-8',
+                                XDG_CONFIG_HOME=os.path.join(self.top, 'config'))
+        self.server = None
+
+    def start_server(self):
+        self.server = Server(self.top, self.environment)
+        self.environment['DIGDAG_CONFIG'] = f'client.http.endpoint=http://{self.server.address}'
 
     def folder(self, name):
         copy = os.path.join(self.top, 'home', os.path.basename(name))
@@ -70,15 +112,16 @@ class Copies:
         return copy
 
     def run(self, command, name):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith('DIGDAG_') and 'proxy' not in key.lower()}
-        # The zone that a machine without another one has.
-        environment.update(PATH=os.path.join(self.top, 'bin') + ':' + os.environ['PATH'], TZ='Etc/UTC', LC_ALL='C.UTF-8',
-                           XDG_CONFIG_HOME=os.path.join(self.top, 'config'))
-        done = subprocess.run(['sh', '-c', command], cwd=self.folder(name), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        if self.server:
+            command = command.replace(Server.USUAL, self.server.address)
+        done = subprocess.run(['sh', '-c', command], cwd=self.folder(name), env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=120, check=False)
-        return done.stdout.decode('utf-8', 'replace').replace(os.path.join(self.top, 'home'), '/home/you')
+        output = done.stdout.decode('utf-8', 'replace').replace(os.path.join(self.top, 'home'), '/home/you')
+        return output.replace(self.server.address, Server.USUAL) if self.server else output
 
     def close(self):
+        if self.server:
+            self.server.stop()
         shutil.rmtree(self.top, ignore_errors=True)
 
 
@@ -95,6 +138,8 @@ def check(page, update):
     with open(page, encoding='utf-8') as source:
         text = source.read()
     copies, wrong = Copies(), []
+    if '<!-- server -->' in text:
+        copies.start_server()
 
     def replace(match):
         what, name, language, block = match.groups()
