@@ -57,6 +57,7 @@ class ApiOf : public testing::Test {
                      .schedules_changed = [] {},
                      .clock = now,
                      .ready = [] { return true; },
+                     .refuses_writes = [this] { return writes_refused_; },
                      .temporary_directory = directory_.path()});
     add_session_routes(router_, *api_);
     add_attempt_routes(router_, *api_);
@@ -139,6 +140,7 @@ class ApiOf : public testing::Test {
   store::WorkflowDefinition workflow_;
   std::vector<executor::StartRequest> requests_;
   std::optional<executor::StartRefused> refused_;
+  std::optional<std::string> writes_refused_;
   std::vector<std::int64_t> killed_;
 };
 
@@ -276,6 +278,17 @@ TEST_F(ApiOf, ListsOfAttemptsAreFiltered) {
   EXPECT_THAT(ids("?workflow=zz"), ElementsAre("2"));
   EXPECT_THAT(ids("?project=orders&workflow=zz"), IsEmpty());
   EXPECT_EQ(ask("GET", "/api/attempts?project=zz").message(), "Resource does not exist: project name=zz");
+}
+
+// decisions V-43
+TEST_F(ApiOf, WhileAnotherKindOfServerHoldsLocksThereAreOnlyReads) {
+  put();
+  writes_refused_ = "Another digdag server has tasks locked";
+  const Answer refused = ask("POST", "/api/attempts/1/kill");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.message(), *writes_refused_);
+  EXPECT_EQ(put().status, 503);
+  EXPECT_EQ(ask("GET", "/api/attempts/1").status, 200);
 }
 
 // rest-api 18.90, 18.91, 18.92
