@@ -139,9 +139,9 @@ void OwnedAttempts::commit_in_steps(AttemptChange& change) {
   }
   const auto part = [&](std::vector<TaskIndex> tasks) { return AttemptChange{&rows, change.attempt, std::move(tasks), {}, {}, {}, false}; };
   const auto in_steps = [&](const std::vector<TaskIndex>& tasks, const auto& work) {
-    for (std::size_t i = 0; i < tasks.size(); i += rows_at_once)
+    for (std::size_t i = 0; i < tasks.size(); i += rows_in_a_step)
       work(std::vector<TaskIndex>(tasks.begin() + static_cast<std::ptrdiff_t>(i),
-                                  tasks.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_at_once, tasks.size()))));
+                                  tasks.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_in_a_step, tasks.size()))));
   };
   bool pending = false;
   in_steps(added, [&](std::vector<TaskIndex> tasks) {
@@ -155,10 +155,10 @@ void OwnedAttempts::commit_in_steps(AttemptChange& change) {
   cause.events = change.events;
   commit_part(std::move(cause), std::nullopt, pending);
   in_steps(released, [&](std::vector<TaskIndex> tasks) { commit_part(part(std::move(tasks)), std::nullopt, false); });
-  for (std::size_t i = 0; i < change.runs.size(); i += rows_at_once) {
+  for (std::size_t i = 0; i < change.runs.size(); i += rows_in_a_step) {
     AttemptChange runs = part({});
     runs.runs.assign(change.runs.begin() + static_cast<std::ptrdiff_t>(i),
-                     change.runs.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_at_once, change.runs.size())));
+                     change.runs.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_in_a_step, change.runs.size())));
     commit_part(std::move(runs), std::nullopt, false);
   }
 }
@@ -167,7 +167,7 @@ void OwnedAttempts::end_in_steps(AttemptChange& change) {
   AttemptRows& rows = *change.rows;
   database_.write([&](Transaction& transaction) { write_end(transaction, change, server_id_); }, Durability::process, std::nullopt);
   for (std::size_t end = rows.states.size(); end > 0;) {
-    const std::size_t begin = end > rows_at_once ? end - rows_at_once : 0;
+    const std::size_t begin = end > rows_in_a_step ? end - rows_in_a_step : 0;
     const std::vector<std::int64_t> ids(rows.task_ids.begin() + static_cast<std::ptrdiff_t>(begin),
                                         rows.task_ids.begin() + static_cast<std::ptrdiff_t>(end));
     database_.write([&](Transaction& transaction) { remove_tasks(transaction, ids); }, Durability::process, std::nullopt);
@@ -184,11 +184,11 @@ void OwnedAttempts::remove_tasks_from(std::int64_t attempt_id, std::int64_t firs
         [&](Transaction& transaction) {
           std::vector<std::int64_t> ids;
           for (const Row& row : transaction.query("select id from tasks where attempt_id = $1 and id >= $2 order by id desc limit $3",
-                                                  {attempt_id, first_task_id, static_cast<std::int64_t>(rows_at_once)})) {
+                                                  {attempt_id, first_task_id, static_cast<std::int64_t>(rows_in_a_step)})) {
             ids.push_back(row.integer(0));
           }
           remove_tasks(transaction, ids);
-          return ids.size() == rows_at_once;
+          return ids.size() == rows_in_a_step;
         },
         Durability::process, std::nullopt);
     if (!more) return;

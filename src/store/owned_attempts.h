@@ -71,6 +71,7 @@ class OwnedAttempts : public AttemptStore {
 
  private:
   static constexpr std::size_t rows_at_once = 2000;
+  static constexpr std::size_t rows_in_a_step = 500;  ///< some 20 ms of SQLite's one writer
 
   void end_in_steps(AttemptChange& change);
   /// A part of a change: one transaction.
