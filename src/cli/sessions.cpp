@@ -75,6 +75,8 @@ int show_sessions(const Arguments& arguments, Remote& remote) {
     list.path = "/api/projects/" + client::path_part(project) + "/sessions";
   }
   if (words.size() == 2) list.query.emplace_back("workflow", words[1]);
+  // Killed ones are shown as errors, which the server's filter does not know.
+  if (!status.empty() && status != "error") list.query.emplace_back("status", status);
   if (status == "killed")
     list.wanted = [](const Value& session) { return status_of_attempt(value_at(session, "lastAttempt")) == "killed"; };
   else if (!status.empty())
@@ -99,7 +101,11 @@ int show_attempts(const Arguments& arguments, Remote& remote) {
   const auto& words = arguments.positional();
   const std::string status = status_wanted(arguments);
   PagedList list = page_of(arguments, words.empty() ? "/api/attempts" : "/api/sessions/" + id_word(words[0]) + "/attempts", "attempts");
-  if (!status.empty()) list.wanted = [&](const Value& attempt) { return status_of_attempt(attempt) == status; };
+  if (!status.empty()) {
+    list.query.emplace_back("status", status);
+    // A server of the original does not choose.
+    list.wanted = [&](const Value& attempt) { return status_of_attempt(attempt) == status; };
+  }
   Array attempts = fetch_rows(remote, arguments, list);
   std::reverse(attempts.begin(), attempts.end());
   if (print_as_json(arguments, "attempts", attempts)) return 0;

@@ -84,5 +84,7 @@ void add_secret_routes(Router& router, const Api& api);
 void add_admin_routes(Router& router, const Api& api);
 /// `/api/health`, `/api/ready`, `/metrics` (spec/decisions.md R-33). `metrics` must outlive the router.
 void add_operations_routes(Router& router, const Api& api, const Metrics& metrics);
+/// `/api/swagger.json` and `.yaml`: what the router knows, which must outlive them.
+void add_swagger_routes(Router& router);
 
 }  // namespace digdag::server

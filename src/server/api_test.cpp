@@ -291,6 +291,23 @@ TEST_F(ApiOf, WhileAnotherKindOfServerHoldsLocksThereAreOnlyReads) {
   EXPECT_EQ(ask("GET", "/api/attempts/1").status, 200);
 }
 
+// decisions R-14
+TEST_F(ApiOf, ListsTakeFiltersOfTheirOwn) {
+  put();
+  put(R"(, "retryAttemptName": "again")");
+  const auto count = [&](const std::string& path, const char* member) { return ask("GET", path).body.find(member)->as_array().size(); };
+  EXPECT_EQ(count("/api/attempts?status=running&include_retried=true", "attempts"), 2U);
+  EXPECT_EQ(count("/api/attempts?status=killed", "attempts"), 0U);
+  EXPECT_EQ(count("/api/attempts?since=2999-01-01T00:00:00Z", "attempts"), 0U);
+  EXPECT_EQ(count("/api/sessions?name=al&since=2020-01-01T00:00:00Z", "sessions"), 1U);
+  EXPECT_EQ(count("/api/sessions?name=zz", "sessions"), 0U);
+  EXPECT_EQ(count("/api/projects/1/sessions?status=error", "sessions"), 0U);
+  EXPECT_EQ(to_json(*ask("GET", "/api/sessions/1/attempts?order=asc").body.find("attempts")->as_array().front().find("id")), R"("1")");
+  EXPECT_EQ(ask("GET", "/api/sessions?status=done").message(), "status must be running, success, error or killed, but it is 'done'");
+  EXPECT_EQ(ask("GET", "/api/attempts?since=now").message(), "since must be a time such as 2026-01-02T03:04:05Z, but it is 'now'");
+  EXPECT_EQ(ask("GET", "/api/attempts?order=up").status, 400);
+}
+
 // rest-api 18.90, 18.91, 18.92
 TEST_F(ApiOf, TasksAndLogsOfAnAttemptThatWaitsAreNone) {
   put();

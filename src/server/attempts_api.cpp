@@ -26,10 +26,10 @@ using store::Transaction;
 Response list_attempts(const Request& request, const Api& api) {
   const Sessions::Page page = requested_page(request, api.attempts_page_limit);
   const std::optional<std::string> project_name = request.query.text("project");
-  const std::optional<std::string> workflow = request.query.text("workflow");
+  Sessions::Filter filter = requested_filter(request);
+  filter.workflow_name = request.query.text("workflow");
   const bool retried = request.query.flag("include_retried");
   const auto found = api.database.read([&](Transaction& transaction) {
-    Sessions::Filter filter{.workflow_name = workflow};
     if (project_name) {
       store::Projects projects(transaction, request.identity.site_id);
       filter.project_id = project_named(projects, *project_name).id;

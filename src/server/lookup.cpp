@@ -1,7 +1,11 @@
 #include "server/lookup.h"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
+
+#include "base/text.h"
 
 namespace digdag::server {
 namespace {
@@ -80,6 +84,28 @@ store::Sessions::Page requested_page(const Request& request, std::int64_t most) 
   }
   if (page.size < 0) throw HttpError(400, "page_size must not be negative, but it is " + number(page.size));
   return page;
+}
+
+store::Sessions::Filter requested_filter(const Request& request) {
+  using Status = store::Sessions::Status;
+  static constexpr std::array<std::pair<std::string_view, Status>, 4> states{
+      {{"running", Status::running}, {"success", Status::success}, {"error", Status::error}, {"killed", Status::killed}}};
+  store::Sessions::Filter filter;
+  if (const std::optional<std::string> status = request.query.text("status")) {
+    const auto found = std::find_if(states.begin(), states.end(), [&](const auto& one) { return one.first == *status; });
+    if (found == states.end())
+      throw HttpError(400, "status must be running, success, error or killed, but it is '" + visible(*status) + "'");
+    filter.status = found->second;
+  }
+  if (const std::optional<std::string> since = request.query.text("since")) {
+    filter.since = parse_instant(*since);
+    if (!filter.since) throw HttpError(400, "since must be a time such as 2026-01-02T03:04:05Z, but it is '" + visible(*since) + "'");
+  }
+  filter.name_part = request.query.text("name").value_or("");
+  const std::string order = request.query.text("order").value_or("desc");
+  if (order != "asc" && order != "desc") throw HttpError(400, "parameter 'order' must be either 'asc' or 'desc'");
+  filter.oldest_first = order == "asc";
+  return filter;
 }
 
 }  // namespace digdag::server

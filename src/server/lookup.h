@@ -31,4 +31,8 @@ std::int64_t requested_count(const Request& request);
 /// The parameters `last_id` and `page_size` of sessions and attempts.
 store::Sessions::Page requested_page(const Request& request, std::int64_t most);
 
+/// The parameters `status`, `since`, `name` and `order` of sessions and attempts, which are ours (spec/decisions.md R-14): HttpError(400)
+/// where one means nothing.
+store::Sessions::Filter requested_filter(const Request& request);
+
 }  // namespace digdag::server

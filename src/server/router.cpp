@@ -119,4 +119,25 @@ Router::Found Router::find(Request& request) const {
   return {&*route, std::nullopt};
 }
 
+std::vector<Router::Described> Router::described() const {
+  std::vector<Described> all;
+  for (const Path& path : paths_) {
+    Described one;
+    for (const std::string& segment : path.segments) {
+      one.path += '/';
+      if (!is_parameter(segment)) {
+        one.path += segment;
+        continue;
+      }
+      auto [name, type] = parameter_of(segment);
+      one.path += '{' + name + '}';
+      one.parameters.push_back({std::move(name), std::move(type)});
+    }
+    for (const Route& route : path.routes) one.routes.push_back(&route);
+    all.push_back(std::move(one));
+  }
+  std::sort(all.begin(), all.end(), [](const Described& a, const Described& b) { return a.path < b.path; });
+  return all;
+}
+
 }  // namespace digdag::server

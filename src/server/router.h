@@ -46,6 +46,17 @@ class Router {
   /// Sets the path's parameters in the request.
   Found find(Request& request) const;
 
+  struct Parameter {
+    std::string name, type;  ///< type: `int`, `long` or none
+  };
+  struct Described {
+    std::string path;  ///< `/api/projects/{id}`
+    std::vector<Parameter> parameters;
+    std::vector<const Route*> routes;
+  };
+  /// The table, by path.
+  std::vector<Described> described() const;
+
  private:
   struct Path {
     std::vector<std::string> segments;  ///< a parameter begins with `{`

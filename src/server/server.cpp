@@ -244,6 +244,7 @@ void Server::Impl::add_routes() {
   add_secret_routes(router, api);
   add_admin_routes(router, api);
   add_operations_routes(router, api, metrics);
+  if (config.boolean_or("server.enable-swagger", false)) add_swagger_routes(router);
 }
 
 void Server::Impl::count(const Exchange& exchange) {

@@ -15,18 +15,20 @@ using store::Transaction;
 
 Response list_sessions(const Request& request, const Api& api) {
   const Sessions::Page page = requested_page(request, api.sessions_page_limit);
+  const Sessions::Filter filter = requested_filter(request);
   const auto found =
-      api.database.read([&](Transaction& transaction) { return Sessions(transaction, request.identity.site_id).sessions({}, page); });
+      api.database.read([&](Transaction& transaction) { return Sessions(transaction, request.identity.site_id).sessions(filter, page); });
   return Response::json(list_json("sessions", found, session_json));
 }
 
 Response list_sessions_of_project(const Request& request, const Api& api) {
   const Sessions::Page page = requested_page(request, api.sessions_page_limit);
-  const std::optional<std::string> workflow = request.query.text("workflow");
+  Sessions::Filter filter = requested_filter(request);
+  filter.workflow_name = request.query.text("workflow");
   const auto found = api.database.read([&](Transaction& transaction) {
     store::Projects projects(transaction, request.identity.site_id);
-    const store::Project project = live_project(projects, request.number("id"));
-    return Sessions(transaction, request.identity.site_id).sessions({.project_id = project.id, .workflow_name = workflow}, page);
+    filter.project_id = live_project(projects, request.number("id")).id;
+    return Sessions(transaction, request.identity.site_id).sessions(filter, page);
   });
   return Response::json(list_json("sessions", found, session_json));
 }
@@ -40,9 +42,10 @@ Response get_session(const Request& request, const Api& api) {
 
 Response list_attempts_of_session(const Request& request, const Api& api) {
   const Sessions::Page page = requested_page(request, api.attempts_page_limit);
+  const Sessions::Filter filter = requested_filter(request);
   const auto found = api.database.read([&](Transaction& transaction) {
     Sessions sessions(transaction, request.identity.site_id);
-    return sessions.attempts_of_session(session_with_id(sessions, request.number("id")).session_id, page);
+    return sessions.attempts_of_session(session_with_id(sessions, request.number("id")).session_id, filter, page);
   });
   return Response::json(list_json("attempts", found, attempt_json));
 }

@@ -44,7 +44,52 @@ std::optional<SessionAttempt> attempt_of(const std::optional<Row>& row) { return
 
 // ---- Reading ----
 
+/// A list with the filters that are ours, in each order; what runs is found by its index.
+struct Sessions::ChosenSql {
+  Sql newest, oldest, newest_running, oldest_running;
+};
+
+#define CHOSEN(from, running, contains, id, after, order)                                                           \
+  "select " ATTEMPT " from " from                                                                                   \
+  " cross join projects p where s.id = sa.session_id and p.id = sa.project_id and p.site_id = $1"                   \
+  " and (cast($2 as bigint) = 0 or sa.project_id = $2) and (cast($3 as text) = '' or s.workflow_name = $3)" running \
+  " and sa.state_flags & cast($4 as bigint) = $5 and sa.created_at >= $6 and (cast($7 as text) = '' or " contains   \
+  "(s.workflow_name, cast($7 as text)) > 0) and (cast($8 as bigint) = 0 or s.id = $8) and " id " " after            \
+  " cast($9 as bigint) order by " id order " limit cast($10 as bigint)"
+#define BOTH(from, running, id, after, order) \
+  Sql(CHOSEN(from, running, "strpos", id, after, order), CHOSEN(from, running, "instr", id, after, order))
+#define RUNNING " and sa.site_id = $1 and sa.state_flags & 2 = 0"
+#define ALL_ORDERS(from, condition, id)                                                         \
+  {                                                                                             \
+    BOTH(from, condition, id, "<", " desc"), BOTH(from, condition, id, ">", ""),                \
+        BOTH("session_attempts sa cross join sessions s", condition RUNNING, id, "<", " desc"), \
+        BOTH("session_attempts sa cross join sessions s", condition RUNNING, id, ">", "")       \
+  }
+#define LAST_ATTEMPT " and s.last_attempt_id = sa.id"
+
+std::vector<SessionAttempt> Sessions::chosen(const ChosenSql& sql, const Filter& filter, const Page& page, std::int64_t session_id) {
+  std::int64_t mask = 0, flags = 0;
+  switch (filter.status.value_or(Status::running)) {
+    case Status::running: break;  // by the statement
+    case Status::success: mask = flags = attempt_success; break;
+    case Status::error: mask = attempt_cancel_requested | attempt_done | attempt_success, flags = attempt_done; break;
+    case Status::killed:
+      mask = attempt_cancel_requested | attempt_done | attempt_success, flags = attempt_cancel_requested | attempt_done;
+      break;
+  }
+  const bool running = filter.status == Status::running;
+  const Sql& statement =
+      running ? (filter.oldest_first ? sql.oldest_running : sql.newest_running) : (filter.oldest_first ? sql.oldest : sql.newest);
+  std::int64_t last_id = page.before_id;
+  if (filter.oldest_first && last_id == std::numeric_limits<std::int64_t>::max()) last_id = 0;
+  return attempts_of(transaction_.query(
+      statement, {site_id_, filter.project_id.value_or(0), filter.project_id ? filter.workflow_name.value_or("") : "", mask, flags,
+                  filter.since ? Timestamp::of(*filter.since) : Timestamp{}, filter.name_part, session_id, last_id, page.size}));
+}
+
 std::vector<SessionAttempt> Sessions::sessions(const Filter& filter, const Page& page) {
+  static constexpr ChosenSql filtered = ALL_ORDERS("sessions s cross join session_attempts sa", LAST_ATTEMPT, "s.id");
+  if (!filter.plain()) return chosen(filtered, filter, page);
 #define LIST(condition, last_id, size)                                                                                                  \
   "select " ATTEMPT                                                                                                                     \
   " from sessions s cross join session_attempts sa cross join projects p where sa.id = s.last_attempt_id"                               \
@@ -65,6 +110,8 @@ std::optional<SessionAttempt> Sessions::session(std::int64_t session_id) {
 
 std::vector<SessionAttempt> Sessions::attempts(const Filter& filter, bool retried, const Page& page) {
   if (!retried) return last_attempts(filter, page);
+  static constexpr ChosenSql filtered = ALL_ORDERS("session_attempts sa cross join sessions s", "", "sa.id");
+  if (!filter.plain()) return chosen(filtered, filter, page);
 #define LIST(condition, last_id, size)                                                               \
   "select " ATTEMPT                                                                                  \
   " from session_attempts sa cross join sessions s cross join projects p where s.id = sa.session_id" \
@@ -79,7 +126,9 @@ std::vector<SessionAttempt> Sessions::attempts(const Filter& filter, bool retrie
 }
 
 std::vector<SessionAttempt> Sessions::last_attempts(const Filter& filter, const Page& page) {
-  // Sessions come first: that an attempt is the last one of its session, PostgreSQL takes for rare, and would look at all of them.
+  static constexpr ChosenSql filtered = ALL_ORDERS("sessions s cross join session_attempts sa", LAST_ATTEMPT, "s.last_attempt_id");
+  if (!filter.plain()) return chosen(filtered, filter, page);
+    // Sessions come first: that an attempt is the last one of its session, PostgreSQL takes for rare, and would look at all of them.
 #define LIST(condition, last_id, size)                                                                    \
   "select " ATTEMPT                                                                                       \
   " from sessions s cross join session_attempts sa cross join projects p where sa.id = s.last_attempt_id" \
@@ -107,7 +156,9 @@ std::vector<SessionAttempt> Sessions::page_of(const Sql& all, const Sql& of_proj
 
 #define ONE "select " ATTEMPT " from session_attempts sa join sessions s on s.id = sa.session_id join projects p on p.id = sa.project_id"
 
-std::vector<SessionAttempt> Sessions::attempts_of_session(std::int64_t session_id, const Page& page) {
+std::vector<SessionAttempt> Sessions::attempts_of_session(std::int64_t session_id, const Filter& filter, const Page& page) {
+  static constexpr ChosenSql filtered = ALL_ORDERS("sessions s cross join session_attempts sa", "", "sa.id");
+  if (!filter.plain()) return chosen(filtered, filter, page, session_id);
   return attempts_of(transaction_.query(ONE " where sa.session_id = $1 and p.site_id = $2 and sa.id < cast($3 as bigint)"
                                             " order by sa.id desc limit cast($4 as bigint)",
                                         {session_id, site_id_, page.before_id, page.size}));

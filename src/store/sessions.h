@@ -69,9 +69,18 @@ class Sessions {
     std::int64_t before_id = std::numeric_limits<std::int64_t>::max();  ///< `last_id`: only smaller ids
     std::int64_t size = 100;
   };
+  enum class Status : std::uint8_t { running, success, error, killed };
   struct Filter {
     std::optional<std::int64_t> project_id;
     std::optional<std::string> workflow_name;  ///< counts only beside `project_id`
+
+    // Ours (spec/decisions.md R-14); of a session its last attempt counts.
+    std::optional<Status> status;
+    std::optional<Instant> since;  ///< only attempts that were created then or later
+    std::string name_part;         ///< empty, or what the workflow's name contains
+    bool oldest_first = false;     ///< then `Page::before_id` is an id after which the page begins
+
+    bool plain() const { return !status && !since && name_part.empty() && !oldest_first; }
   };
 
   // ---- Reading. A session is shown by its last attempt. ----
@@ -81,7 +90,8 @@ class Sessions {
   std::optional<SessionAttempt> session(std::int64_t session_id);
   /// By attempt id, newest first. Without `retried` only the last attempt of each session.
   std::vector<SessionAttempt> attempts(const Filter& filter, bool retried, const Page& page);
-  std::vector<SessionAttempt> attempts_of_session(std::int64_t session_id, const Page& page);
+  /// `filter` is of no project.
+  std::vector<SessionAttempt> attempts_of_session(std::int64_t session_id, const Filter& filter, const Page& page);
   std::optional<SessionAttempt> attempt(std::int64_t attempt_id);
   /// All attempts of a session, first to last.
   std::vector<SessionAttempt> retries(std::int64_t session_id);
@@ -121,6 +131,9 @@ class Sessions {
   void request_cancel(std::int64_t attempt_id);
 
  private:
+  struct ChosenSql;
+  /// The page of a filter that is not plain. `session_id`: of one session alone, where it is not 0.
+  std::vector<SessionAttempt> chosen(const ChosenSql& sql, const Filter& filter, const Page& page, std::int64_t session_id = 0);
   std::vector<SessionAttempt> last_attempts(const Filter& filter, const Page& page);
   /// The page that one of three statements gives, by what the filter says.
   std::vector<SessionAttempt> page_of(const Sql& all, const Sql& of_project, const Sql& of_workflow, const Filter& filter,

@@ -124,9 +124,44 @@ TEST_P(SessionsOf, AttemptsAreListedNewestFirst) {
   ASSERT_EQ(retries.size(), 2U);
   EXPECT_EQ(retries[0].id, a);
   EXPECT_EQ(retries[1].id, d);
-  const auto of_session = ask([&](Sessions& all) { return all.attempts_of_session(1, {.size = 1}); });
+  const auto of_session = ask([&](Sessions& all) { return all.attempts_of_session(1, {}, {.size = 1}); });
   ASSERT_EQ(of_session.size(), 1U);
   EXPECT_EQ(of_session[0].id, d);
+}
+
+// decisions R-14
+TEST_P(SessionsOf, ListsMayBeOfOneStatusOfOneNameOfATimeAndInEitherOrder) {
+  using Status = Sessions::Status;
+  const std::int64_t running = start(orders_, "calc", 0)->id, success = start(orders_, "calc", 1)->id,
+                     error = start(orders_, "load", 0)->id, killed = start(billing_, "calc", 0)->id,
+                     stopping = start(billing_, "reload", 0)->id;
+  write([&](Transaction& transaction) {
+    for (const auto& [id, flags] : {std::pair{success, std::int64_t{6}}, {error, 2}, {killed, 3}, {stopping, 1}})
+      transaction.send("update session_attempts set state_flags = $2 where id = $1", {id, flags}, 1);
+    transaction.send("update session_attempts set created_at = $2 where id = $1", {running, Timestamp::of(Instant::of_seconds(1000))}, 1);
+  });
+  for (const bool retried : {false, true}) {
+    EXPECT_THAT(attempts({.status = Status::running}, retried), ElementsAre(stopping, running));
+    EXPECT_THAT(attempts({.status = Status::success}, retried), ElementsAre(success));
+    EXPECT_THAT(attempts({.status = Status::error}, retried), ElementsAre(error));
+    EXPECT_THAT(attempts({.status = Status::killed}, retried), ElementsAre(killed));
+    EXPECT_THAT(attempts({.project_id = orders_, .workflow_name = "calc", .status = Status::running}, retried), ElementsAre(running));
+    EXPECT_THAT(attempts({.name_part = "load"}, retried), ElementsAre(stopping, error));
+    EXPECT_THAT(attempts({.since = Instant::of_seconds(2000)}, retried), ElementsAre(stopping, killed, error, success));
+    EXPECT_THAT(attempts({.oldest_first = true}, retried, {.size = 2}), ElementsAre(running, success));
+    EXPECT_THAT(attempts({.oldest_first = true}, retried, {.before_id = error}), ElementsAre(killed, stopping));
+    EXPECT_THAT(attempts({.status = Status::running, .oldest_first = true}, retried), ElementsAre(running, stopping));
+  }
+  EXPECT_THAT(sessions({.status = Status::running}), ElementsAre("reload#5.1", "calc#1.1"));
+  EXPECT_THAT(sessions({.project_id = orders_, .status = Status::error}), ElementsAre("load#3.1"));
+  EXPECT_THAT(sessions({.oldest_first = true}, {.size = 1}), ElementsAre("calc#1.1"));
+  const auto again = start(orders_, "load", 0, "again")->id;
+  EXPECT_THAT(sessions({.status = Status::error}), IsEmpty()) << "its last attempt runs";
+  const auto of_session = [&](const Sessions::Filter& filter) {
+    return ask([&](Sessions& all) { return all.attempts_of_session(3, filter, {}); });
+  };
+  EXPECT_EQ(of_session({.status = Status::running}).front().id, again);
+  EXPECT_EQ(of_session({.oldest_first = true}).front().id, error);
 }
 
 // decisions E-61

@@ -203,13 +203,15 @@ class ShowTest(ClientTest):
         self.assertIn('Use `digdag start` to start a session.\n', done.err)
         self.assertEqual(self.server.asked()[-1], 'GET /api/projects/1/sessions?last_id=9&page_size=5&workflow=main')
 
-    def test_rows_of_a_status(self):
-        self.server.answers['GET /api/sessions'] = lambda request: {'sessions': [] if request.query else [session(4, KILLED), session(3, SUCCESS)]}
-        self.server.answers['GET /api/attempts'] = lambda request: {'attempts': [] if request.query else [KILLED, SUCCESS]}
+    # decisions R-14
+    def test_rows_of_a_status_are_chosen_by_the_server_or_by_the_command(self):
+        self.server.answers['GET /api/sessions'] = lambda request: {'sessions': [] if 'last_id' in request.query else [session(4, KILLED), session(3, SUCCESS)]}
+        self.server.answers['GET /api/attempts'] = lambda request: {'attempts': [] if 'last_id' in request.query else [KILLED, SUCCESS]}
         self.assertEqual(self.client('sessions', '--status', 'success').out.count('session id: '), 1)
         for status in ('failed', 'error', 'killed'):
             self.assertIn('session id: 4', self.client('sessions', '--status', status).out)
         self.assertIn('status: killed', self.client('attempts', '--status', 'killed').out)
+        self.assertIn('GET /api/attempts?status=killed', self.server.asked())
         self.assertEqual(self.client('attempts', '--status', 'running').out, 'Session attempts:\n')
         self.assert_error(self.client('sessions', '--status', 'bogus'), '--status must be running, success, ')
 

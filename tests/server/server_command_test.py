@@ -124,6 +124,21 @@ class Operations(ServerTest):
         self.assertEqual(server.get('/metrics', port=server.admin_port).status, 200)
 
 
+class Swagger(ServerTest):
+    # server 23.75, rest-api 14
+    def test_the_routes_are_described_where_that_is_asked_for(self):
+        self.assertEqual(self.server('-m').get('/api/swagger.json').status, 404)
+        server = self.server('-m', '--enable-swagger')
+        document = server.get('/api/swagger.json').json()
+        self.assertEqual((document['swagger'], document['info']['title']), ('2.0', 'digdag'))
+        kill = document['paths']['/api/attempts/{id}/kill']['post']
+        self.assertEqual(kill['parameters'], [{'name': 'id', 'in': 'path', 'required': True, 'type': 'integer', 'format': 'int64'}])
+        self.assertEqual(document['paths']['/api/projects']['put']['consumes'], ['application/gzip'])
+        self.assertEqual(sorted(document['paths']['/api/projects/{id}']), ['delete', 'get'])
+        yaml = server.get('/api/swagger.yaml')
+        self.assertEqual((yaml.headers['Content-Type'], yaml.json()), ('application/yaml', document))
+
+
 class Errors(ServerTest):
     # decisions
     def test_bodies_that_are_none_are_named(self):
