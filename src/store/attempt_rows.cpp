@@ -170,16 +170,16 @@ class Gathered {
   }
 
   void enqueue(const AttemptChange& change, const QueuedRun& run) {
+    const std::string name = unique_name(change, run.task);
     const auto queued = change.rows->queued.find(run.task);
-    if (queued != change.rows->queued.end() && change.attempt->lease(run.task) == run.lease && is_requeue(change, run)) {
+    if (queued != change.rows->queued.end() && queued->second == name) {
       // Its row waits, or its former run was lost: the same row is taken by the new run.
-      taken_.add({change.rows->site_id, queued->second, std::int64_t{run.lease}, std::int64_t{run.taken ? 1 : 0}});
-    } else {
-      enqueued_.add({change.rows->site_id, unique_name(change, run.task), std::int64_t{run.lease}, std::int64_t{run.taken ? 1 : 0}});
+      taken_.add({change.rows->site_id, name, std::int64_t{run.lease}, std::int64_t{run.taken ? 1 : 0}});
+      return;
     }
-  }
-  static bool is_requeue(const AttemptChange& change, const QueuedRun& run) {
-    return change.rows->states[static_cast<std::size_t>(run.task)] == TaskState::running;
+    // A poll without delay ends and begins a run in one commit: whoever reads the rows back looks for the name of the new one.
+    if (queued != change.rows->queued.end()) dequeued_.add({change.rows->site_id, queued->second});
+    enqueued_.add({change.rows->site_id, name, std::int64_t{run.lease}, std::int64_t{run.taken ? 1 : 0}});
   }
 
  public:
@@ -408,7 +408,7 @@ void note_committed(std::vector<AttemptChange>& changes) {
       rows.states[at] = change.attempt->state(index);
       if (rows.states[at] != TaskState::running) rows.queued.erase(index);
     }
-    for (const QueuedRun& run : change.runs) rows.queued.try_emplace(run.task, Gathered::unique_name(change, run.task));
+    for (const QueuedRun& run : change.runs) rows.queued.insert_or_assign(run.task, Gathered::unique_name(change, run.task));
     rows.cancel_stored = rows.cancel_stored || change.attempt->cancel_was_requested();
     rows.monitor_stored = change.attempt->monitor().has_value();
   }
