@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,7 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::int64_t attempts_at_once = 100;
 constexpr seconds look_around{5};  ///< the net under notices: dead servers, attempts that nobody owns, events
 constexpr seconds renew_server{3};
+constexpr seconds look_for_forgotten{30};
 
 /// Something to be done again and again.
 struct Duty {
@@ -48,6 +50,7 @@ struct Takeover::Impl {
   };
   std::deque<std::int64_t> to_read;
   std::deque<Broken> to_end;
+  std::set<std::int64_t> missing_before;  ///< of read_forgotten
   std::vector<Duty> duties;
   Thread thread;
 
@@ -57,7 +60,7 @@ struct Takeover::Impl {
           std::int64_t attempts = 0;
           for (const store::ServerProcess& dead : store::dead_servers(transaction, options.server, options.alone))
             attempts += store::remove_server(transaction, dead);
-          return attempts;
+          return attempts + store::release_orphans(transaction, options.server);
         },
         store::Durability::process);
     if (freed > 0)
@@ -78,6 +81,20 @@ struct Takeover::Impl {
     } catch (const Error& error) {
       end_broken(attempt_id, "The attempt cannot go on: " + error.message_with_kind());
     }
+  }
+
+  /// Reads back what is ours by its rows but not under way here. A database whose power was cut may have forgotten that it ended. One
+  /// that is just being started is not here yet: it must be missing twice.
+  void read_forgotten() {
+    std::set<std::int64_t> missing;
+    for (const std::int64_t id : owned.ids()) {
+      const Executor::Status status = executor.status(id);
+      if (!status.known || status.done) missing.insert(id);
+    }
+    for (const std::int64_t id : missing) {
+      if (missing_before.contains(id)) read(id);
+    }
+    missing_before = std::move(missing);
   }
 
   void end_broken(std::int64_t attempt_id, const std::string& message) {
@@ -125,6 +142,7 @@ struct Takeover::Impl {
                       }});
     duties.push_back({seconds(options.reaping_seconds), [this] { end_old_ones(); }});
     duties.push_back({seconds(options.heartbeat_seconds), [this] { owned.renew(); }});
+    duties.push_back({look_for_forgotten, [this] { read_forgotten(); }});
     if (!options.alone) duties.push_back({renew_server, [this] { renew(); }});
     for (Duty& duty : duties) duty.next = SteadyClock::now() + duty.every;
   }

@@ -13,7 +13,8 @@ namespace {
 
 using engine::TaskIndex;
 
-/// Task ids are taken from the sequence in blocks of at least this many: a question to the database for each would cost more.
+/// Task ids are taken from the sequence in blocks of at least this many: a question to the database for each would cost more. They
+/// outlive a power cut, so that nobody gets them again.
 constexpr std::size_t id_block = 1000;
 
 /// `count` new ids of the original's sequence, ascending.
@@ -94,7 +95,7 @@ void OwnedAttempts::number_tasks(AttemptRows& rows, std::size_t size) {
   // Ids of an attempt ascend; spare ones may be older than those that another server gave it.
   if (spare_ids_.size() < wanted || (!rows.task_ids.empty() && spare_ids_.back() < rows.task_ids.back())) {
     spare_ids_ = database_.write([&](Transaction& transaction) { return new_task_ids(transaction, std::max(wanted, id_block)); },
-                                 Durability::process, std::nullopt);
+                                 Durability::power_cut, std::nullopt);
     std::reverse(spare_ids_.begin(), spare_ids_.end());
   }
   rows.task_ids.reserve(size);
@@ -230,6 +231,7 @@ void OwnedAttempts::remove_leftovers() {
   }
 }
 
+// Outlives a power cut: an epoch that were given twice would let memory of the first one pass for that of the second.
 std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
   return database_.write(
       [&](Transaction& transaction) {
@@ -249,7 +251,16 @@ std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
         std::sort(ids.begin(), ids.end());
         return ids;
       },
-      Durability::process, std::nullopt);
+      Durability::power_cut, std::nullopt);
+}
+
+std::vector<std::int64_t> OwnedAttempts::ids() {
+  return database_.read([&](Transaction& transaction) {
+    std::vector<std::int64_t> ids;
+    for (const Row& row : transaction.query("select id from digdag_native_attempts where owner = $1", {server_id_}))
+      ids.push_back(row.integer(0));
+    return ids;
+  });
 }
 
 std::optional<OwnedAttempt> OwnedAttempts::load(std::int64_t attempt_id) {

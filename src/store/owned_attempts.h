@@ -56,6 +56,8 @@ class OwnedAttempts : public AttemptStore {
   std::vector<std::int64_t> claim(std::int64_t limit);
   /// Removes what a server that died has left of large attempts that are done.
   void remove_leftovers();
+  /// All that are ours by their rows.
+  std::vector<std::int64_t> ids();
   /// Nothing where it is not ours (any more) or done.
   std::optional<OwnedAttempt> load(std::int64_t attempt_id);
   /// Events of attempts that are ours and that were not applied yet, in order.

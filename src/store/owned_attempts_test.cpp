@@ -1,0 +1,108 @@
+#include "store/owned_attempts.h"
+
+#include <gmock/gmock.h>
+
+#include "base/text.h"
+#include "dig/compiler.h"
+#include "dig/loader.h"
+#include "store/projects.h"
+#include "store/schema_for_test.h"
+#include "store/servers.h"
+#include "store/sessions.h"
+
+namespace digdag::store {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+
+/// Attempts whose one task polls.
+class OwnedAttemptsOf : public DatabaseWithSchema {
+ protected:
+  void SetUp() override {
+    DatabaseWithSchema::SetUp();
+    here_ = this_process("1@here");
+    write([&](Transaction& transaction) { insert_server(transaction, here_); });
+    owned_.emplace(*database_, here_.id, QueueLease{"1@here", 300});
+  }
+
+  /// Started and stored; its task runs.
+  void start(const OwnedAttempts& owner) {
+    attempt_.emplace(dig::compile(dig::workflow_of("w", dig::load_yaml("+x: {echo>: 1}\n", dig::Source{".", ".", "w.dig"}), "w.dig")),
+                     engine::Params(), TimeZone(), engine::AttemptOptions());
+    attempt_->start(now_);
+    owned_->number_tasks(rows_, attempt_->size());
+    std::vector<AttemptChange> changes{{&rows_, &*attempt_, {0, 1}, {}, {{1, 1, true}}, {}}};
+    write([&](Transaction& transaction) {
+      const std::int64_t project = Projects(transaction, 0).put_and_lock("orders").id;
+      Sessions sessions(transaction, 0);
+      NewAttempt wanted;
+      wanted.project_id = project;
+      wanted.session_id = sessions.put_session({project, "w", now_}, random_uuid()).id;
+      wanted.params = Value::object();
+      rows_.attempt_id = sessions.insert_attempt(wanted).value().id;
+      owner.own_new(transaction, rows_);
+      owner.write(transaction, changes);
+    });
+    note_committed(changes);
+  }
+  /// Ends the run, and begins the next one where that is due.
+  void poll(std::int64_t delay_millis) {
+    attempt_->apply(engine::RetryLater{1, attempt_->lease(1), delay_millis, Value::object(), {}}, now_);
+    attempt_->apply(engine::Tick{}, now_);
+    commit();
+    if (delay_millis == 0) return;
+    now_ = now_.plus_millis(delay_millis);
+    attempt_->apply(engine::Tick{}, now_);
+    commit();
+  }
+  void commit() {
+    AttemptChange change{&rows_, &*attempt_, {0, 1}, {1}, {}, {}, attempt_->done()};
+    if (attempt_->state(1) == engine::TaskState::running) change.runs.push_back({1, attempt_->lease(1), true});
+    std::vector<AttemptChange> changes{change};
+    owned_->commit(changes);
+  }
+  std::vector<std::string> queue() {
+    return write([](Transaction& transaction) {
+      std::vector<std::string> names;
+      for (const Row& row : transaction.query("select unique_name from queued_tasks order by id")) names.push_back(row.text(0));
+      return names;
+    });
+  }
+
+  Instant now_ = Instant::of_seconds(1'772'000'000);
+  ServerProcess here_;
+  std::optional<OwnedAttempts> owned_;
+  AttemptRows rows_;
+  std::optional<engine::Attempt> attempt_;
+};
+
+TEST_P(OwnedAttemptsOf, ARunThatIsReadBackIsFoundInTheQueueWhateverItPolled) {
+  start(*owned_);
+  const std::string id = std::to_string(rows_.task_ids[1]);
+  EXPECT_THAT(queue(), ElementsAre(id));
+  poll(1000);
+  EXPECT_THAT(queue(), ElementsAre(id + ".r1"));
+  poll(0);
+  EXPECT_THAT(queue(), ElementsAre(id + ".r2"));
+  EXPECT_THAT(owned_->load(rows_.attempt_id).value().rows.queued, ElementsAre(Pair(1, id + ".r2")));
+  attempt_->apply(engine::Succeeded{1, attempt_->lease(1), {}, {}}, now_);
+  commit();
+  EXPECT_THAT(queue(), IsEmpty());
+  EXPECT_THAT(owned_->ids(), IsEmpty());
+}
+
+TEST_P(OwnedAttemptsOf, WhatAServerTookThatNobodyKnowsIsFreeForOthers) {
+  start(OwnedAttempts(*database_, "unknown", QueueLease{"2@here", 300}));
+  EXPECT_THAT(owned_->claim(10), IsEmpty());
+  EXPECT_EQ(write([&](Transaction& transaction) { return release_orphans(transaction, here_); }), 1);
+  EXPECT_THAT(owned_->claim(10), ElementsAre(rows_.attempt_id));
+  EXPECT_THAT(owned_->ids(), ElementsAre(rows_.attempt_id));
+  EXPECT_EQ(write([&](Transaction& transaction) { return release_orphans(transaction, here_); }), 0);
+}
+
+DIGDAG_FOR_EVERY_DATABASE(OwnedAttemptsOf);
+
+}  // namespace
+}  // namespace digdag::store
