@@ -128,7 +128,9 @@ struct Executor::Impl {
   std::unordered_map<std::int64_t, Owned> attempts;  ///< those under way, and `kept`
   std::set<std::pair<Instant, std::int64_t>> timers;
   Sleepers sleepers;
-  std::optional<std::int64_t> kept;  ///< whose tasks will be looked at when it is done
+  std::map<std::int64_t, std::set<std::pair<engine::TaskIndex, engine::Lease>>> strays;  ///< at the agent, of attempts that were dropped
+  std::vector<Added> postponed;                                                          ///< read back, and wait for their strays
+  std::optional<std::int64_t> kept;                                                      ///< whose tasks will be looked at when it is done
 
   struct StoreFailure {
     bool lost = false;  ///< another owner was there
@@ -269,15 +271,41 @@ struct Executor::Impl {
     }
   }
 
+  /// Task and lease of the run that ends by this event.
+  static std::optional<std::pair<engine::TaskIndex, engine::Lease>> ended_run(const engine::Event& event) {
+    if (const auto* succeeded = std::get_if<engine::Succeeded>(&event)) return std::pair(succeeded->task, succeeded->lease);
+    if (const auto* failed = std::get_if<engine::Failed>(&event)) return std::pair(failed->task, failed->lease);
+    if (const auto* later = std::get_if<engine::RetryLater>(&event)) return std::pair(later->task, later->lease);
+    return std::nullopt;
+  }
+
   /// The end of a run: it is not at the agent any more.
   static void note_end(Owned& owned, const engine::Event& event) {
-    const auto over = [&](engine::TaskIndex task, engine::Lease lease) {
-      const auto place = owned.at_agent.find(task);
-      if (place != owned.at_agent.end() && place->second == lease) owned.at_agent.erase(place);
-    };
-    if (const auto* succeeded = std::get_if<engine::Succeeded>(&event)) over(succeeded->task, succeeded->lease);
-    if (const auto* failed = std::get_if<engine::Failed>(&event)) over(failed->task, failed->lease);
-    if (const auto* later = std::get_if<engine::RetryLater>(&event)) over(later->task, later->lease);
+    const auto run = ended_run(event);
+    if (!run) return;
+    const auto place = owned.at_agent.find(run->first);
+    if (place != owned.at_agent.end() && place->second == run->second) owned.at_agent.erase(place);
+  }
+
+  /// Takes out the ends of runs of attempts that were dropped. What is read back of one of those waits for them: a database that was
+  /// cut off its power may have forgotten runs, which are given out again with the same leases.
+  void end_strays(std::vector<QueuedEvent>& events, std::vector<Added>& fresh) {
+    for (Added& one : std::exchange(postponed, {})) fresh.push_back(std::move(one));
+    for (const Added& one : fresh) {
+      const auto known = attempts.find(one.identity.attempt_id);
+      if (known != attempts.end() && known->second.rows.epoch < one.rows.epoch) let_go(known->first);  // another owner was there
+    }
+    std::erase_if(events, [&](const QueuedEvent& queued) {
+      const auto runs = strays.find(queued.attempt_id);
+      const auto run = ended_run(queued.event);
+      if (runs == strays.end() || !run || runs->second.erase(*run) == 0) return false;
+      if (runs->second.empty()) strays.erase(runs);
+      return true;
+    });
+    const auto waits =
+        std::stable_partition(fresh.begin(), fresh.end(), [&](const Added& one) { return !strays.contains(one.identity.attempt_id); });
+    postponed.assign(std::make_move_iterator(waits), std::make_move_iterator(fresh.end()));
+    fresh.erase(waits, fresh.end());
   }
 
   /// Where the task failed by this failure: it may be tried again, or have failed by its time limit instead.
@@ -468,24 +496,30 @@ struct Executor::Impl {
     const std::int64_t id = work.owned->identity.attempt_id;
     log.write(LogLevel::error, "main", "executor",
               "Attempt " + std::to_string(id) + (failure.lost ? " is not ours any more: " : " cannot be stored: ") + failure.message);
-    for (const auto& [task, lease] : work.owned->at_agent) runner->stop(id, task, lease, std::nullopt);
     for (std::size_t i = 0; i < work.given.size(); ++i) handouts.free_place();
-    forget(id);
+    let_go(id);
     work.owned = nullptr;
+    {
+      const std::lock_guard lock(mutex);
+      statuses.erase(id);
+    }
     if (failure.lost)
       keeper->dropped(id);
     else
       keeper->broken(id, failure.message);
   }
 
-  void forget(std::int64_t id) {
+  /// Forgets it. Its runs at the agent are stopped.
+  void let_go(std::int64_t id) {
     const auto place = attempts.find(id);
+    for (const auto& [task, lease] : place->second.at_agent) {
+      strays[id].insert({task, lease});
+      runner->stop(id, task, lease, std::nullopt);
+    }
     if (place->second.due) timers.erase({*place->second.due, id});
     handouts.take_out(id);
     attempts.erase(place);
     --attempts_owned;
-    const std::lock_guard lock(mutex);
-    statuses.erase(id);
   }
 
   void tell(const std::vector<Work>& round) {
@@ -667,6 +701,7 @@ struct Executor::Impl {
       done.swap(written);
     }
     take_written(std::move(done), events);
+    end_strays(events, fresh);
     std::vector<Work> round;
     take_in(std::move(fresh), round);
     apply(std::move(events), round);
