@@ -90,6 +90,7 @@ struct Executor::Impl {
     bool busy = false;                       ///< its rows are being written beside the loop: nobody else touches it
     std::vector<QueuedEvent> deferred = {};  ///< what came meanwhile
     std::deque<engine::Run> waiting = {};    ///< runs that wait for a place, out of the line meanwhile
+    std::set<std::int64_t> stored_events = {};  ///< applied: who hands one over may have read it before it was
   };
   /// An attempt that comes to us: new, started by somebody who stored it, or read back.
   struct Added {
@@ -263,6 +264,7 @@ struct Executor::Impl {
         owned.deferred.push_back(std::move(queued));
         continue;
       }
+      if (queued.stored_event != 0 && !owned.stored_events.insert(queued.stored_event).second) continue;
       note_end(owned, queued.event);
       note_outcome(owned, owned.attempt.apply(queued.event, clock()), round);
       if (queued.wakes_after) sleep(owned, queued, *queued.wakes_after);

@@ -100,7 +100,8 @@ class Executor {
 
   void ended(const agent::RunRequest& request, agent::RunEnd end);
   void limits_evaluated(const agent::RunRequest& request, Value limits);
-  /// `stored_event`: the row in which the kill is kept until it is applied; 0: none. Attempts that are not here are left alone.
+  /// `stored_event`: the row in which the kill is kept until it is applied, and which counts once; 0: none. Attempts that are not here are
+  /// left alone.
   void kill(std::int64_t attempt_id, std::int64_t stored_event = 0);
   /// Makes the loop return.
   void interrupt();

@@ -14,6 +14,7 @@
 #include "dig/compiler.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
+#include "store/database.h"
 
 namespace digdag::executor {
 namespace {
@@ -451,6 +452,62 @@ TEST_F(ExecutorTest, AnInterruptEndsTheLoop) {
   add(1, "+x: {echo>: 1}\n");
   const std::jthread other([&] { executor_.interrupt(); });
   EXPECT_FALSE(executor_.run_until_done(1));
+}
+
+TEST_F(ExecutorTest, AKillThatIsHandedInTwiceCountsOnce) {
+  start("_error_on_cancel: true\n_error: {echo>: bye}\n+x: {echo>: 1}\n");
+  executor_.kill(1, 7);
+  executor_.step();
+  EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 1 lease 1"));
+  fail(runner_.next(), "stopped");
+  executor_.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x", "+a^error"));
+  executor_.kill(1, 7);  // read from the database before it was applied
+  executor_.step();
+  EXPECT_EQ(runner_.stopped.size(), 1u);
+}
+
+/// Remembers what was dropped.
+class Dropped : public Keeper {
+ public:
+  void dropped(std::int64_t attempt_id) override { ids.push_back(attempt_id); }
+  void broken(std::int64_t, const std::string&) override {}
+  void ended(const AttemptIdentity&, bool) override {}
+  std::vector<std::int64_t> ids;
+};
+
+/// Another owner was there, or the database has forgotten something.
+class Changed : public store::MemoryStore {
+ public:
+  void commit(std::vector<store::AttemptChange>&) override {
+    if (changed) throw store::DatabaseError(store::DatabaseError::Cause::unexpected_rows, "other rows");
+  }
+  bool changed = false;
+};
+
+TEST_F(ExecutorTest, WhatIsReadBackWaitsForTheRunsThatWereDropped) {
+  Changed store;
+  Dropped keeper;
+  Executor executor(store, log_, templates_, nullptr, {.clock = [this] { return now_; }});
+  executor.use(runner_);
+  executor.use(keeper);
+  const std::string dig = "_parallel: true\n+x: {echo>: 1}\n+y: {echo>: 2}\n";
+  add(executor, 1, dig);
+  executor.step();
+  store.changed = true;
+  executor.ended(runner_.next(), agent::RunSucceeded{});
+  executor.step();
+  EXPECT_THAT(keeper.ids, ElementsAre(1));
+  EXPECT_THAT(runner_.stopped, ElementsAre("attempt 1 task 2 lease 1"));
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x", "+a+y"));
+  store.changed = false;
+  add(executor, 1, dig);
+  executor.step();
+  EXPECT_THAT(runner_.taken(), IsEmpty());
+  executor.ended(runner_.next(), agent::RunSucceeded{});  // of the run that was dropped: it does not count
+  executor.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x", "+a+y"));
+  EXPECT_EQ(executor.counts().running, 2);
 }
 
 /// Answers from another thread: a task is polled once, and then succeeds.

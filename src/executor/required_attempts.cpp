@@ -111,8 +111,8 @@ RequiredAttempts::Answer RequiredAttempts::start(const Request& request) {
 }
 
 void RequiredAttempts::kill(std::int64_t attempt_id) {
-  database_.write([&](store::Transaction& transaction) { store::request_kill(transaction, attempt_id); });
-  executor_.kill(attempt_id);
+  const auto event = database_.write([&](store::Transaction& transaction) { return store::request_kill(transaction, attempt_id); });
+  if (event) executor_.kill(attempt_id, *event);
 }
 
 }  // namespace digdag::executor

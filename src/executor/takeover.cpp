@@ -118,10 +118,10 @@ struct Takeover::Impl {
         old.emplace_back(id, "Task execution timeout: " + tasks);
     });
     for (const auto& [id, message] : old) {
-      const bool killed =
+      const auto killed =
           database.write([&, attempt_id = id](store::Transaction& transaction) { return store::request_kill(transaction, attempt_id); });
       if (!killed) continue;
-      executor.kill(id);
+      executor.kill(id, *killed);
       log.write(LogLevel::warn, "main", "executor", "Attempt " + std::to_string(id) + " is cancelled: " + message);
       if (options.timed_out) options.timed_out(id, message);
     }

@@ -29,8 +29,9 @@ struct Api {
 
   /// Starts an attempt: executor::Starter::start.
   std::function<executor::StartAnswer(const executor::StartRequest&)> start;
-  /// After the commit of a kill: the attempt's owner, if that is this process, need not wait for the database's notice.
-  std::function<void(std::int64_t attempt_id)> kill_requested;
+  /// After the commit of a kill, with the id of its event: the attempt's owner, if that is this process, need not wait for the
+  /// database's notice.
+  std::function<void(std::int64_t attempt_id, std::int64_t event)> kill_requested;
   /// After the commit of a push: schedules may be due.
   std::function<void()> schedules_changed;
   std::function<Instant()> clock;

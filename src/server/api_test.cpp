@@ -53,7 +53,7 @@ class ApiOf : public testing::Test {
                      .logs = no_logs_,
                      .schedules = *schedules_,
                      .start = [this](const executor::StartRequest& request) { return start(request); },
-                     .kill_requested = [this](std::int64_t id) { killed_.push_back(id); },
+                     .kill_requested = [this](std::int64_t id, std::int64_t) { killed_.push_back(id); },
                      .schedules_changed = [] {},
                      .clock = now,
                      .ready = [] { return true; },

@@ -133,18 +133,20 @@ Response start_attempt(const Request& request, const Api& api) {
 
 Response kill_attempt(const Request& request, const Api& api) {
   const std::int64_t id = request.number("id");
+  std::optional<std::int64_t> event;
   const store::SessionAttempt before = api.database.write([&](Transaction& transaction) {
+    event.reset();
     Sessions sessions(transaction, request.identity.site_id);
     std::optional<store::SessionAttempt> attempt = sessions.lock_attempt(id);
     if (!attempt) throw missing("session attempt id=" + std::to_string(id));
     if (attempt->done()) throw HttpError(409, "Session attempt already killed or finished");
     if (!store::end_delayed_attempt(transaction, id, store::attempt_cancel_requested)) {
       sessions.request_cancel(id);
-      store::insert_kill(transaction, id);
+      event = store::insert_kill(transaction, id);
     }
     return *std::move(attempt);
   });
-  api.kill_requested(id);
+  if (event) api.kill_requested(id, *event);
   return Response::json(attempt_json(before));
 }
 

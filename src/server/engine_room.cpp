@@ -332,8 +332,8 @@ std::optional<std::string> EngineRoom::refuses_writes() const {
 
 executor::StartAnswer EngineRoom::start_attempt(const executor::StartRequest& request) { return impl_->the_starter.start(request); }
 executor::SessionStarter& EngineRoom::starter() { return impl_->the_starter; }
-void EngineRoom::kill_requested(std::int64_t attempt_id) {
-  if (impl_->the_executor) impl_->the_executor->kill(attempt_id);
+void EngineRoom::kill_requested(std::int64_t attempt_id, std::int64_t event) {
+  if (impl_->the_executor) impl_->the_executor->kill(attempt_id, event);
 }
 void EngineRoom::schedules_changed() {
   if (impl_->schedule_loop) impl_->schedule_loop->wake();

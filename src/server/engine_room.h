@@ -47,7 +47,7 @@ class EngineRoom {
 
   executor::StartAnswer start_attempt(const executor::StartRequest& request);
   executor::SessionStarter& starter();
-  void kill_requested(std::int64_t attempt_id);
+  void kill_requested(std::int64_t attempt_id, std::int64_t event);
   void schedules_changed();
   /// The time of the database (spec/decisions.md E-50).
   Instant now() const;

@@ -197,7 +197,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
           .cipher = cipher ? &*cipher : nullptr,
           .schedules = schedules,
           .start = [this](const executor::StartRequest& request) { return engine_room.start_attempt(request); },
-          .kill_requested = [this](std::int64_t attempt_id) { engine_room.kill_requested(attempt_id); },
+          .kill_requested = [this](std::int64_t attempt_id, std::int64_t event) { engine_room.kill_requested(attempt_id, event); },
           .schedules_changed = [this] { engine_room.schedules_changed(); },
           .clock = [this] { return engine_room.now(); },
           .ready = [this] { return engine_room.ready(); },

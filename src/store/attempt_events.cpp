@@ -4,19 +4,21 @@
 
 namespace digdag::store {
 
-void insert_kill(Transaction& transaction, std::int64_t attempt_id) {
-  transaction.send("insert into digdag_native_events (attempt_id, kind, created_at) values ($1, 'kill', now())", {attempt_id}, 1);
+std::int64_t insert_kill(Transaction& transaction, std::int64_t attempt_id) {
+  return transaction
+      .query("insert into digdag_native_events (attempt_id, kind, created_at) values ($1, 'kill', now()) returning id", {attempt_id})
+      .at(0)
+      .integer(0);
 }
 
 bool kill_is_due(Transaction& transaction, std::int64_t attempt_id) {
   return transaction.first("select 1 from digdag_native_events where attempt_id = $1 and kind = 'kill'", {attempt_id}).has_value();
 }
 
-bool request_kill(Transaction& transaction, std::int64_t attempt_id) {
+std::optional<std::int64_t> request_kill(Transaction& transaction, std::int64_t attempt_id) {
   if (!transaction.changes_one("update session_attempts set state_flags = state_flags | 1 where id = $1 and state_flags = 0", {attempt_id}))
-    return false;
-  insert_kill(transaction, attempt_id);
-  return true;
+    return std::nullopt;
+  return insert_kill(transaction, attempt_id);
 }
 
 std::vector<std::int64_t> attempts_older_than(Transaction& transaction, std::int64_t seconds, std::int64_t most) {
