@@ -87,9 +87,9 @@ struct Executor::Impl {
     std::size_t work = 0;                                           ///< its place in this round's work, counted from 1; 0 = none yet
     std::unordered_map<engine::TaskIndex, std::string> hints = {};  ///< of failed tasks
     std::unordered_map<engine::TaskIndex, engine::Lease> at_agent = {};
-    bool busy = false;                       ///< its rows are being written beside the loop: nobody else touches it
-    std::vector<QueuedEvent> deferred = {};  ///< what came meanwhile
-    std::deque<engine::Run> waiting = {};    ///< runs that wait for a place, out of the line meanwhile
+    bool busy = false;                          ///< its rows are being written beside the loop: nobody else touches it
+    std::vector<QueuedEvent> deferred = {};     ///< what came meanwhile
+    std::deque<engine::Run> waiting = {};       ///< runs that wait for a place, out of the line meanwhile
     std::set<std::int64_t> stored_events = {};  ///< applied: who hands one over may have read it before it was
   };
   /// An attempt that comes to us: new, started by somebody who stored it, or read back.
@@ -133,14 +133,15 @@ struct Executor::Impl {
   std::vector<Added> postponed;                                                          ///< read back, and wait for their strays
   std::optional<std::int64_t> kept;                                                      ///< whose tasks will be looked at when it is done
 
-  struct StoreFailure {
-    bool lost = false;  ///< another owner was there
-    std::string message;
+  /// Why an attempt cannot be stored. `refused`: it never can be, also when it is read back.
+  struct Trouble {
+    Error error;
+    bool refused;
   };
   /// A large change that was written, or could not be.
   struct Written {
     std::shared_ptr<Work> work;
-    std::optional<StoreFailure> failure;
+    std::optional<Trouble> trouble;
   };
   std::vector<Written> written;                 ///< by `mutex`
   std::atomic<std::int64_t> being_written = 0;  ///< large changes on their way, `written` ones included
@@ -413,11 +414,12 @@ struct Executor::Impl {
       if (!writers) writers = std::make_unique<agent::ThreadPool>(agent::ThreadPool::Options{.most = 1});
       writers->post([this, shared](unsigned) {
         Written result{shared, {}};
-        result.failure = failure_of_storing([&] {
+        const auto store_it = [&] {
           store.number_tasks(shared->owned->rows, shared->owned->attempt.size());
           store::AttemptChange change = change_of(*shared);
           store.commit_in_steps(change);
-        });
+        };
+        if (!when_available([&] { result.trouble = trouble_of(store_it); })) return;
         {
           const std::lock_guard lock(mutex);
           written.push_back(std::move(result));
@@ -440,8 +442,8 @@ struct Executor::Impl {
       owned.deferred.clear();
       for (const engine::Run& run : owned.waiting) handouts.wait(owned.identity.attempt_id, run);
       owned.waiting.clear();
-      if (one.failure) {
-        drop(*one.work, *one.failure);
+      if (one.trouble) {
+        drop(*one.work, *one.trouble);
         continue;
       }
       set_timer(owned);
@@ -457,47 +459,87 @@ struct Executor::Impl {
     return !work.outcome.changed.empty() || !work.runs.empty() || std::any_of(work.events.begin(), work.events.end(), is_stored);
   }
 
-  /// Commits all together; what cannot be stored is found out and dropped, so that the others go on.
-  void commit(std::vector<Work>& round) {
-    std::vector<store::AttemptChange> changes;
+  /// Commits all together; what cannot be stored is found out and dropped, so that the others go on. False where the loop was
+  /// interrupted while the database was away.
+  bool commit(std::vector<Work>& round) {
+    std::vector<Work*> changed;
     for (Work& work : round) {
-      if (!changes_rows(work)) continue;
-      store.number_tasks(work.owned->rows, work.owned->attempt.size());
-      changes.push_back(change_of(work));
+      if (changes_rows(work)) changed.push_back(&work);
     }
-    if (changes.empty()) return;
-    try {
-      store.commit(changes);
-      return;
-    } catch (const std::exception& error) {
-      if (keeper == nullptr) throw;
+    if (changed.empty()) return true;
+    std::optional<Trouble> trouble;
+    if (!when_available([&] { trouble = commit_together(changed); })) return false;
+    if (!trouble) return true;
+    if (changed.size() > 1) {
       log.write(LogLevel::warn, "main", "executor",
-                "The changes of " + std::to_string(changes.size()) + " attempts are stored one by one: " + error.what());
+                "The changes of " + std::to_string(changed.size()) + " attempts are stored one by one: " + trouble->error.report());
     }
-    for (Work& work : round) {
-      if (!changes_rows(work)) continue;
-      std::vector<store::AttemptChange> alone{change_of(work)};
-      if (const auto failure = failure_of_storing([&] { store.commit(alone); })) drop(work, *failure);
+    for (Work* work : changed) {
+      if (!when_available([&] { trouble = commit_together({work}); })) return false;
+      if (trouble) drop(*work, *trouble);
     }
+    return true;
   }
 
+  std::optional<Trouble> commit_together(const std::vector<Work*>& works) {
+    return trouble_of([&] {
+      std::vector<store::AttemptChange> changes;
+      for (Work* work : works) {
+        store.number_tasks(work->owned->rows, work->owned->attempt.size());
+        changes.push_back(change_of(*work));
+      }
+      store.commit(changes);
+    });
+  }
+
+  /// Why it could not be stored, other than that the database is away.
   template <typename Store>
-  static std::optional<StoreFailure> failure_of_storing(const Store& work) {
+  std::optional<Trouble> trouble_of(const Store& work) const {
     try {
       work();
-      return std::nullopt;
     } catch (const store::DatabaseError& error) {
-      return StoreFailure{error.why() == store::DatabaseError::Cause::unexpected_rows, error.report()};
+      if (keeper == nullptr || is_away(error)) throw;
+      return Trouble{error, error.why() == store::DatabaseError::Cause::refused};
+    } catch (const Error& error) {
+      if (keeper == nullptr) throw;
+      return Trouble{error, true};
     } catch (const std::exception& error) {
-      return StoreFailure{false, error.what()};
+      if (keeper == nullptr) throw;
+      return Trouble{Error("internal", error.what()), true};
     }
+    return std::nullopt;
   }
 
+  /// Tries a step again until the database can take it: with a full disk, nothing here could go on. False where it was interrupted.
+  template <typename Step>
+  bool when_available(const Step& step) {
+    for (bool told = false;; told = true) {
+      try {
+        step();
+        return true;
+      } catch (const store::DatabaseError& error) {
+        if (keeper == nullptr || !is_away(error)) throw;
+        if (!told) {
+          log.write(LogLevel::error, "main", "executor",
+                    "Attempts wait for the database, which is tried again and again: " + error.report());
+          log.flush();
+        }
+      }
+      std::unique_lock lock(mutex);
+      if (arrived.wait_for(lock, options.database_pause, [&] { return interrupted; })) return false;
+    }
+  }
+  static bool is_away(const store::DatabaseError& error) { return error.why() == store::DatabaseError::Cause::unavailable; }
+
   /// Its memory is ahead of its rows: it must be read again, by its owner.
-  void drop(Work& work, const StoreFailure& failure) {
+  void drop(Work& work, const Trouble& trouble) {
     const std::int64_t id = work.owned->identity.attempt_id;
-    log.write(LogLevel::error, "main", "executor",
-              "Attempt " + std::to_string(id) + (failure.lost ? " is not ours any more: " : " cannot be stored: ") + failure.message);
+    const auto& [error, refused] = trouble;
+    log.write(refused ? LogLevel::error : LogLevel::warn, "main", "executor",
+              "Attempt " + std::to_string(id) +
+                  (refused ? " cannot be stored: "
+                           : " is read back, its rows are not as they were left (another server has it, or the database has crashed): ") +
+                  error.report());
     for (std::size_t i = 0; i < work.given.size(); ++i) handouts.free_place();
     let_go(id);
     work.owned = nullptr;
@@ -505,10 +547,10 @@ struct Executor::Impl {
       const std::lock_guard lock(mutex);
       statuses.erase(id);
     }
-    if (failure.lost)
-      keeper->dropped(id);
+    if (refused)
+      keeper->broken(id, error.message());
     else
-      keeper->broken(id, failure.message);
+      keeper->dropped(id);
   }
 
   /// Forgets it. Its runs at the agent are stopped.
@@ -711,7 +753,7 @@ struct Executor::Impl {
     hand_out(round);
     write_beside(round);
     if (round.empty()) return;
-    commit(round);
+    if (!commit(round)) return;
     std::erase_if(round, [](const Work& work) { return work.owned == nullptr; });
     tell(round);
     perform(round);

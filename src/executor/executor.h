@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -67,6 +68,7 @@ class Executor {
     /// Asked on the loop's thread; what it says must never go back.
     std::function<Instant()> clock = steady_clock();
     std::int64_t places = std::int64_t{1} << 40;                       ///< runs at the agent at the same time; 0: there is no agent here
+    std::chrono::milliseconds database_pause{1000};                    ///< between two tries of a commit while the database cannot take it
     std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
   };
   /// All must outlive the executor. `listener` may be nullptr.

@@ -52,6 +52,10 @@ class Commits : public store::MemoryStore {
  public:
   void commit(std::vector<store::AttemptChange>& changes) override {
     if (fails) throw Error("io", "the disk is full");
+    if (away > 0) {
+      --away;
+      throw store::DatabaseError(store::DatabaseError::Cause::unavailable, "the disk is full");
+    }
     for (const store::AttemptChange& change : changes) {
       std::string line = std::to_string(change.rows->attempt_id) + ":";
       for (const engine::TaskIndex task : change.changed) {
@@ -64,6 +68,17 @@ class Commits : public store::MemoryStore {
 
   std::vector<std::string> lines;
   bool fails = false;
+  int away = 0;  ///< commits for which the database is not there
+};
+
+class Kept : public Keeper {
+ public:
+  void dropped(std::int64_t attempt_id) override { lines.push_back("dropped " + std::to_string(attempt_id)); }
+  void broken(std::int64_t attempt_id, const std::string& cause) override {
+    lines.push_back("broken " + std::to_string(attempt_id) + ": " + cause);
+  }
+  void ended(const AttemptIdentity&, bool) override {}
+  std::vector<std::string> lines;
 };
 
 /// What a listener was told, and how many runs had been handed out by then.
@@ -125,7 +140,7 @@ class ExecutorTest : public testing::Test {
   dig::TemplateEngine templates_{worker_, {}};
   Runner runner_;
   Heard heard_{runner_};
-  Executor executor_{store_, log_, templates_, &heard_, {.clock = [this] { return now_; }}};
+  Executor executor_{store_, log_, templates_, &heard_, {.clock = [this] { return now_; }, .database_pause = std::chrono::milliseconds(1)}};
 };
 
 TEST_F(ExecutorTest, CommitsWhatHappenedBeforeItsEffects) {
@@ -170,6 +185,26 @@ TEST_F(ExecutorTest, WithoutItsCommitNothingIsHandedOut) {
   add(1, "+x: {echo>: 1}\n");
   store_.fails = true;
   EXPECT_THROW(executor_.step(), Error);
+  EXPECT_THAT(runner_.taken(), IsEmpty());
+}
+
+TEST_F(ExecutorTest, ACommitWaitsForADatabaseThatIsAway) {
+  Kept keeper;
+  executor_.use(keeper);
+  store_.away = 3;
+  start("+x: {echo>: 1}\n");
+  EXPECT_THAT(store_.taken(), ElementsAre("1: +a planned +a+x running"));
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  EXPECT_THAT(keeper.lines, IsEmpty());
+}
+
+TEST_F(ExecutorTest, AnInterruptEndsTheWaitForADatabaseThatIsAway) {
+  Kept keeper;
+  executor_.use(keeper);
+  store_.away = 1'000'000'000;
+  executor_.interrupt();
+  start("+x: {echo>: 1}\n");
+  EXPECT_THAT(store_.taken(), IsEmpty());
   EXPECT_THAT(runner_.taken(), IsEmpty());
 }
 

@@ -22,6 +22,7 @@ struct AttemptRows {
   std::unordered_map<engine::TaskIndex, std::string> queued;  ///< unique names of the rows of queued_tasks
   bool cancel_stored = false;
   bool monitor_stored = false;
+  bool end_stored = false;  ///< its rows go in steps
 };
 
 /// A run that begins: its row in the queue (spec/server.md 12).
@@ -55,7 +56,8 @@ class AttemptStore {
   /// A change with more rows than this would hold up others: it goes through `commit_in_steps`.
   virtual std::size_t most_rows_at_once() const = 0;
   /// Makes one large change durable in many transactions, so that each way of breaking off leaves what its owner can go on from: new tasks
-  /// count only with the last of them. On a thread of its own, beside `commit` of other attempts.
+  /// count only with the last of them. Where it throws it may be called again, and goes on. On a thread of its own, beside `commit` of
+  /// other attempts.
   virtual void commit_in_steps(AttemptChange& change) = 0;
 };
 

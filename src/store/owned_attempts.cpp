@@ -116,8 +116,8 @@ void OwnedAttempts::commit_part(AttemptChange part, std::optional<std::int64_t> 
       [&](Transaction& transaction) {
         write(transaction, parts);
         if (pending_from)
-          transaction.send("update digdag_native_attempts set pending_from = $2 where id = $1", {parts[0].rows->attempt_id, *pending_from},
-                           1);
+          transaction.send("update digdag_native_attempts set pending_from = coalesce(pending_from, $2) where id = $1",
+                           {parts[0].rows->attempt_id, *pending_from}, 1);
         if (clear_pending)
           transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {parts[0].rows->attempt_id}, 1);
       },
@@ -154,7 +154,7 @@ void OwnedAttempts::commit_in_steps(AttemptChange& change) {
   cause.results_changed = change.results_changed;
   std::erase_if(cause.results_changed, [&](TaskIndex task) { return task >= stored; });
   cause.events = change.events;
-  commit_part(std::move(cause), std::nullopt, pending);
+  commit_part(std::move(cause), std::nullopt, true);
   in_steps(released, [&](std::vector<TaskIndex> tasks) { commit_part(part(std::move(tasks)), std::nullopt, false); });
   for (std::size_t i = 0; i < change.runs.size(); i += rows_in_a_step) {
     AttemptChange runs = part({});
@@ -166,7 +166,10 @@ void OwnedAttempts::commit_in_steps(AttemptChange& change) {
 
 void OwnedAttempts::end_in_steps(AttemptChange& change) {
   AttemptRows& rows = *change.rows;
-  database_.write([&](Transaction& transaction) { write_end(transaction, change, server_id_); }, Durability::process, std::nullopt);
+  if (!rows.end_stored) {
+    database_.write([&](Transaction& transaction) { write_end(transaction, change, server_id_); }, Durability::process, std::nullopt);
+    rows.end_stored = true;
+  }
   for (std::size_t end = rows.states.size(); end > 0;) {
     const std::size_t begin = end > rows_in_a_step ? end - rows_in_a_step : 0;
     const std::vector<std::int64_t> ids(rows.task_ids.begin() + static_cast<std::ptrdiff_t>(begin),
