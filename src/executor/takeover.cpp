@@ -50,8 +50,8 @@ struct Takeover::Impl {
   };
   std::deque<std::int64_t> to_read;
   std::deque<Broken> to_end;
-  std::set<std::int64_t> missing_before;  ///< of read_forgotten
   std::vector<Duty> duties;
+  std::set<std::int64_t> unknown;  ///< at the last look: ours in the database, and not under way here
   Thread thread;
 
   void take_over() {
@@ -83,18 +83,20 @@ struct Takeover::Impl {
     }
   }
 
-  /// Reads back what is ours by its rows but not under way here. A database whose power was cut may have forgotten that it ended. One
-  /// that is just being started is not here yet: it must be missing twice.
-  void read_forgotten() {
-    std::set<std::int64_t> missing;
+  /// What is ours and does not go on here: it could not be read, or the commit of its end was undone by a crash of the database. One
+  /// that is being started is not known yet; so only what is unknown twice is read.
+  void find_strays() {
+    std::set<std::int64_t> now;
     for (const std::int64_t id : owned.ids()) {
       const Executor::Status status = executor.status(id);
-      if (!status.known || status.done) missing.insert(id);
+      if (!status.known || status.done) now.insert(id);
     }
-    for (const std::int64_t id : missing) {
-      if (missing_before.contains(id)) read(id);
+    const std::set<std::int64_t> before = std::exchange(unknown, now);
+    for (const std::int64_t id : now) {
+      if (!before.contains(id)) continue;
+      log.write(LogLevel::warn, "main", "executor", "Attempt " + std::to_string(id) + " did not go on: it is read back");
+      read(id);
     }
-    missing_before = std::move(missing);
   }
 
   void end_broken(std::int64_t attempt_id, const std::string& message) {
@@ -132,7 +134,7 @@ struct Takeover::Impl {
                                       store::Durability::process);
     if (known) return;
     log.write(LogLevel::error, "main", "executor", "Another server took this one for dead; what it took over is dropped here");
-    database.write([&](store::Transaction& transaction) { store::insert_server(transaction, options.server); }, store::Durability::process);
+    database.write([&](store::Transaction& transaction) { store::insert_server(transaction, options.server); });
   }
 
   void set_duties() {
@@ -142,7 +144,7 @@ struct Takeover::Impl {
                       }});
     duties.push_back({seconds(options.reaping_seconds), [this] { end_old_ones(); }});
     duties.push_back({seconds(options.heartbeat_seconds), [this] { owned.renew(); }});
-    duties.push_back({look_for_forgotten, [this] { read_forgotten(); }});
+    duties.push_back({look_for_forgotten, [this] { find_strays(); }});
     if (!options.alone) duties.push_back({renew_server, [this] { renew(); }});
     for (Duty& duty : duties) duty.next = SteadyClock::now() + duty.every;
   }
@@ -189,9 +191,11 @@ Takeover::Takeover(Options options, store::Database& database, store::OwnedAttem
           .options = std::move(options), .database = database, .owned = owned, .executor = executor, .starter = starter, .log = log}) {}
 Takeover::~Takeover() { stop(); }
 
+void Takeover::announce() {
+  impl_->database.write([&](store::Transaction& transaction) { store::insert_server(transaction, impl_->options.server); });
+}
+
 void Takeover::start() {
-  impl_->database.write([&](store::Transaction& transaction) { store::insert_server(transaction, impl_->options.server); },
-                        store::Durability::process);
   impl_->take_over();
   impl_->set_duties();
   impl_->thread = Thread("watching over attempts", [this] { impl_->run(); });

@@ -34,7 +34,9 @@ class Takeover : public Keeper {
   Takeover(Options options, store::Database& database, store::OwnedAttempts& owned, Executor& executor, Starter& starter, Log& log);
   ~Takeover() override;
 
-  /// Registers this server and takes over what is there, in this thread; then goes on in one of its own.
+  /// Registers this server. Before that it must not own an attempt: nobody would find those of a server that dies unknown.
+  void announce();
+  /// Takes over what is there, in this thread; then goes on in one of its own. May be called again where the database was away.
   void start();
   /// Ends the thread. What this server owns is given back, so that another one goes on with it at once.
   void stop();

@@ -128,6 +128,7 @@ struct EngineRoom::Impl {
   executor::Takeover::Options takeover_options();
 
   void begin();
+  bool try_to_begin();
   bool wait_for_foreign_locks();
   bool pause(std::chrono::seconds time);
   void shut_down();
@@ -221,6 +222,7 @@ EngineRoom::Impl::Impl(const Parts& parts)
     the_executor->use(*the_agent);
     takeover.emplace(takeover_options(), database, owned, *the_executor, the_starter, log);
     the_executor->use(*takeover);
+    takeover->announce();  // before requests can start attempts
     parts.metrics.measure("digdag_attempts", "Attempts that this server owns.",
                           [this] { return static_cast<double>(the_executor->counts().attempts); });
     parts.metrics.measure("digdag_tasks_running", "Tasks that run here.",
@@ -264,8 +266,15 @@ bool EngineRoom::Impl::wait_for_foreign_locks() {
 }
 
 void EngineRoom::Impl::begin() {
+  while (!try_to_begin()) {
+    if (!pause(std::chrono::seconds(1))) return;
+  }
+}
+
+/// False where the database is away: it is to be tried again.
+bool EngineRoom::Impl::try_to_begin() {
   try {
-    if (!wait_for_foreign_locks()) return;
+    if (!wait_for_foreign_locks()) return true;
     if (the_executor) {
       takeover->start();
       the_executor->step();  // what had ended is closed before a schedule looks for what runs (E-51)
@@ -276,7 +285,10 @@ void EngineRoom::Impl::begin() {
   } catch (const Error& error) {
     log.write(LogLevel::error, "main", "server", "Workflows cannot be taken over: " + error.report());
     log.flush();
+    const auto* trouble = dynamic_cast<const store::DatabaseError*>(&error);
+    return trouble == nullptr || trouble->why() != store::DatabaseError::Cause::unavailable;
   }
+  return true;
 }
 
 void EngineRoom::Impl::shut_down() {

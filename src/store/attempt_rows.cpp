@@ -58,7 +58,7 @@ Value native_of(const StoredTask& task) {
 
 }  // namespace
 
-void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& task_ids) {
+void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& task_ids, bool all_are_there) {
   if (task_ids.empty()) return;
   transaction.send({"delete from task_dependencies where downstream_id = any($1::bigint[])",
                     "delete from task_dependencies where downstream_id in (select value from json_each($1))"},
@@ -70,7 +70,7 @@ void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& tas
                     "delete from task_state_details where id in (select value from json_each($1))"},
                    {task_ids});
   transaction.send({"delete from tasks where id = any($1::bigint[])", "delete from tasks where id in (select value from json_each($1))"},
-                   {task_ids}, static_cast<std::int64_t>(task_ids.size()));
+                   {task_ids}, all_are_there ? std::optional(static_cast<std::int64_t>(task_ids.size())) : std::nullopt);
 }
 
 namespace {
@@ -345,7 +345,7 @@ class Gathered {
          "e(id, tasks)",
          "insert into task_archives (id, tasks, created_at) values ($1, $2, now())"},
         archives_.get());
-    remove_tasks(transaction, removed_);
+    remove_tasks(transaction, removed_, true);
     transaction.send({"delete from resuming_tasks where attempt_id = any($1::bigint[])",
                       "delete from resuming_tasks where attempt_id in (select value from json_each($1))"},
                      {finished_ids_});

@@ -27,8 +27,8 @@ void write_first(Transaction& transaction, const std::vector<AttemptChange>& cha
 /// Ends a large attempt (`change.finished`): as `write_changes`, but the rows of its tasks and of its ownership stay, to be removed in
 /// steps. They do not count any more.
 void write_end(Transaction& transaction, const AttemptChange& change, const std::string& owner);
-/// Removes tasks; children go before their parents.
-void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& task_ids);
+/// Removes tasks; children go before their parents, or with them. `all_are_there`: else the transaction fails.
+void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& task_ids, bool all_are_there = false);
 
 /// Notes in `rows` what was committed.
 void note_committed(std::vector<AttemptChange>& changes);

@@ -94,6 +94,7 @@ void OwnedAttempts::number_tasks(AttemptRows& rows, std::size_t size) {
   const std::lock_guard lock(mutex_);
   // Ids of an attempt ascend; spare ones may be older than those that another server gave it.
   if (spare_ids_.size() < wanted || (!rows.task_ids.empty() && spare_ids_.back() < rows.task_ids.back())) {
+    // A database that crashes must not give the spare ones a second time.
     spare_ids_ = database_.write([&](Transaction& transaction) { return new_task_ids(transaction, std::max(wanted, id_block)); },
                                  Durability::power_cut, std::nullopt);
     std::reverse(spare_ids_.begin(), spare_ids_.end());
