@@ -20,6 +20,7 @@
 #include "base/temporary_directory_for_test.h"
 #include "dig/loader.h"
 #include "dig/script_worker.h"
+#include "store/database.h"
 
 namespace digdag::agent {
 namespace {
@@ -476,6 +477,17 @@ TEST_F(AgentTest, ReadsTheSecretsOfTheProjectOfEachRun) {
   for (RunRequest* made : {&mine, &theirs}) run(std::move(*made));
   EXPECT_EQ(read_file(project / "mine"), "db.password of 1\n");
   EXPECT_EQ(read_file(project / "theirs"), "db.password of 2\n");
+}
+
+TEST_F(AgentTest, ADatabaseThatIsAwayMakesTheTaskRunAgainAndNotFail) {
+  options.secrets = [](std::int64_t, std::string_view) -> std::optional<std::string> {
+    throw store::DatabaseError(store::DatabaseError::Cause::unavailable, "the connection was lost");
+  };
+  RunRequest made = request("sh>: echo ${secret:db.password}");
+  made.state = Value::object({{"seen", 3}});
+  const RunEnd end = run(std::move(made));
+  ASSERT_TRUE(std::holds_alternative<RunLater>(end));
+  EXPECT_EQ(to_json(std::get<RunLater>(end).state), R"({"seen":3})");
 }
 
 TEST_F(AgentTest, DefaultParametersLieBelowAllOthers) {

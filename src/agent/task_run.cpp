@@ -48,6 +48,8 @@ bool leads_out(const std::filesystem::path& name) {
   return name.is_absolute() || (!name.empty() && *name.lexically_normal().begin() == "..");
 }
 
+constexpr std::int64_t database_pause_millis = 5000;
+
 Error killed() { return task_error("killed"); }
 
 Error unknown_type(const std::string& type) {
@@ -77,6 +79,9 @@ template <typename Step>
 void TaskRun::guarded(Step step) {
   try {
     step();
+  } catch (const store::DatabaseError& error) {
+    if (error.why() != store::DatabaseError::Cause::unavailable) return fail(error);
+    run_later(error);
   } catch (...) {
     try {
       fail(current_error());
@@ -84,6 +89,13 @@ void TaskRun::guarded(Step step) {
       refuse();  // no memory to say why
     }
   }
+}
+
+/// A database that is away is not the task's failure: it begins anew, as after a lost agent.
+void TaskRun::run_later(const store::DatabaseError& error) {
+  if (stopped_) return refuse();
+  log(LogLevel::warn, "The task is run again in " + std::to_string(database_pause_millis / 1000) + " seconds: " + error.chain());
+  end(RunLater{.delay_millis = database_pause_millis, .state = request_.state, .retry = retry_, .wakes_after = {}});
 }
 
 void TaskRun::set_identity_of_thread(unsigned slot) {

@@ -18,6 +18,7 @@
 #include "agent/task_secrets.h"
 #include "agent/thread_pool.h"
 #include "agent/workspaces.h"
+#include "store/database.h"
 
 namespace digdag::agent {
 
@@ -78,6 +79,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   void command_over(const command::CommandEnd& end);
 
   void succeed(engine::TaskResult result);
+  void run_later(const store::DatabaseError& error);
   void fail(const Error& error);
   void end(RunEnd end);
   void check_size(const engine::TaskResult& result) const;
