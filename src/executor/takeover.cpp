@@ -54,7 +54,8 @@ struct Takeover::Impl {
   std::set<std::int64_t> unknown;  ///< at the last look: ours in the database, and not under way here
   Thread thread;
 
-  void take_over() {
+  /// `first`: before the executor has its loop; then this thread is the loop, so that what is read goes on while the rest is read.
+  void take_over(bool first) {
     const std::int64_t freed = database.write(
         [&](store::Transaction& transaction) {
           std::int64_t attempts = 0;
@@ -69,6 +70,7 @@ struct Takeover::Impl {
     while (true) {
       const std::vector<std::int64_t> ids = owned.claim(attempts_at_once);
       for (const std::int64_t id : ids) read(id);
+      if (first) executor.step();
       if (static_cast<std::int64_t>(ids.size()) < attempts_at_once) return;
     }
   }
@@ -139,7 +141,7 @@ struct Takeover::Impl {
 
   void set_duties() {
     duties.push_back({look_around, [this] {
-                        take_over();
+                        take_over(false);
                         apply_events();
                       }});
     duties.push_back({seconds(options.reaping_seconds), [this] { end_old_ones(); }});
@@ -196,7 +198,7 @@ void Takeover::announce() {
 }
 
 void Takeover::start() {
-  impl_->take_over();
+  impl_->take_over(true);
   impl_->set_duties();
   impl_->thread = Thread("watching over attempts", [this] { impl_->run(); });
 }

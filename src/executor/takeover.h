@@ -36,7 +36,8 @@ class Takeover : public Keeper {
 
   /// Registers this server. Before that it must not own an attempt: nobody would find those of a server that dies unknown.
   void announce();
-  /// Takes over what is there, in this thread; then goes on in one of its own. May be called again where the database was away.
+  /// Takes over what is there, in this thread, which is the executor's until its loop runs; then goes on in one of its own. May be called
+  /// again where the database was away.
   void start();
   /// Ends the thread. What this server owns is given back, so that another one goes on with it at once.
   void stop();

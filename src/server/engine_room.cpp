@@ -35,6 +35,8 @@ namespace {
 
 /// Runs at the same time where `agent.max-task-threads` sets no limit: each costs some 10 KB here, and its processes outside.
 constexpr std::int64_t most_runs = 2000;
+/// What a commit that is under way when the time of a shutdown is over may take yet: the database may be away.
+constexpr std::chrono::seconds last_commit{5};
 
 std::int64_t duration_or(const SystemConfig& config, std::string_view key, std::int64_t fallback) {
   const std::string text(trim(config.get_or(key, "")));
@@ -243,8 +245,7 @@ bool EngineRoom::Impl::pause(std::chrono::seconds time) {
 bool EngineRoom::Impl::wait_for_foreign_locks() {
   std::int64_t latest = 0;
   while (true) {
-    const store::ForeignLocks locks =
-        database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); }, std::nullopt);
+    const store::ForeignLocks locks = database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); });
     if (locks.count == 0) break;
     if (latest != 0 && locks.latest_expiry > latest)
       log.write(LogLevel::error, "main", "server", "another digdag server is running on this database: agent " + locks.agent_id);
@@ -299,6 +300,19 @@ void EngineRoom::Impl::shut_down() {
     stopping = true;
   }
   wake.notify_all();
+  const std::string limit(trim(config.get_or("server.shutdown-timeout", "unlimited")));
+  Thread watch;
+  std::mutex over_mutex;
+  std::condition_variable over_wake;
+  bool over = false;
+  if (the_executor && limit != "unlimited") {
+    watch = Thread("the time limit of the shutdown", [&, most = std::chrono::seconds(duration_or(config, "server.shutdown-timeout", 0))] {
+      std::unique_lock lock(over_mutex);
+      if (over_wake.wait_for(lock, most, [&] { return over; })) return;
+      the_executor->interrupt();  // what runs now is run again elsewhere: its end is not wanted any more
+      if (!over_wake.wait_for(lock, last_commit, [&] { return over; })) database.shut_down();
+    });
+  }
   beginning.join();
   say("Shutting down workflow executor loop");
   if (schedule_loop) schedule_loop->stop();
@@ -307,18 +321,6 @@ void EngineRoom::Impl::shut_down() {
   the_executor->drain();
   if (running > 0) say("Waiting for completion of " + std::to_string(running) + " running tasks...");
   log.flush();
-  const std::string limit(trim(config.get_or("server.shutdown-timeout", "unlimited")));
-  Thread watch;
-  std::mutex over_mutex;
-  std::condition_variable over_wake;
-  bool over = false;
-  if (limit != "unlimited") {
-    watch = Thread("the time limit of the shutdown", [&] {
-      std::unique_lock lock(over_mutex);
-      if (over_wake.wait_for(lock, std::chrono::seconds(duration_or(config, "server.shutdown-timeout", 0)), [&] { return over; })) return;
-      the_executor->interrupt();  // what runs now is run again elsewhere: its end is not wanted any more
-    });
-  }
   loop.join();
   {
     const std::lock_guard lock(over_mutex);

@@ -255,7 +255,7 @@ std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
         std::sort(ids.begin(), ids.end());
         return ids;
       },
-      Durability::power_cut, std::nullopt);
+      Durability::power_cut);
 }
 
 std::vector<std::int64_t> OwnedAttempts::ids() {
@@ -269,57 +269,52 @@ std::vector<std::int64_t> OwnedAttempts::ids() {
 
 std::optional<OwnedAttempt> OwnedAttempts::load(std::int64_t attempt_id) {
   remove_pending(attempt_id);
-  return database_.read(
-      [&](Transaction& transaction) -> std::optional<OwnedAttempt> {
-        const auto row = transaction.first(
-            "select o.epoch, o.version, a.site_id from digdag_native_attempts o join session_attempts a on a.id = o.id where o.id = $1 and "
-            "o.owner = $2 and a.state_flags & 2 = 0",
-            {attempt_id, server_id_});
-        if (!row) return std::nullopt;
-        OwnedAttempt owned;
-        owned.rows.attempt_id = attempt_id;
-        owned.rows.epoch = row->integer(0);
-        owned.rows.version = row->integer(1);
-        owned.rows.site_id = row->integer(2);
-        const auto attempt = Sessions(transaction, owned.rows.site_id).attempt(attempt_id);
-        if (!attempt) return std::nullopt;
-        owned.attempt = *attempt;
-        if (attempt->workflow_definition_id) {
-          Projects projects(transaction, owned.rows.site_id);
-          owned.workflow = projects.workflow(*attempt->workflow_definition_id);
-          owned.revision = projects.revision_of_workflow(*attempt->workflow_definition_id);
-        }
-        owned.stored = stored_attempt(transaction, attempt_id);
-        owned.stored.killed = attempt->cancel_requested();
-        owned.tasks = live_tasks(transaction, attempt_id);
-        for (const engine::StoredTask& task : owned.tasks) {
-          owned.rows.task_ids.push_back(task.id);
-          owned.rows.states.push_back(task.state);
-        }
-        owned.rows.cancel_stored = owned.stored.killed;
-        owned.rows.monitor_stored = owned.stored.monitor.has_value();
-        find_queued(transaction, owned);
-        for (const Row& event :
-             transaction.query("select id, kind from digdag_native_events where attempt_id = $1 order by id", {attempt_id}))
-          owned.events.push_back({event.integer(0), attempt_id, event.text(1)});
-        return owned;
-      },
-      std::nullopt);
+  return database_.read([&](Transaction& transaction) -> std::optional<OwnedAttempt> {
+    const auto row = transaction.first(
+        "select o.epoch, o.version, a.site_id from digdag_native_attempts o join session_attempts a on a.id = o.id where o.id = $1 and "
+        "o.owner = $2 and a.state_flags & 2 = 0",
+        {attempt_id, server_id_});
+    if (!row) return std::nullopt;
+    OwnedAttempt owned;
+    owned.rows.attempt_id = attempt_id;
+    owned.rows.epoch = row->integer(0);
+    owned.rows.version = row->integer(1);
+    owned.rows.site_id = row->integer(2);
+    const auto attempt = Sessions(transaction, owned.rows.site_id).attempt(attempt_id);
+    if (!attempt) return std::nullopt;
+    owned.attempt = *attempt;
+    if (attempt->workflow_definition_id) {
+      Projects projects(transaction, owned.rows.site_id);
+      owned.workflow = projects.workflow(*attempt->workflow_definition_id);
+      owned.revision = projects.revision_of_workflow(*attempt->workflow_definition_id);
+    }
+    owned.stored = stored_attempt(transaction, attempt_id);
+    owned.stored.killed = attempt->cancel_requested();
+    owned.tasks = live_tasks(transaction, attempt_id);
+    for (const engine::StoredTask& task : owned.tasks) {
+      owned.rows.task_ids.push_back(task.id);
+      owned.rows.states.push_back(task.state);
+    }
+    owned.rows.cancel_stored = owned.stored.killed;
+    owned.rows.monitor_stored = owned.stored.monitor.has_value();
+    find_queued(transaction, owned);
+    for (const Row& event : transaction.query("select id, kind from digdag_native_events where attempt_id = $1 order by id", {attempt_id}))
+      owned.events.push_back({event.integer(0), attempt_id, event.text(1)});
+    return owned;
+  });
 }
 
 std::vector<AttemptEvent> OwnedAttempts::events() {
-  return database_.read(
-      [&](Transaction& transaction) {
-        std::vector<AttemptEvent> events;
-        for (const Row& row :
-             transaction.query("select e.id, e.attempt_id, e.kind from digdag_native_events e join digdag_native_attempts o on "
-                               "o.id = e.attempt_id where o.owner = $1 order by e.id",
-                               {server_id_})) {
-          events.push_back({row.integer(0), row.integer(1), row.text(2)});
-        }
-        return events;
-      },
-      std::nullopt);
+  return database_.read([&](Transaction& transaction) {
+    std::vector<AttemptEvent> events;
+    for (const Row& row :
+         transaction.query("select e.id, e.attempt_id, e.kind from digdag_native_events e join digdag_native_attempts o on "
+                           "o.id = e.attempt_id where o.owner = $1 order by e.id",
+                           {server_id_})) {
+      events.push_back({row.integer(0), row.integer(1), row.text(2)});
+    }
+    return events;
+  });
 }
 
 void OwnedAttempts::end_broken(std::int64_t attempt_id, const std::string& message) {
@@ -348,7 +343,7 @@ void OwnedAttempts::end_broken(std::int64_t attempt_id, const std::string& messa
         transaction.send("update session_attempts set state_flags = state_flags | 2, finished_at = now() where id = $1", {attempt_id}, 1);
         transaction.send("delete from digdag_native_attempts where id = $1", {attempt_id});
       },
-      Durability::power_cut, std::nullopt);
+      Durability::power_cut);
 }
 
 void OwnedAttempts::release() {
