@@ -20,13 +20,20 @@ class Server:
             entry = pwd.getpwnam('postgres')
             os.chown(self.directory, entry.pw_uid, entry.pw_gid)
             self.as_user = {'user': entry.pw_uid, 'group': entry.pw_gid, 'extra_groups': []}
-        data = os.path.join(self.directory, 'data')
-        self.run('initdb', '-D', data, '-U', 'digdag', '--auth=trust', '--no-sync', '--no-instructions', '-E', 'UTF8', '--locale=C.UTF-8')
-        self.run('pg_ctl', '-D', data, '-w', '-l', os.path.join(self.directory, 'log'), '-o',
+        self.run('initdb', '-D', os.path.join(self.directory, 'data'), '-U', 'digdag', '--auth=trust', '--no-sync', '--no-instructions',
+                 '-E', 'UTF8', '--locale=C.UTF-8')
+        self.start()
+
+    def start(self):
+        self.run('pg_ctl', '-D', os.path.join(self.directory, 'data'), '-w', '-l', os.path.join(self.directory, 'log'), '-o',
                  f"-k {self.directory} -c listen_addresses='' -c fsync=off", 'start')
 
+    def halt(self, mode):
+        """`immediate` is a crash, `fast` ends what is under way. It can be started again."""
+        self.run('pg_ctl', '-D', os.path.join(self.directory, 'data'), '-w', '-m', mode, 'stop')
+
     def stop(self):
-        self.run('pg_ctl', '-D', os.path.join(self.directory, 'data'), '-m', 'immediate', 'stop')
+        self.halt('immediate')
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def run(self, program, *words, text=''):
