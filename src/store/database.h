@@ -121,7 +121,7 @@ class Database {
   virtual ~Database() = default;
 
   /// How long a piece of work waits for a connection or for a database that went away, before DatabaseError(unavailable). Nothing:
-  /// until `shut_down`.
+  /// until `shut_down`. A full disk is not waited for: it is that error at once.
   using Patience = std::optional<std::chrono::milliseconds>;
   static constexpr std::chrono::seconds default_patience{30};
 
