@@ -130,6 +130,15 @@ struct Agent::Impl {
     return longest;
   }
 
+  void stop_all() {
+    std::vector<std::pair<RunKey, std::int64_t>> all;
+    {
+      const std::lock_guard lock(mutex);
+      for (const auto& [key, run] : runs) all.emplace_back(key, grace_at_shutdown(*run));
+    }
+    for (const auto& [key, grace] : all) stop(key, grace);
+  }
+
   void shutdown() {
     std::vector<std::shared_ptr<TaskRun>> going_on;
     std::unique_lock lock(mutex);
@@ -178,6 +187,7 @@ void Agent::stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lea
 }
 
 std::size_t Agent::free_slots() const { return impl_->free_slots(); }
+void Agent::stop_all() { impl_->stop_all(); }
 void Agent::shutdown() { impl_->shutdown(); }
 std::int64_t Agent::longest_grace() const { return impl_->longest_grace(); }
 

@@ -119,6 +119,7 @@ struct Executor::Impl {
   std::vector<QueuedEvent> inbox;
   std::vector<Added> added;
   bool interrupted = false;
+  bool dropping = false;  ///< all `attempts` are to be forgotten
   std::unordered_map<std::int64_t, Status> statuses;
   std::deque<std::int64_t> done_in_order;  ///< of `statuses`
   Handouts handouts;
@@ -442,6 +443,12 @@ struct Executor::Impl {
       owned.deferred.clear();
       for (const engine::Run& run : owned.waiting) handouts.wait(owned.identity.attempt_id, run);
       owned.waiting.clear();
+      if (owned.doomed) {
+        const std::int64_t id = owned.identity.attempt_id;
+        for (std::size_t i = 0; i < one.work->given.size(); ++i) handouts.free_place();
+        let_go(id);
+        continue;
+      }
       if (one.trouble) {
         drop(*one.work, *one.trouble);
         continue;
@@ -551,6 +558,17 @@ struct Executor::Impl {
       keeper->broken(id, error.message());
     else
       keeper->dropped(id);
+  }
+
+  void drop_all() {
+    std::vector<std::int64_t> ids;
+    for (auto& [id, owned] : attempts) {
+      owned.doomed = true;
+      if (!owned.busy) ids.push_back(id);
+    }
+    for (const std::int64_t id : ids) let_go(id);
+    const std::lock_guard lock(mutex);
+    for (const std::int64_t id : ids) statuses.erase(id);
   }
 
   /// Forgets it. Its runs at the agent are stopped.
@@ -716,7 +734,7 @@ struct Executor::Impl {
     }
     const auto due = next_due();
     std::unique_lock lock(mutex);
-    const auto something = [&] { return interrupted || !inbox.empty() || !added.empty() || !written.empty() || is_drained(); };
+    const auto something = [&] { return interrupted || dropping || !inbox.empty() || !added.empty() || !written.empty() || is_drained(); };
     if (!something()) {
       lock.unlock();
       log.flush();
@@ -736,6 +754,7 @@ struct Executor::Impl {
     std::vector<Added> fresh;
     std::vector<QueuedEvent> events;
     std::vector<Written> done;
+    bool drops = false;
     events.swap(left);
     {
       const std::lock_guard lock(mutex);
@@ -743,7 +762,9 @@ struct Executor::Impl {
       events.insert(events.end(), std::make_move_iterator(inbox.begin()), std::make_move_iterator(inbox.end()));
       inbox.clear();
       done.swap(written);
+      drops = std::exchange(dropping, false);
     }
+    if (drops) drop_all();
     take_written(std::move(done), events);
     end_strays(events, fresh);
     std::vector<Work> round;
@@ -832,6 +853,24 @@ void Executor::limits_evaluated(const agent::RunRequest& request, Value limits) 
 
 void Executor::kill(std::int64_t attempt_id, std::int64_t stored_event) {
   impl_->push(QueuedEvent{attempt_id, engine::Kill{}, std::nullopt, {}, stored_event});
+}
+
+void Executor::drop_all() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    for (const Impl::Added& one : impl_->added) {
+      give_places_back(static_cast<std::int64_t>(one.given.size()));
+      impl_->statuses.erase(one.identity.attempt_id);
+    }
+    impl_->added.clear();
+    impl_->dropping = true;
+  }
+  impl_->arrived.notify_one();
+}
+
+void Executor::hold(bool held) {
+  impl_->handouts.hold(held);
+  if (!held) impl_->push(QueuedEvent{0, engine::Tick{}});  // of no attempt: the loop looks whose turn it is
 }
 
 void Executor::interrupt() {

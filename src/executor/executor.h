@@ -105,6 +105,10 @@ class Executor {
   /// `stored_event`: the row in which the kill is kept until it is applied, and which counts once; 0: none. Attempts that are not here are
   /// left alone.
   void kill(std::int64_t attempt_id, std::int64_t stored_event = 0);
+  /// Forgets all attempts that it has now, stopping their runs: others may own them. What is added from now on is kept.
+  void drop_all();
+  /// While held nothing new is given to the agent; what runs goes on.
+  void hold(bool held);
   /// Makes the loop return.
   void interrupt();
   /// Nothing new is given to the agent from now on: `run` returns when what runs has ended and is stored.

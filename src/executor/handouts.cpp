@@ -29,7 +29,7 @@ std::deque<engine::Run> Handouts::take_out(std::int64_t attempt) {
 }
 
 std::int64_t Handouts::take(std::int64_t wanted) {
-  if (closed_) return 0;
+  if (closed_ || held_) return 0;
   std::int64_t free = free_;
   std::int64_t given = 0;
   do {

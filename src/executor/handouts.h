@@ -28,7 +28,7 @@ class Handouts {
 
   std::size_t waiting() const { return waiting_; }
   /// Whether `next` has one.
-  bool has_next() const { return waiting_ > 0 && free_ > 0 && !closed_; }
+  bool has_next() const { return waiting_ > 0 && free_ > 0 && !closed_ && !held_; }
 
   /// A run has ended. From any thread.
   void free_place() {
@@ -40,6 +40,8 @@ class Handouts {
   /// From now on nothing gets a place. From any thread.
   void close() { closed_ = true; }
   bool closed() const { return closed_; }
+  /// While held nothing gets a place. From any thread.
+  void hold(bool held) { held_ = held; }
   std::int64_t taken() const { return taken_; }
 
  private:
@@ -50,7 +52,7 @@ class Handouts {
   std::atomic<std::size_t> waiting_ = 0;  ///< the size of `runs_`
   std::atomic<std::int64_t> free_;
   std::atomic<std::int64_t> taken_ = 0;
-  std::atomic<bool> closed_ = false;
+  std::atomic<bool> closed_ = false, held_ = false;
 };
 
 }  // namespace digdag::executor
