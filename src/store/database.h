@@ -107,6 +107,8 @@ class Transaction {
   /// The first row; nothing where there is none.
   std::optional<Row> first(const Sql& sql, const SqlValues& parameters = {});
   bool changes_one(const Sql& sql, const SqlValues& parameters) { return execute(sql, parameters) == 1; }
+  /// Says this to all who listen (Database::listen) when the transaction is committed; the same text twice is said once.
+  void notify(const std::string& text) { send({"select pg_notify('digdag', $1)", nullptr}, {text}); }
 };
 
 /// What a commit must outlive. `power_cut`: what is acknowledged to somebody (push, start, kill, secrets, schedules). `process`: a
@@ -146,6 +148,21 @@ class Database {
   void write_one_by_one(Work work, Patience patience = default_patience) {
     run_one_by_one([&](Transaction& transaction) { work(transaction); }, patience);
   }
+
+  /// What a process hears from others on the same database.
+  struct Ear {
+    /// Somebody, perhaps this process, has said this (Transaction::notify). "" after every connect: anything may have been said before.
+    /// On a thread of its own; must not block, and must not use the database.
+    std::function<void(const std::string& text)> heard;
+    std::int64_t lock_key = 0;  ///< an advisory lock that is held while the connection stands; nobody else has its number
+  };
+  class Listening {
+   public:
+    virtual ~Listening() = default;
+  };
+  /// Listens until the result goes. Takes one connection for itself, and another one where that is lost; the lock of the first is held
+  /// when this returns. nullptr where nobody can be heard: in SQLite, which one process uses, and where there is only one connection.
+  virtual std::unique_ptr<Listening> listen(Ear) { return nullptr; }
 
   /// `postgresql`, `sqlite`, `memory`.
   virtual std::string_view type() const = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "store/postgresql_listening.h"
 #include "store/postgresql_pool.h"
 #include "store/unit_of_work.h"
 
@@ -175,13 +176,17 @@ Then then_of(const std::exception_ptr& failure) {
 
 class PostgresqlDatabase : public Database {
  public:
-  PostgresqlDatabase(PostgresqlSettings settings, Log& log) : pool_(std::move(settings), log) {
+  PostgresqlDatabase(PostgresqlSettings settings, Log& log) : log_(log), pool_(std::move(settings), log) {
     const milliseconds most = pool_.settings().login_timeout;
     pool_.give_back(pool_.take(most.count() > 0 ? deadline_of(most) : std::nullopt));
   }
 
   std::string_view type() const override { return "postgresql"; }
   void shut_down() override { pool_.shut_down(); }
+  std::unique_ptr<Listening> listen(Ear ear) override {
+    if (pool_.settings().most_connections < 2) return nullptr;
+    return std::make_unique<PostgresqlListening>(pool_, std::move(ear), log_, deadline_of(default_patience));
+  }
 
  protected:
   void run_write(const Body& work, Durability durability, Patience patience) override { run(work, Mode::write, durability, patience); }
@@ -263,6 +268,7 @@ class PostgresqlDatabase : public Database {
     }
   }
 
+  Log& log_;
   PostgresqlPool pool_;
 };
 

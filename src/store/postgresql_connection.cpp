@@ -157,6 +157,21 @@ void PostgresqlConnection::wait(bool for_write, Deadline deadline) {
   }
 }
 
+std::vector<std::string> PostgresqlConnection::wait_for_notices(int stop) {
+  std::vector<std::string> said;
+  for (;;) {
+    if (library_.consumeInput(connection_) != 1 || library_.status(connection_) != CONNECTION_OK) lost(library_.errorMessage(connection_));
+    while (PGnotify* const notice = library_.notifies(connection_)) {
+      said.emplace_back(notice->extra);
+      library_.freemem(notice);
+    }
+    if (!said.empty()) return said;
+    pollfd files[] = {{library_.socket(connection_), POLLIN, 0}, {stop, POLLIN, 0}, {wake_, POLLIN, 0}};
+    if (poll(files, 3, -1) < 0 && errno != EINTR) lost(std::strerror(errno));
+    if (files[1].revents != 0 || files[2].revents != 0) return {};
+  }
+}
+
 Deadline PostgresqlConnection::answer_deadline() const {
   return settings_.socket_timeout.count() > 0 ? Deadline(std::chrono::steady_clock::now() + settings_.socket_timeout) : std::nullopt;
 }

@@ -60,6 +60,8 @@ class PostgresqlConnection {
   void synchronize();
   /// The same without waiting: the next user does.
   void synchronize_later();
+  /// Waits for what others say (NOTIFY) and gives it; nothing where `stop` became readable.
+  std::vector<std::string> wait_for_notices(int stop);
   /// Whether the server is still there, as far as can be told without asking it.
   bool is_alive();
   bool is_usable() const { return usable_; }

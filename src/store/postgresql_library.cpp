@@ -38,6 +38,8 @@ Libpq load() {
   library.find(functions.getisnull, "PQgetisnull");
   library.find(functions.getlength, "PQgetlength");
   library.find(functions.getvalue, "PQgetvalue");
+  library.find(functions.notifies, "PQnotifies");
+  library.find(functions.freemem, "PQfreemem");
   library.find(functions.clear, "PQclear");
   return functions;
 }

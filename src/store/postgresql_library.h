@@ -37,6 +37,8 @@ struct Libpq {
   decltype(&PQgetisnull) getisnull;
   decltype(&PQgetlength) getlength;
   decltype(&PQgetvalue) getvalue;
+  decltype(&PQnotifies) notifies;
+  decltype(&PQfreemem) freemem;
   decltype(&PQclear) clear;
 };
 

@@ -4,7 +4,10 @@
 
 #include <barrier>
 #include <future>
+#include <map>
+#include <mutex>
 
+#include "base/eventually_for_test.h"
 #include "base/file.h"
 #include "base/temporary_directory_for_test.h"
 #include "store/postgresql_for_test.h"
@@ -254,6 +257,74 @@ TEST_F(Postgresql, ObeysDriverPropertiesThatItKnowsAndWarnsOfOthers) {
     EXPECT_EQ(setting("statement_timeout"), "12345ms");
   });
   EXPECT_THAT(logged(), HasSubstr("database.opts.reWriteBatchedInserts is ignored"));
+}
+
+/// What is heard, by everybody who listens.
+class Heard {
+ public:
+  std::function<void(const std::string&)> ear() {
+    return [this](const std::string& text) {
+      const std::lock_guard lock(mutex_);
+      ++times_[text];
+    };
+  }
+  int times(const std::string& text) {
+    const std::lock_guard lock(mutex_);
+    return times_[text];
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, int> times_;
+};
+
+TEST_F(Postgresql, WhatIsSaidIsHeardAfterTheCommit) {
+  system_.set("database.maximumPoolSize", "2");  // one listens, one works
+  Heard heard;
+  const auto listening = database().listen({.heard = heard.ear()});
+  ASSERT_TRUE(listening);
+  database().write([&](Transaction& transaction) {
+    transaction.notify("schedules");
+    transaction.notify("schedules");
+    transaction.query("select 1");
+    EXPECT_EQ(heard.times("schedules"), 0);
+  });
+  EXPECT_TRUE(eventually([&] { return heard.times("schedules") == 1; }));
+  EXPECT_THROW(database().write([](Transaction& transaction) {
+    transaction.notify("attempts");
+    throw Error("internal", "rolled back");
+  }),
+               Error);
+  database().write([](Transaction& transaction) { transaction.notify("other"); });
+  EXPECT_TRUE(eventually([&] { return heard.times("other") == 1; }));
+  EXPECT_EQ(heard.times("attempts"), 0);
+}
+
+// decisions E-44
+TEST_F(Postgresql, ListensAgainWhereItsConnectionIsLost) {
+  Heard heard;
+  const auto listening = database().listen({.heard = heard.ear(), .lock_key = 4711});
+  EXPECT_TRUE(eventually([&] { return heard.times("") == 1; }));
+  cut_off_all();
+  EXPECT_TRUE(eventually([&] { return heard.times("") == 2; }));  // something may have been said meanwhile
+  database().write([](Transaction& transaction) { transaction.notify("attempts"); });
+  EXPECT_TRUE(eventually([&] { return heard.times("attempts") == 1; }));
+  EXPECT_TRUE(eventually([&] { return sql("select pg_try_advisory_lock(4711)") == "f"; }));
+}
+
+// decisions E-44
+TEST_F(Postgresql, TheLockOfOneThatEndedIsFree) {
+  Heard heard;
+  auto listening = database().listen({.heard = heard.ear(), .lock_key = 4711});
+  EXPECT_EQ(sql("select pg_try_advisory_lock(4711)"), "f");
+  listening.reset();
+  EXPECT_TRUE(eventually([&] { return sql("select pg_try_advisory_lock(4711)") == "t"; }));
+}
+
+TEST_F(Postgresql, OneConnectionIsNotSpentOnListening) {
+  system_.set("database.maximumPoolSize", "1");
+  EXPECT_FALSE(database().listen({.heard = [](const std::string&) {}}));
+  add("a");
 }
 
 TEST_F(Postgresql, NamesMissingAndWrongKeys) {
