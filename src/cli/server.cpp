@@ -36,6 +36,7 @@ std::vector<Option> options_of_all() {
       {{"--disable-local-agent"}, Kind::flag, "", "does not run tasks"},
       {{"--enable-swagger"}, Kind::flag, "", "answers /api/swagger.json and adds CORS headers"},
       {{"--allow-unauthenticated"}, Kind::flag, "", "listens beyond this machine although nobody has to log in"},
+      {{"--take-over"}, Kind::flag, "", "begins at once although another server has tasks locked: it has been stopped for sure"},
       {{"-p", "--param"}, Kind::list, "KEY=VALUE", "adds a default parameter of all workflows (use multiple times)"},
       {{"-P", "--params-file"}, Kind::text, "PATH.yml", "reads default parameters from a YAML file"},
       {{"-H", "--header"}, Kind::list, "KEY=VALUE", "adds a header to every answer of the API (use multiple times)"},
@@ -77,6 +78,7 @@ void apply_options(SystemConfig& config, const Arguments& arguments) {
   flag("--disable-executor-loop", "server.executor.enabled", "false");
   flag("--disable-scheduler", "schedule.enabled", "false");
   flag("--enable-swagger", "server.enable-swagger", "true");
+  flag("--take-over", "server.take-over", "true");
   flag("--allow-unauthenticated", "server.allow-unauthenticated", "true");
   if (const auto directory = arguments.text("-o")) {
     config.set("database.type", "h2");

@@ -15,6 +15,7 @@
 #include "dig/declared_params.h"
 #include "engine/resume_source.h"
 #include "executor/read_back.h"
+#include "store/schedules.h"
 #include "store/task_rows.h"
 #include "store/tasks.h"
 
@@ -252,6 +253,7 @@ struct Starter::Impl {
     prepared.identity = identity_of(started.attempt, prepared.revision);
     if (prepared.delayed) {
       sessions.insert_delayed(inserted->id, prepared.waits_for);
+      transaction.notify(store::schedules_notice);
       return started;
     }
     prepared.rows.attempt_id = inserted->id;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/thread.h"
+#include "executor/server_lease.h"
 #include "store/attempt_events.h"
 #include "store/tasks.h"
 
@@ -20,8 +21,8 @@ using std::chrono::seconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::int64_t attempts_at_once = 100;
-constexpr seconds look_around{5};  ///< the net under notices: dead servers, attempts that nobody owns, events
-constexpr seconds renew_server{3};
+constexpr seconds look_around{5};    ///< the net under notices: dead servers, attempts that nobody owns, events
+constexpr seconds look_for_dead{3};  ///< while there are other servers
 constexpr seconds look_for_forgotten{30};
 
 /// Something to be done again and again.
@@ -50,9 +51,20 @@ struct Takeover::Impl {
   };
   std::deque<std::int64_t> to_read;
   std::deque<Broken> to_end;
+  bool told = false;  ///< somebody said that there is something to look for
   std::vector<Duty> duties;
   std::set<std::int64_t> unknown;  ///< at the last look: ours in the database, and not under way here
+  std::optional<ServerLease> lease;
   Thread thread;
+
+  bool has_news() const { return told || !to_read.empty() || !to_end.empty(); }
+  void tell() {
+    {
+      const std::lock_guard lock(mutex);
+      told = true;
+    }
+    wake.notify_one();
+  }
 
   /// `first`: before the executor has its loop; then this thread is the loop, so that what is read goes on while the rest is read.
   void take_over(bool first) {
@@ -131,43 +143,52 @@ struct Takeover::Impl {
     }
   }
 
-  void renew() {
-    const bool known = database.write([&](store::Transaction& transaction) { return store::renew_server(transaction, options.server.id); },
-                                      store::Durability::process);
-    if (known) return;
-    log.write(LogLevel::error, "main", "executor", "Another server took this one for dead; what it took over is dropped here");
-    database.write([&](store::Transaction& transaction) { store::insert_server(transaction, options.server); });
+  void look() {
+    take_over(false);
+    apply_events();
+  }
+
+  void keep_lease() {
+    const auto drop_all = [this] {
+      executor.drop_all();
+      if (options.lost) options.lost();
+    };
+    lease.emplace(ServerLease::Options{options.server, drop_all, [this] { tell(); }}, database, log);
+    lease->start();
   }
 
   void set_duties() {
-    duties.push_back({look_around, [this] {
-                        take_over(false);
-                        apply_events();
-                      }});
+    duties.push_back({look_around, [this] { look(); }});
     duties.push_back({seconds(options.reaping_seconds), [this] { end_old_ones(); }});
     duties.push_back({seconds(options.heartbeat_seconds), [this] { owned.renew(); }});
     duties.push_back({look_for_forgotten, [this] { find_strays(); }});
-    if (!options.alone) duties.push_back({renew_server, [this] { renew(); }});
+    if (lease) {
+      duties.push_back({look_for_dead, [this] {
+                          if (lease->has_company()) take_over(false);
+                        }});
+    }
     for (Duty& duty : duties) duty.next = SteadyClock::now() + duty.every;
   }
 
   void run() {
     std::unique_lock lock(mutex);
     while (!stopping) {
-      if (!to_read.empty() || !to_end.empty()) {
+      if (has_news()) {
         const auto read_now = std::exchange(to_read, {});
         const auto end_now = std::exchange(to_end, {});
+        const bool look_now = std::exchange(told, false);
         lock.unlock();
         guarded([&] {
           for (const Broken& broken : end_now) end_broken(broken.attempt_id, "Its state cannot be stored: " + broken.cause);
           for (const std::int64_t id : read_now) read(id);
+          if (look_now) look();
         });
         lock.lock();
         continue;
       }
       auto due = SteadyClock::time_point::max();
       for (const Duty& duty : duties) due = std::min(due, duty.next);
-      if (wake.wait_until(lock, due, [&] { return stopping || !to_read.empty() || !to_end.empty(); })) continue;
+      if (wake.wait_until(lock, due, [&] { return stopping || has_news(); })) continue;
       lock.unlock();
       for (Duty& duty : duties) {
         if (duty.next > SteadyClock::now()) continue;
@@ -193,8 +214,12 @@ Takeover::Takeover(Options options, store::Database& database, store::OwnedAttem
           .options = std::move(options), .database = database, .owned = owned, .executor = executor, .starter = starter, .log = log}) {}
 Takeover::~Takeover() { stop(); }
 
-void Takeover::announce() {
-  impl_->database.write([&](store::Transaction& transaction) { store::insert_server(transaction, impl_->options.server); });
+void Takeover::announce(std::int64_t lock_key) {
+  impl_->options.server.lock_key = lock_key;
+  if (impl_->options.alone)
+    impl_->database.write([&](store::Transaction& transaction) { store::insert_server(transaction, impl_->options.server); });
+  else if (!impl_->lease)
+    impl_->keep_lease();
 }
 
 void Takeover::start() {
@@ -211,11 +236,14 @@ void Takeover::stop() {
   }
   impl_->wake.notify_one();
   impl_->thread.join();
+  impl_->lease.reset();
   impl_->guarded([&] {
     impl_->owned.release();
     impl_->database.write([&](store::Transaction& transaction) { store::remove_server(transaction, impl_->options.server); });
   });
 }
+
+void Takeover::wake() { impl_->tell(); }
 
 void Takeover::dropped(std::int64_t attempt_id) {
   {

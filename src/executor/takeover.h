@@ -30,15 +30,20 @@ class Takeover : public Keeper {
     std::function<void(const AttemptIdentity&, bool success)> ended;
     /// Something was cancelled for its age (spec/execution.md 19.2). May be unset.
     std::function<void(std::int64_t attempt_id, const std::string& message)> timed_out;
+    /// The executor has been told to drop all: others may own them now, so what runs here must stop. On any thread. May be unset.
+    std::function<void()> lost;
   };
   Takeover(Options options, store::Database& database, store::OwnedAttempts& owned, Executor& executor, Starter& starter, Log& log);
   ~Takeover() override;
 
   /// Registers this server. Before that it must not own an attempt: nobody would find those of a server that dies unknown.
-  void announce();
+  /// `lock_key`: an advisory lock that this process holds while it is connected; 0: none.
+  void announce(std::int64_t lock_key);
   /// Takes over what is there, in this thread, which is the executor's until its loop runs; then goes on in one of its own. May be called
   /// again where the database was away.
   void start();
+  /// Somebody said that there is an event, or an attempt that nobody owns. From any thread, never blocks.
+  void wake();
   /// Ends the thread. What this server owns is given back, so that another one goes on with it at once.
   void stop();
 

@@ -160,6 +160,7 @@ ScheduleAnswer ScheduleControl::change(std::int64_t site_id, std::int64_t id,
       auto schedule = store::lock_schedule(transaction, site_id, id);
       if (!schedule) refuse_unknown(id);
       work(transaction, *schedule);
+      transaction.notify(store::schedules_notice);
       return store::schedule(transaction, site_id, id).value();
     });
     options_.changed();

@@ -85,6 +85,7 @@ const std::vector<ConfigKey>& config_keys() {
       {"server.client-version-check.api-incompatible-if-older", Type::version},
       {"server.cors.allow-origin"},
       {"server.shutdown-timeout"},
+      {"server.take-over", Type::boolean},
       {"server.tls.cert", Type::text, Use::refused, "TLS is not built in yet; put a proxy before the server"},
       {"server.tls.key", Type::text, Use::refused, "TLS is not built in yet; put a proxy before the server"},
       {"basicauth.username"},

@@ -24,9 +24,12 @@
 #include "executor/takeover.h"
 #include "schedule/schedule_loop.h"
 #include "schedule/scheduler.h"
+#include "server/database_clock.h"
+#include "store/attempt_events.h"
 #include "store/log_spool.h"
 #include "store/owned_attempts.h"
 #include "store/projects.h"
+#include "store/schedules.h"
 #include "store/secrets.h"
 #include "store/servers.h"
 
@@ -45,6 +48,9 @@ std::int64_t duration_or(const SystemConfig& config, std::string_view key, std::
   if (!seconds) throw config_error(std::string(key) + " must be a duration such as 7d or 2h 30m: " + text);
   return *seconds;
 }
+
+constexpr std::chrono::seconds look_out_every{10};
+constexpr int looks_per_measurement = 6;  ///< of the database's clock
 
 /// Project archives as the database has them.
 class StoredArchives : public agent::ArchiveSource {
@@ -68,13 +74,6 @@ Value times_around(const store::WorkflowDefinition& workflow, Instant session_ti
   return scheduler ? schedule::schedule_params(*scheduler, session_time, workflow.timezone) : Value::object();
 }
 
-std::function<Instant()> clock_of(store::Database& database) {
-  const Instant stored = database.read([](store::Transaction& transaction) { return transaction.now(); }).instant();
-  const auto steady = executor::steady_clock();
-  const std::int64_t ahead = stored.millis - steady().millis;
-  return [steady, ahead] { return steady().plus_millis(ahead); };
-}
-
 }  // namespace
 
 struct EngineRoom::Impl {
@@ -83,7 +82,8 @@ struct EngineRoom::Impl {
   const SystemConfig& config;
   store::Database& database;
   Log& log;
-  const std::function<Instant()> clock;
+  DatabaseClock database_clock;
+  const std::function<Instant()> clock = [this] { return database_clock.now(); };
   const std::string agent_id;
   const store::ServerProcess server;
   const bool executes, runs_tasks, schedules;
@@ -102,6 +102,7 @@ struct EngineRoom::Impl {
   std::optional<agent::Agent> the_agent;
   std::optional<executor::Takeover> takeover;
   std::optional<schedule::ScheduleLoop> schedule_loop;
+  std::unique_ptr<store::Database::Listening> listening;
 
   std::atomic<bool> is_ready = false, waits_for_locks = false;
   bool is_shut_down = false;
@@ -129,9 +130,12 @@ struct EngineRoom::Impl {
   executor::Starter::Options starter_options();
   executor::Takeover::Options takeover_options();
 
+  void listen();
   void begin();
   bool try_to_begin();
   bool wait_for_foreign_locks();
+  void hold(bool held);
+  void look_out();
   bool pause(std::chrono::seconds time);
   void shut_down();
 };
@@ -179,6 +183,7 @@ executor::Takeover::Options EngineRoom::Impl::takeover_options() {
   options.attempt_ttl_seconds = duration_or(config, "executor.attempt_ttl", options.attempt_ttl_seconds);
   options.task_ttl_seconds = duration_or(config, "executor.task_ttl", options.task_ttl_seconds);
   options.reaping_seconds = duration_or(config, "executor.ttl_reaping_interval", options.reaping_seconds);
+  options.lost = [this] { the_agent->stop_all(); };
   options.ended = [this](const executor::AttemptIdentity& attempt, bool) {
     if (schedule_loop) schedule_loop->attempt_ended(attempt.site_id);
   };
@@ -189,7 +194,7 @@ EngineRoom::Impl::Impl(const Parts& parts)
     : config(parts.config),
       database(parts.database),
       log(parts.log),
-      clock(clock_of(database)),
+      database_clock([this] { return database.read([](store::Transaction& transaction) { return transaction.now(); }).instant(); }),
       agent_id([&] {
         const std::string configured(trim(config.get_or("agent.id", "")));
         return configured.empty() ? agent::agent_id() : configured;
@@ -224,7 +229,6 @@ EngineRoom::Impl::Impl(const Parts& parts)
     the_executor->use(*the_agent);
     takeover.emplace(takeover_options(), database, owned, *the_executor, the_starter, log);
     the_executor->use(*takeover);
-    takeover->announce();  // before requests can start attempts
     parts.metrics.measure("digdag_attempts", "Attempts that this server owns.",
                           [this] { return static_cast<double>(the_executor->counts().attempts); });
     parts.metrics.measure("digdag_tasks_running", "Tasks that run here.",
@@ -233,6 +237,8 @@ EngineRoom::Impl::Impl(const Parts& parts)
                           [this] { return static_cast<double>(the_executor->counts().waiting); });
   }
   if (schedules) schedule_loop.emplace(schedule::ScheduleLoop::Options::of(config, clock), database, the_starter, log);
+  listen();
+  if (takeover) takeover->announce(listening ? server.lock_key : 0);  // before requests can start attempts
 }
 
 /// False where the server is to end meanwhile.
@@ -241,29 +247,61 @@ bool EngineRoom::Impl::pause(std::chrono::seconds time) {
   return !wake.wait_for(lock, time, [this] { return stopping; });
 }
 
-/// Until the rows of the queue that the Java server had locked have expired; one that is renewed shows that it lives (V-43).
+/// Until the rows of the queue that the Java server has locked have expired; one that is renewed shows that it lives (V-43). False where
+/// the server is to end meanwhile.
 bool EngineRoom::Impl::wait_for_foreign_locks() {
+  const store::Database::Patience patience = is_ready ? store::Database::Patience(store::Database::default_patience) : std::nullopt;
   std::int64_t latest = 0;
   while (true) {
-    const store::ForeignLocks locks = database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); });
+    const store::ForeignLocks locks =
+        database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); }, patience);
     if (locks.count == 0) break;
-    if (latest != 0 && locks.latest_expiry > latest)
-      log.write(LogLevel::error, "main", "server", "another digdag server is running on this database: agent " + locks.agent_id);
+    // Where we had begun already, nobody can have left it behind.
+    if (is_ready ? latest == 0 || locks.latest_expiry > latest : latest != 0 && locks.latest_expiry > latest)
+      log.write(LogLevel::error, "main", "server",
+                "another digdag server is running on this database: agent " + locks.agent_id + "; nothing new is begun until it is gone");
     else if (latest == 0)
       log.write(LogLevel::warn, "main", "server",
                 "Tasks are locked by the agent " + locks.agent_id + " of another digdag server; waiting until its locks have expired, " +
-                    std::to_string(std::max<std::int64_t>(0, locks.latest_expiry - locks.now)) + " seconds");
+                    std::to_string(std::max<std::int64_t>(0, locks.latest_expiry - locks.now)) +
+                    " seconds (digdag server --take-over begins at once, where that server has been stopped for sure)");
     latest = locks.latest_expiry;
-    waits_for_locks = true;
+    if (!waits_for_locks.exchange(true) && is_ready) hold(true);
     const std::int64_t expired = database.write([](store::Transaction& transaction) { return store::expire_locks(transaction); },
-                                                store::Durability::process, std::nullopt);
+                                                store::Durability::process, patience);
     if (expired > 0)
       log.write(LogLevel::info, "main", "server", std::to_string(expired) + " task locks are expired. Tasks will be retried.");
     log.flush();
     if (!pause(std::chrono::seconds(1))) return false;
   }
-  waits_for_locks = false;
+  if (waits_for_locks.exchange(false) && is_ready) hold(false);
   return true;
+}
+
+void EngineRoom::Impl::hold(bool held) {
+  if (the_executor) the_executor->hold(held);
+  if (schedule_loop) held ? schedule_loop->stop() : schedule_loop->start();
+}
+
+/// While it runs: a Java server may be started later.
+void EngineRoom::Impl::look_out() {
+  for (int looks = 1; pause(look_out_every); ++looks) {
+    try {
+      if (looks % looks_per_measurement == 0) database_clock.measure();
+      if ((the_executor || schedule_loop) && database.type() == "postgresql" && !wait_for_foreign_locks()) return;
+    } catch (const Error& error) {
+      log.write(LogLevel::warn, "main", "server", "Looking for other servers: " + error.report());
+    }
+  }
+}
+
+void EngineRoom::Impl::listen() {
+  if (!the_executor && !schedule_loop) return;
+  const auto heard = [this](const std::string& text) {
+    if (schedule_loop && (text.empty() || text == store::schedules_notice)) schedule_loop->wake();
+    if (takeover && (text.empty() || text == store::attempts_notice)) takeover->wake();
+  };
+  listening = database.listen({.heard = heard, .lock_key = the_executor ? server.lock_key : 0});
 }
 
 void EngineRoom::Impl::begin() {
@@ -275,6 +313,11 @@ void EngineRoom::Impl::begin() {
 /// False where the database is away: it is to be tried again.
 bool EngineRoom::Impl::try_to_begin() {
   try {
+    if (config.boolean_or("server.take-over", false)) {
+      const std::int64_t broken = database.write([](store::Transaction& transaction) { return store::break_foreign_locks(transaction); });
+      if (broken > 0)
+        log.write(LogLevel::warn, "main", "server", std::to_string(broken) + " task locks of another server are broken (--take-over)");
+    }
     if (!wait_for_foreign_locks()) return true;
     if (the_executor) {
       takeover->start();
@@ -316,7 +359,7 @@ void EngineRoom::Impl::shut_down() {
   beginning.join();
   say("Shutting down workflow executor loop");
   if (schedule_loop) schedule_loop->stop();
-  if (!the_executor) return;
+  if (!the_executor) return listening.reset();
   const std::int64_t running = the_executor->counts().running;
   the_executor->drain();
   if (running > 0) say("Waiting for completion of " + std::to_string(running) + " running tasks...");
@@ -330,13 +373,17 @@ void EngineRoom::Impl::shut_down() {
   watch.join();
   the_agent->shutdown();
   takeover->stop();
+  listening.reset();
 }
 
 EngineRoom::EngineRoom(const Parts& parts) : impl_(std::make_unique<Impl>(parts)) {}
 EngineRoom::~EngineRoom() { shut_down(); }
 
 void EngineRoom::start() {
-  impl_->beginning = Thread("taking attempts over", [this] { impl_->begin(); });
+  impl_->beginning = Thread("taking attempts over", [this] {
+    impl_->begin();
+    if (impl_->is_ready) impl_->look_out();
+  });
 }
 bool EngineRoom::ready() const { return impl_->is_ready; }
 std::optional<std::string> EngineRoom::refuses_writes() const {

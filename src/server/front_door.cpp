@@ -33,6 +33,14 @@ bool is_loopback_origin(std::string_view origin) {
   return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
 }
 
+bool changes_something(const Request& request) { return request.method == "PUT" || request.method == "POST" || request.method == "DELETE"; }
+
+Response not_now(const std::string& why) {
+  Response response = error_response(503, why);
+  response.headers.add("Retry-After", "5");
+  return response;
+}
+
 }  // namespace
 
 FrontDoor::FrontDoor(const SystemConfig& config, const Router& router, const Authenticator& authenticator, Log& log)
@@ -75,6 +83,9 @@ Admission FrontDoor::admit(Request& request) {
         error_response(403, "A web page of another origin must not change anything here (server.cors.allow-origin names those that may)"));
   Router::Found found = router_.find(request);
   if (found.answer) return refused(*std::move(found.answer));
+  if (changes_something(request)) {
+    if (const auto why = writes_refused_()) return refused(not_now(*why));
+  }
   request.route = found.route;
   return {.refusal = std::nullopt, .limit = found.route->limit};
 }
@@ -93,9 +104,7 @@ Response FrontDoor::answer_of_route(const Request& request) const {
   } catch (const store::DatabaseError& error) {
     if (error.why() == store::DatabaseError::Cause::unavailable) {
       log_.write(LogLevel::error, "http", "server", request.method + ' ' + request.path + ": " + error.chain());
-      Response response = error_response(503, "The database is not available; try again");
-      response.headers.add("Retry-After", "5");
-      return response;
+      return not_now("The database is not available; try again");
     }
     trouble = error.chain();
   } catch (const Error& error) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +22,10 @@ class FrontDoor : public Handler {
   /// `server.http.headers.*`, `server.enable-swagger`, `server.cors.allow-origin`. All references must outlive it.
   FrontDoor(const SystemConfig& config, const Router& router, const Authenticator& authenticator, Log& log);
 
+  /// What to ask before something is changed: why nothing may be, at the moment; nothing where it may (spec/decisions.md V-43). On any
+  /// thread.
+  void ask_before_writes(std::function<std::optional<std::string>()> refusal) { writes_refused_ = std::move(refusal); }
+
   Admission admit(Request& request) override;
   Response answer(Request& request) override;
   void add_headers(const Request& request, Response& response) override;
@@ -35,6 +41,7 @@ class FrontDoor : public Handler {
   const Authenticator& authenticator_;
   Log& log_;
   std::vector<std::pair<std::string, std::string>> headers_;
+  std::function<std::optional<std::string>()> writes_refused_ = [] { return std::nullopt; };
   bool swagger_;
   std::vector<std::string> allowed_origins_;
 };

@@ -50,6 +50,7 @@ class FrontDoorTest : public testing::Test {
   Response ask(std::string_view method, std::string_view target, Headers headers = {}, ListenerKind listener = ListenerKind::api) {
     const Authenticator authenticator(config_, quiet_log());
     FrontDoor door(config_, router_, authenticator, quiet_log());
+    door.ask_before_writes([this] { return writes_refused_; });
     Request request;
     request.method = method;
     request.headers = std::move(headers);
@@ -72,6 +73,7 @@ class FrontDoorTest : public testing::Test {
 
   SystemConfig config_;
   Router router_;
+  std::optional<std::string> writes_refused_;
   std::function<void()> failing_;
 };
 
@@ -250,6 +252,20 @@ TEST_F(FrontDoorTest, PagesOfOtherOriginsChangeNothing) {
   EXPECT_EQ(ask("GET", "/api/version", {{"Host", "h:1"}, {"Origin", "http://evil"}}).status, 200);
   config_.set("server.cors.allow-origin", "http://evil");
   EXPECT_EQ(kill({{"Host", "h:1"}, {"Origin", "http://evil"}}), 200);
+}
+
+// decisions V-43
+TEST_F(FrontDoorTest, WhileAnotherServerIsThereNothingIsChanged) {
+  writes_refused_ = "another server";
+  for (const auto& [method, path] : {std::pair("DELETE", "/api/projects/1"), std::pair("POST", "/api/attempts/1/kill")}) {
+    const Response response = ask(method, path);
+    EXPECT_EQ(response.status, 503);
+    EXPECT_THAT(response.body, HasSubstr("another server"));
+    EXPECT_EQ(response.headers.joined("Retry-After"), "5");
+  }
+  EXPECT_EQ(ask("GET", "/api/projects").status, 200);
+  writes_refused_.reset();
+  EXPECT_EQ(ask("DELETE", "/api/projects/1").status, 200);
 }
 
 // rest-api 18.108

@@ -63,6 +63,7 @@ Value store_push(Transaction& transaction, int site_id, const Push& push, const 
     throw HttpError(409, "Resource already exists: revision=" + push.revision_name + " in project id=" + std::to_string(id));
   }
   projects.insert_archive(stored->revision.id, archive);
+  transaction.notify(store::schedules_notice);
   return project_json(stored->project, stored->revision);
 }
 

@@ -209,6 +209,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
           .incompatible_if_older = version_of(config, "server.client-version-check.api-incompatible-if-older"),
           .upgrade_if_older = version_of(config, "server.client-version-check.upgrade-recommended-if-older")},
       front_door(config, router, authenticator, log) {
+  front_door.ask_before_writes([this] { return engine_room.refuses_writes(); });
   log.write(LogLevel::info, "main", "server", "secret encryption engine: " + std::string(cipher ? cipher->engine() : "disabled"));
   metrics.declare_counter("digdag_http_requests_total", "Requests that were answered.");
   metrics.declare_counter("digdag_http_request_seconds_total", "How long they took, together.");

@@ -5,10 +5,13 @@
 namespace digdag::store {
 
 std::int64_t insert_kill(Transaction& transaction, std::int64_t attempt_id) {
-  return transaction
-      .query("insert into digdag_native_events (attempt_id, kind, created_at) values ($1, 'kill', now()) returning id", {attempt_id})
-      .at(0)
-      .integer(0);
+  const std::int64_t id =
+      transaction
+          .query("insert into digdag_native_events (attempt_id, kind, created_at) values ($1, 'kill', now()) returning id", {attempt_id})
+          .at(0)
+          .integer(0);
+  transaction.notify(attempts_notice);
+  return id;
 }
 
 bool kill_is_due(Transaction& transaction, std::int64_t attempt_id) {

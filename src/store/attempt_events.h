@@ -10,6 +10,10 @@
 
 namespace digdag::store {
 
+/// What is said (Transaction::notify) when there is something for the executor of some server to look for: an event, or an attempt that
+/// nobody owns.
+inline constexpr const char* attempts_notice = "attempts";
+
 /// Asks whoever owns the attempt to kill it: an event that the owner applies and deletes in one commit (design "Whoever is not the
 /// owner never changes a task row"). Returns its id.
 std::int64_t insert_kill(Transaction& transaction, std::int64_t attempt_id);

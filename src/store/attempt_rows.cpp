@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "engine/stored_task.h"
 #include "engine/task_archive.h"
+#include "store/attempt_events.h"
 #include "store/columns.h"
 #include "store/sessions.h"
 
@@ -419,6 +420,7 @@ void insert_ownership(Transaction& transaction, AttemptRows& rows, const std::st
   rows.version = 0;
   transaction.send("insert into digdag_native_attempts (id, owner, epoch, version) values ($1, $2, 1, 0)",
                    {rows.attempt_id, owner.empty() ? SqlValue(Null{}) : SqlValue(owner)});
+  if (owner.empty()) transaction.notify(attempts_notice);
 }
 
 }  // namespace digdag::store

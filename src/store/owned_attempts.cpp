@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/task_archive.h"
+#include "store/attempt_events.h"
 #include "store/task_rows.h"
 #include "store/tasks.h"
 
@@ -240,16 +241,16 @@ std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
   return database_.write(
       [&](Transaction& transaction) {
         std::vector<std::int64_t> ids;
-        for (const Row& row :
-             transaction.query("with free as (select a.id from session_attempts a left join digdag_native_attempts o on o.id = a.id where "
-                               "a.state_flags & 2 "
-                               "= 0 and (o.id is null or o.owner is null) and not exists (select 1 from delayed_session_attempts d where "
-                               "d.id = a.id) order "
-                               "by a.id limit $2) insert into digdag_native_attempts (id, owner, epoch, version) select id, $1, 1, 0 from "
-                               "free where true on "
-                               "conflict (id) do update set owner = excluded.owner, epoch = digdag_native_attempts.epoch + 1, version = "
-                               "digdag_native_attempts.version + 1 where digdag_native_attempts.owner is null returning id",
-                               {server_id_, limit})) {
+        // An owner without a row: it was removed as dead while a start of it was being committed.
+        for (const Row& row : transaction.query(
+                 "with free as (select a.id from session_attempts a left join digdag_native_attempts o on o.id = a.id where "
+                 "a.state_flags & 2 = 0 and (o.owner is null or not exists (select 1 from digdag_native_servers s where s.id = o.owner)) "
+                 "and not exists (select 1 from delayed_session_attempts d where d.id = a.id) order by a.id limit $2) "
+                 "insert into digdag_native_attempts (id, owner, epoch, version) select id, $1, 1, 0 from free where true on conflict (id) "
+                 "do update set owner = excluded.owner, epoch = digdag_native_attempts.epoch + 1, version = "
+                 "digdag_native_attempts.version + 1 where digdag_native_attempts.owner is null or not exists (select 1 from "
+                 "digdag_native_servers s where s.id = digdag_native_attempts.owner) returning id",
+                 {server_id_, limit})) {
           ids.push_back(row.integer(0));
         }
         std::sort(ids.begin(), ids.end());
@@ -353,6 +354,7 @@ void OwnedAttempts::release() {
         transaction.send(
             "update queued_task_locks set lock_expire_time = null, lock_agent_id = null where lock_agent_id = $1 and lease is not null",
             {lease_.agent_id});
+        transaction.notify(attempts_notice);
       },
       Durability::power_cut);
 }

@@ -14,6 +14,10 @@
 
 namespace digdag::store {
 
+/// What is said (Transaction::notify) when a schedule, or an attempt that waits for its turn, was added or moved by somebody who is not
+/// the scheduler.
+inline constexpr const char* schedules_notice = "schedules";
+
 /// A row of `schedules` (spec/scheduling.md 1). All instants are whole seconds.
 struct ScheduleRow {
   std::int64_t id = 0;

@@ -167,7 +167,7 @@ constexpr Sql native[] = {
 
     for_both<
         "create table digdag_native_servers ("
-        "id text primary key, host text not null, boot_id text not null, pid bigint not null, process_start bigint not null, url text, "
+        "id text primary key, host text not null, boot_id text not null, pid bigint not null, process_start bigint not null, agent_id text not null, "
         "lease_expires_at timestamptz not null, lock_key bigint not null, started_at timestamptz not null)">(),
 
     for_both<"create table digdag_native_commits (id text primary key, number bigint not null, at timestamptz not null)">(),

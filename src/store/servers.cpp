@@ -3,12 +3,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <sstream>
 #include <utility>
 
 #include "base/text.h"
+#include "store/attempt_events.h"
 
 namespace digdag::store {
 namespace {
@@ -43,6 +45,7 @@ ServerProcess this_process(std::string agent_id) {
   server.pid = getpid();
   server.process_start = start_of(server.pid);
   server.agent_id = std::move(agent_id);
+  server.lock_key = std::strtoll(server.id.substr(24).c_str(), nullptr, 16);  // 48 random bits
   return server;
 }
 
@@ -52,32 +55,38 @@ std::optional<bool> is_running(const ServerProcess& server, const ServerProcess&
 }
 
 void insert_server(Transaction& transaction, const ServerProcess& server) {
-  static constexpr Sql sql(
-      "insert into digdag_native_servers (id, host, boot_id, pid, process_start, url, lease_expires_at, lock_key, started_at) values ($1, "
-      "$2, $3, "
-      "$4, $5, $6, now() + interval '10 seconds', 0, now())",
-      "insert into digdag_native_servers (id, host, boot_id, pid, process_start, url, lease_expires_at, lock_key, started_at) values ($1, "
-      "$2, $3, "
-      "$4, $5, $6, now() + 10000000, 0, now())");
-  // `url` is unused until servers talk to each other: it holds the agent's id.
-  transaction.execute(sql, {server.id, server.host, server.boot_id, server.pid, server.process_start, server.agent_id});
+  remove_server(transaction, server);
+#define INSERT(until)                                                                                                                   \
+  "insert into digdag_native_servers (id, host, boot_id, pid, process_start, agent_id, lease_expires_at, lock_key, started_at) values " \
+  "($1, "                                                                                                                               \
+  "$2, $3, $4, $5, $6, " until ", $7, now())"
+  static constexpr Sql sql(INSERT("now() + interval '10 seconds'"), INSERT("now() + 10000000"));
+#undef INSERT
+  transaction.execute(sql, {server.id, server.host, server.boot_id, server.pid, server.process_start, server.agent_id, server.lock_key});
 }
 
-bool renew_server(Transaction& transaction, const std::string& id) {
-  static constexpr Sql sql("update digdag_native_servers set lease_expires_at = now() + interval '10 seconds' where id = $1",
-                           "update digdag_native_servers set lease_expires_at = now() + 10000000 where id = $1");
-  return transaction.changes_one(sql, {id});
+std::optional<std::int64_t> renew_server(Transaction& transaction, const std::string& id) {
+#define RENEW(until) \
+  "update digdag_native_servers set lease_expires_at = " until " where id = $1 returning (select count(*) - 1 from digdag_native_servers)"
+  static constexpr Sql sql(RENEW("now() + interval '10 seconds'"), RENEW("now() + 10000000"));
+#undef RENEW
+  const auto others = transaction.first(sql, {id});
+  return others ? std::optional(others->integer(0)) : std::nullopt;
 }
 
 std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone) {
+#define SERVERS(is_dead) \
+  "select id, host, boot_id, pid, process_start, agent_id, lock_key, " is_dead " from digdag_native_servers where id <> $1"
+  static constexpr Sql sql(
+      SERVERS("case when pg_postmaster_start_time() > now() - interval '10 seconds' then 0 when lease_expires_at < now() then 1 "
+              "when lock_key = 0 or lease_expires_at > now() + interval '6 seconds' then 0 "
+              "when pg_try_advisory_xact_lock(lock_key) then 1 else 0 end"),
+      SERVERS("lease_expires_at < now()"));
+#undef SERVERS
   std::vector<ServerProcess> dead;
-  for (const Row& row : transaction.query(
-           {"select id, host, boot_id, pid, process_start, url, case when lease_expires_at < now() then 1 else 0 end from "
-            "digdag_native_servers where id <> $1",
-            "select id, host, boot_id, pid, process_start, url, lease_expires_at < now() from digdag_native_servers where id <> $1"},
-           {here.id})) {
-    ServerProcess server{row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.optional_text(5).value_or("")};
-    if (alone || row.integer(6) == 1 || is_running(server, here) == false) dead.push_back(std::move(server));
+  for (const Row& row : transaction.query(sql, {here.id})) {
+    ServerProcess server{row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.text(5), row.integer(6)};
+    if (alone || row.integer(7) == 1 || is_running(server, here) == false) dead.push_back(std::move(server));
   }
   return dead;
 }
@@ -85,6 +94,7 @@ std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerPr
 std::int64_t remove_server(Transaction& transaction, const ServerProcess& server) {
   const std::int64_t attempts = transaction.execute("update digdag_native_attempts set owner = null where owner = $1", {server.id});
   transaction.send("delete from digdag_native_servers where id = $1", {server.id});
+  if (attempts > 0) transaction.notify(attempts_notice);
   return attempts;
 }
 
@@ -118,6 +128,12 @@ std::int64_t expire_locks(Transaction& transaction) {
       "now() / "
       "1000000 and lease is null");
   return transaction.execute(sql);
+}
+
+std::int64_t break_foreign_locks(Transaction& transaction) {
+  return transaction.execute(
+      "update queued_task_locks set lock_expire_time = null, lock_agent_id = null, retry_count = retry_count + 1 where lock_expire_time is "
+      "not null and lease is null");
 }
 
 }  // namespace digdag::store

@@ -17,19 +17,22 @@ struct ServerProcess {
   std::int64_t pid = 0;
   std::int64_t process_start = 0;  ///< clock ticks since the boot: another process may get the same pid
   std::string agent_id;            ///< agent.id: what its rows of the queue say
+  std::int64_t lock_key = 0;       ///< an advisory lock that it holds while it is connected (Database::listen); 0: none
 };
 /// This process.
 ServerProcess this_process(std::string agent_id);
 /// Whether a process of this host still runs; nothing for one of another host, or of another boot of it that is not known to be over.
 std::optional<bool> is_running(const ServerProcess& server, const ServerProcess& here);
 
-/// Executor.lease-time: how long a server counts as alive without renewing.
+/// How long a server counts as alive without renewing (E-44).
 inline constexpr std::int64_t server_lease_seconds = 10;
 
+/// What it had before under this id is free for others.
 void insert_server(Transaction& transaction, const ServerProcess& server);
-/// False where somebody took us for dead: our attempts are others' now.
-bool renew_server(Transaction& transaction, const std::string& id);
-/// Servers whose lease is over, and those of this host that do not run any more.
+/// How many other servers there are; nothing where one of them took us for dead: our attempts are others' now.
+std::optional<std::int64_t> renew_server(Transaction& transaction, const std::string& id);
+/// Servers whose lease is over, those of this host that do not run any more, and those whose lock is free although they had the time to
+/// connect anew: they have missed a renewal, too. After a start of the database each has the time of a lease to come back.
 std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone);
 /// Its attempts, and the runs that it had taken from the queue, are free for others. Returns how many attempts it had.
 std::int64_t remove_server(Transaction& transaction, const ServerProcess& server);
@@ -47,5 +50,7 @@ struct ForeignLocks {
 ForeignLocks foreign_locks(Transaction& transaction);
 /// Expired ones are free again (spec/execution.md 8.6). Returns their number.
 std::int64_t expire_locks(Transaction& transaction);
+/// All are free, also those that have not expired: the Java server has been stopped for sure. Returns their number.
+std::int64_t break_foreign_locks(Transaction& transaction);
 
 }  // namespace digdag::store
