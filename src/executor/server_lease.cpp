@@ -31,7 +31,7 @@ struct ServerLease::Impl {
 
   std::mutex mutex;
   std::condition_variable wake;
-  bool stopping = false;
+  bool stopping = false, wanted = false;
   bool is_lost = false;
   Clock::time_point kept_until = {};  ///< counted from before the renewal was sent
   std::atomic<bool> has_company = false;
@@ -75,7 +75,10 @@ struct ServerLease::Impl {
 
   void renew_again_and_again() {
     std::unique_lock lock(mutex);
-    while (!wake.wait_for(lock, renewed_every, [&] { return stopping; })) {
+    for (;;) {
+      wake.wait_for(lock, renewed_every, [&] { return stopping || wanted; });
+      if (stopping) return;
+      wanted = false;
       lock.unlock();
       try {
         renew();
@@ -117,6 +120,14 @@ void ServerLease::start() {
   impl_->enter();
   impl_->renewing = Thread("renewing the lease of this server", [this] { impl_->renew_again_and_again(); });
   impl_->watching = Thread("watching the lease of this server", [this] { impl_->watch(); });
+}
+
+void ServerLease::renew_soon() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->wanted = true;
+  }
+  impl_->wake.notify_all();
 }
 
 bool ServerLease::has_company() const { return impl_->has_company; }

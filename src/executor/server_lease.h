@@ -29,6 +29,8 @@ class ServerLease {
 
   /// Registers in this thread, then renews in one of its own.
   void start();
+  /// Renews at once: another server may be there now. From any thread, never blocks.
+  void renew_soon();
   /// Whether another server was there at the last renewal.
   bool has_company() const;
 

@@ -143,6 +143,11 @@ struct Takeover::Impl {
     }
   }
 
+  void look_at_once() {
+    if (lease) lease->renew_soon();
+    look();
+  }
+
   void look() {
     take_over(false);
     apply_events();
@@ -181,7 +186,7 @@ struct Takeover::Impl {
         guarded([&] {
           for (const Broken& broken : end_now) end_broken(broken.attempt_id, "Its state cannot be stored: " + broken.cause);
           for (const std::int64_t id : read_now) read(id);
-          if (look_now) look();
+          if (look_now) look_at_once();
         });
         lock.lock();
         continue;

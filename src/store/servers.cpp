@@ -63,6 +63,7 @@ void insert_server(Transaction& transaction, const ServerProcess& server) {
   static constexpr Sql sql(INSERT("now() + interval '10 seconds'"), INSERT("now() + 10000000"));
 #undef INSERT
   transaction.execute(sql, {server.id, server.host, server.boot_id, server.pid, server.process_start, server.agent_id, server.lock_key});
+  transaction.notify(attempts_notice);
 }
 
 std::optional<std::int64_t> renew_server(Transaction& transaction, const std::string& id) {

@@ -27,7 +27,7 @@ std::optional<bool> is_running(const ServerProcess& server, const ServerProcess&
 /// How long a server counts as alive without renewing (E-44).
 inline constexpr std::int64_t server_lease_seconds = 10;
 
-/// What it had before under this id is free for others.
+/// What it had before under this id is free for others. They are told that they are not alone.
 void insert_server(Transaction& transaction, const ServerProcess& server);
 /// How many other servers there are; nothing where one of them took us for dead: our attempts are others' now.
 std::optional<std::int64_t> renew_server(Transaction& transaction, const std::string& id);
