@@ -107,27 +107,30 @@ class PostgresqlTransaction : public Transaction {
     return no_parameters;
   }
 
-  /// COMMIT is sent when the mark is there and all numbers of rows are as expected. A transaction that has written nothing leaves none.
+  /// COMMIT is sent when all numbers of rows are as expected; at once, behind the mark, where none are. A transaction that has written
+  /// nothing leaves no mark: then it is none to ask for, or one that is not found and is done again.
   void end_write() {
     if (!connection_.has_marks) {
       connection_.receive();
       connection_.has_marks = has_marks_.at(0).boolean(0);
     }
+    const bool at_once = connection_.has_marks && !connection_.expects_rows();
+    Rows left;
     if (connection_.has_marks) {
-      Rows left;
-      const SqlValues mark = {connection_.id(), connection_.next_transaction()};
+      mark_ = Mark{connection_.id(), connection_.next_transaction()};
+      const SqlValues mark = {mark_->connection, mark_->number};
       connection_.send(
           "insert into digdag_native_commits (id, number, at) select $1, $2::bigint, now() where pg_current_xact_id_if_assigned() is not "
           "null "
           "on conflict (id) do update set number = excluded.number, at = excluded.at returning number",
           PostgresqlParameters(mark), {.rows = &left});
-      connection_.receive();
-      if (!left.empty()) mark_ = Mark{connection_.id(), left[0].integer(0)};
-      written_ = !left.empty();
-    } else {
-      connection_.receive();
     }
-    commit_sent_ = written_;
+    if (!at_once) {
+      connection_.receive();
+      commit_sent_ = !mark_ || !left.empty();
+    } else {
+      commit_sent_ = true;
+    }
     connection_.send("commit");
     connection_.synchronize();
   }
@@ -142,7 +145,6 @@ class PostgresqlTransaction : public Transaction {
   const Mode mode_;
   const Durability durability_;
   bool begun_ = false;
-  bool written_ = true;  ///< as far as is known
   bool commit_sent_ = false;
   Rows has_marks_;
   std::optional<Mark> mark_;

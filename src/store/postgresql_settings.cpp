@@ -81,7 +81,9 @@ PostgresqlSettings PostgresqlSettings::of(const SystemConfig& system, Log& log) 
     settings.connection.emplace_back(key, value);
   }
   add_tls(system, settings.connection);
-  std::string options;
+  // Few rows of large tables are wanted, always by an index: a plan made before a table was analyzed would read it whole, which becomes
+  // slower with every row. Compiling such statements costs more than running them.
+  std::string options = " -c jit=off -c random_page_cost=1.1 -c seq_page_cost=100";
   for (const auto& [name, value] : system.below("database.opts.")) {
     if (name == "ApplicationName") {
       settings.connection.emplace_back("application_name", value);
@@ -95,7 +97,7 @@ PostgresqlSettings PostgresqlSettings::of(const SystemConfig& system, Log& log) 
       log.write(LogLevel::warn, "main", "store", "database.opts." + name + " is ignored: neither digdag nor libpq knows it");
     }
   }
-  if (!options.empty()) settings.connection.emplace_back("options", options.substr(1));
+  settings.connection.emplace_back("options", options.substr(1));
   const std::int64_t most = system.integer_or("database.maximumPoolSize", 10);
   if (most < 1) throw config_error("Parameter 'database.maximumPoolSize' must be at least 1: " + std::to_string(most));
   settings.most_connections = static_cast<std::size_t>(most);

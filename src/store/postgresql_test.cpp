@@ -151,13 +151,14 @@ class PostgresqlCommit : public Postgresql {
     system_.set("database.port", std::to_string(proxy_.port()));
   }
   ~PostgresqlCommit() override { database_.reset(); }
-  int add_cut(Cut how) {
+  /// Without an expected number of rows COMMIT follows at once, else after the answer.
+  int add_cut(Cut how, std::optional<std::int64_t> expected = {}) {
     database();
     proxy_.cut_next(how);
     int runs = 0;
     database().write([&](Transaction& transaction) {
       ++runs;
-      transaction.send("insert into things (name) values ('a')");
+      transaction.send("insert into things (name) values ('a')", {}, expected);
     });
     EXPECT_TRUE(proxy_.has_cut());
     return runs;
@@ -172,6 +173,16 @@ TEST_F(PostgresqlCommit, IsNotRepeatedWhereItHappened) {
 
 TEST_F(PostgresqlCommit, IsRepeatedWhereItDidNotHappen) {
   EXPECT_EQ(add_cut(Cut::before_commit), 2);
+  EXPECT_EQ(count(), "1");
+}
+
+TEST_F(PostgresqlCommit, IsAskedForAlsoWhereRowsWereExpected) {
+  EXPECT_EQ(add_cut(Cut::before_answer, 1), 1);
+  EXPECT_EQ(count(), "1");
+}
+
+TEST_F(PostgresqlCommit, IsRepeatedAlsoWhereRowsWereExpected) {
+  EXPECT_EQ(add_cut(Cut::before_commit, 1), 2);
   EXPECT_EQ(count(), "1");
 }
 
@@ -255,6 +266,7 @@ TEST_F(Postgresql, ObeysDriverPropertiesThatItKnowsAndWarnsOfOthers) {
     EXPECT_EQ(setting("application_name"), "night");
     EXPECT_EQ(setting("search_path"), "\"own schema\"");
     EXPECT_EQ(setting("statement_timeout"), "12345ms");
+    EXPECT_EQ(setting("jit"), "off");
   });
   EXPECT_THAT(logged(), HasSubstr("database.opts.reWriteBatchedInserts is ignored"));
 }
