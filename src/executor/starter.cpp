@@ -42,7 +42,7 @@ Concurrency concurrency_of(const Value& config) {
   return {Config(*value).integer("limit"), Config(*value).string_or("on_limit", "wait")};
 }
 
-AttemptIdentity identity_of(const store::SessionAttempt& attempt, const std::optional<store::Revision>& revision) {
+AttemptIdentity identity_of(const store::SessionAttempt& attempt, const std::optional<store::WorkflowDefinition>& workflow) {
   AttemptIdentity identity;
   identity.site_id = attempt.site_id;
   identity.project_id = attempt.project_id;
@@ -50,9 +50,9 @@ AttemptIdentity identity_of(const store::SessionAttempt& attempt, const std::opt
   identity.attempt_id = attempt.id;
   identity.project_name = attempt.project_name;
   identity.workflow_name = attempt.workflow_name;
-  if (revision) {
-    identity.revision = revision->name;
-    identity.revision_id = revision->id;
+  if (workflow) {
+    identity.revision = workflow->revision_name;
+    identity.revision_id = workflow->revision_id;
   }
   identity.workflow_definition_id = attempt.workflow_definition_id;
   identity.session_uuid = attempt.session_uuid;
@@ -81,7 +81,6 @@ class Preparation : public SessionStarter::Prepared {
   StartRequest request;
   Executor* const executor;
   std::optional<StartRefused> refusal;
-  std::optional<store::Revision> revision;
   std::string session_uuid = random_uuid();
   Value params;  ///< of the attempt, as they are stored
   engine::ResumedTasks resumed;
@@ -113,10 +112,8 @@ struct Starter::Impl {
   std::mutex counts_mutex = {};
   std::map<std::int64_t, Count> counts = {};  ///< of attempts that run, by site
 
-  engine::Params base_params(const std::optional<store::Revision>& revision, const store::WorkflowDefinition& workflow,
-                             const Value& params) const {
-    engine::Params layers = engine::Params().with(options.default_params);
-    if (revision) layers = layers.with(revision->default_params);
+  engine::Params base_params(const store::WorkflowDefinition& workflow, const Value& params) const {
+    const engine::Params layers = engine::Params().with(options.default_params).with(workflow.revision_default_params);
     return layers.with(dig::declared_params(workflow_of(workflow), params)).with(params);
   }
 
@@ -126,8 +123,8 @@ struct Starter::Impl {
     dig::Workflow workflow = workflow_of(request.workflow);
     if (!with_monitor) workflow.config.mutable_object().erase("sla");
     const dig::TaskTree tree = dig::compile(workflow);
-    prepared.attempt.emplace(tree, base_params(prepared.revision, request.workflow, prepared.params), request.workflow.timezone,
-                             options.attempt, prepared.resumed);
+    prepared.attempt.emplace(tree, base_params(request.workflow, prepared.params), request.workflow.timezone, options.attempt,
+                             prepared.resumed);
     const bool is_large = tree.tasks.size() > most_tasks_at_once;
     if (executor && !is_large) {
       prepared.outcome = prepared.attempt->start(clock());
@@ -174,10 +171,10 @@ struct Starter::Impl {
         prepared->params.mutable_object().set("last_executed_session_time",
                                               format_session_time(*request.last_executed_session_time, request.workflow.timezone));
       prepared->concurrency = concurrency_of(request.workflow.config);
-      database.read([&](store::Transaction& transaction) {
-        prepared->revision = store::Projects(transaction, request.workflow.project.site_id).revision_of_workflow(request.workflow.id);
-        if (request.resume) take_over(*prepared, transaction);
-      });
+      if (const store::Project& project = request.workflow.project; project.deleted_at)
+        prepared->refusal = {StartRefused::Why::not_found, "Project id=" + std::to_string(project.id) + " is already deleted"};
+      else if (request.resume)
+        database.read([&](store::Transaction& transaction) { take_over(*prepared, transaction); });
       if (!prepared->refusal && !request.after_session) make_attempt(*prepared, true);
     } catch (const store::DatabaseError&) {
       throw;
@@ -219,9 +216,6 @@ struct Starter::Impl {
     const std::int64_t site_id = workflow.project.site_id;
     store::Sessions sessions(transaction, site_id);
     if (auto limit = limit_reached(sessions, site_id)) return *limit;
-    const auto project = store::Projects(transaction, site_id).by_id(workflow.project.id);
-    if (!project || project->deleted_at)
-      return StartRefused{StartRefused::Why::not_found, "Project id=" + std::to_string(workflow.project.id) + " is already deleted"};
     const auto session = sessions.put_session({workflow.project.id, workflow.name, request.session_time}, prepared.session_uuid);
     store::NewAttempt wanted;
     wanted.session_id = session.id;
@@ -249,8 +243,8 @@ struct Starter::Impl {
       if (!existing) throw Error("internal", "a session has no attempt although one was in the way");
       return SessionExists{std::move(*existing)};
     }
-    Started started{attempt_of(wanted, *inserted, session, *project, request, site_id)};
-    prepared.identity = identity_of(started.attempt, prepared.revision);
+    Started started{attempt_of(wanted, *inserted, session, request)};
+    prepared.identity = identity_of(started.attempt, request.workflow);
     if (prepared.delayed) {
       sessions.insert_delayed(inserted->id, prepared.waits_for);
       transaction.notify(store::schedules_notice);
@@ -263,12 +257,12 @@ struct Starter::Impl {
   }
 
   static store::SessionAttempt attempt_of(const store::NewAttempt& wanted, const store::InsertedAttempt& inserted,
-                                          const store::Sessions::Session& session, const store::Project& project,
-                                          const StartRequest& request, std::int64_t site_id) {
+                                          const store::Sessions::Session& session, const StartRequest& request) {
+    const store::Project& project = request.workflow.project;
     store::SessionAttempt attempt;
     attempt.id = inserted.id;
     attempt.index = inserted.index;
-    attempt.site_id = site_id;
+    attempt.site_id = project.site_id;
     attempt.project_id = project.id;
     attempt.project_name = project.name;
     attempt.workflow_name = request.workflow.name;
@@ -289,16 +283,16 @@ struct Starter::Impl {
 
   void write(store::Transaction& transaction, Preparation& prepared) {
     store::insert_resuming_tasks(transaction, prepared.rows.attempt_id, engine::for_generated_tasks(prepared.resumed));
-    if (executor)
-      owned.own_new(transaction, prepared.rows);
-    else
+    if (!executor) {
       store::insert_ownership(transaction, prepared.rows, "");
-    if (prepared.rows.task_ids.empty()) return;  // a large one: its rows come with the first commit of the loop
-    std::vector<store::AttemptChange> changes{first_change(prepared)};
-    if (executor)
-      owned.write(transaction, changes);
-    else
+      std::vector<store::AttemptChange> changes{first_change(prepared)};
       store::write_first(transaction, changes);
+    } else if (prepared.is_started) {
+      store::AttemptChange change = first_change(prepared);
+      owned.write_new(transaction, change);
+    } else {  // a large one: its rows come with the first commit of the loop
+      owned.own_new(transaction, prepared.rows);
+    }
   }
 
   void committed(std::unique_ptr<Prepared> opaque) {
@@ -323,15 +317,12 @@ struct Starter::Impl {
     // What is known of it, then the tasks as for any other.
     std::optional<store::SessionAttempt> attempt;
     std::optional<store::WorkflowDefinition> workflow;
-    std::optional<store::Revision> revision;
     database.read([&](store::Transaction& transaction) {
       const auto row = transaction.first("select site_id from session_attempts where id = $1", {attempt_id});
       if (!row) return;
       attempt = store::Sessions(transaction, row->integer(0)).attempt(attempt_id);
       if (!attempt || !attempt->workflow_definition_id) return;
-      store::Projects projects(transaction, row->integer(0));
-      workflow = projects.workflow(*attempt->workflow_definition_id);
-      revision = projects.revision_of_workflow(*attempt->workflow_definition_id);
+      workflow = store::Projects(transaction, row->integer(0)).workflow(*attempt->workflow_definition_id);
     });
     if (!attempt)
       return StartRefused{StartRefused::Why::not_found, "Resource does not exist: session attempt id=" + std::to_string(attempt_id)};
@@ -341,7 +332,6 @@ struct Starter::Impl {
     request.session_time = attempt->session_time;
     request.retry_attempt_name = attempt->retry_attempt_name;
     auto prepared = std::make_unique<Preparation>(request, executor);
-    prepared->revision = revision;
     prepared->params = attempt->params;
     prepared->concurrency = concurrency_of(workflow->config);
     try {
@@ -372,7 +362,7 @@ struct Starter::Impl {
       return Started{*locked};
     });
     if (auto* started = std::get_if<Started>(&answer)) {
-      prepared->identity = identity_of(started->attempt, revision);
+      prepared->identity = identity_of(started->attempt, workflow);
       committed(std::move(prepared));
     }
     return answer;
@@ -382,10 +372,10 @@ struct Starter::Impl {
   };
 
   void resume(store::OwnedAttempt from) {
-    AttemptIdentity identity = identity_of(from.attempt, from.revision);
+    AttemptIdentity identity = identity_of(from.attempt, from.workflow);
     if (!from.workflow)
       throw Error("resource not found", "The definition of the workflow of attempt " + std::to_string(from.attempt.id) + " is gone");
-    engine::Params params = base_params(from.revision, *from.workflow, from.attempt.params);
+    engine::Params params = base_params(*from.workflow, from.attempt.params);
     go_on(*executor, std::move(identity), std::move(from), std::move(params), options.attempt, clock());
   }
 };

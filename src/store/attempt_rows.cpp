@@ -105,7 +105,8 @@ class Gathered {
     write_monitor(change);
   }
 
-  void send(Transaction& transaction, const std::string& owner, const QueueLease& lease) const {
+  /// Whoever is not the owner any more, or not at this version, changes nothing.
+  void raise_versions(Transaction& transaction, const std::string& owner) const {
     std::vector<std::int64_t> ids;
     for (const SqlValue& id : attempts_.get()[0]) ids.push_back(std::get<std::int64_t>(id));
     // Locked in one order by all: nobody waits in a circle. SQLite has one writer.
@@ -118,6 +119,9 @@ class Gathered {
          "a.owner = e.owner",
          "update digdag_native_attempts set version = version + 1 where id = $1 and version = $2 and epoch = $3 and owner = $4"},
         owned, attempts_.rows());
+  }
+
+  void send(Transaction& transaction, const QueueLease& lease) const {
     send_tasks(transaction);
     send_queue(transaction, lease);
     if (!cancelled_.empty()) {
@@ -251,7 +255,7 @@ class Gathered {
          "$7::timestamptz[], $8::timestamptz[], $9::text[], $10::int[], $11::timestamptz[], $12::text[])",
          "insert into tasks (id, attempt_id, parent_id, task_type, state, state_flags, updated_at, retry_at, state_params, retry_count, "
          "started_at, native) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"},
-        inserted_.get(), inserted_.rows());
+        inserted_.get());
     transaction.send_rows(
         {"insert into task_details (id, full_name, local_config, export_config, resuming_task_id) select * from "
          "unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[])",
@@ -374,6 +378,14 @@ class Gathered {
   std::vector<std::int64_t> events_, cancelled_, gone_monitors_, finished_ids_, removed_;
 };
 
+/// `version`: what `note_committed` makes of it where a change is part of the same transaction.
+void insert_row_of_owner(Transaction& transaction, AttemptRows& rows, const std::string& owner, std::int64_t version) {
+  rows.epoch = 1;
+  rows.version = 0;
+  transaction.send("insert into digdag_native_attempts (id, owner, epoch, version) values ($1, $2, 1, $3)",
+                   {rows.attempt_id, owner.empty() ? SqlValue(Null{}) : SqlValue(owner), version});
+}
+
 }  // namespace
 
 void write_changes(Transaction& transaction, const std::vector<AttemptChange>& changes, const std::string& owner, const QueueLease& lease) {
@@ -383,7 +395,15 @@ void write_changes(Transaction& transaction, const std::vector<AttemptChange>& c
             [](const AttemptChange* a, const AttemptChange* b) { return a->rows->attempt_id < b->rows->attempt_id; });
   Gathered gathered;
   for (const AttemptChange* change : ordered) gathered.add(*change);
-  gathered.send(transaction, owner, lease);
+  gathered.raise_versions(transaction, owner);
+  gathered.send(transaction, lease);
+}
+
+void write_new(Transaction& transaction, AttemptChange& change, const std::string& owner, const QueueLease& lease) {
+  insert_row_of_owner(transaction, *change.rows, owner, 1);
+  Gathered gathered;
+  gathered.add(change);
+  gathered.send(transaction, lease);
 }
 
 void write_end(Transaction& transaction, const AttemptChange& change, const std::string& owner) {
@@ -416,10 +436,7 @@ void note_committed(std::vector<AttemptChange>& changes) {
 }
 
 void insert_ownership(Transaction& transaction, AttemptRows& rows, const std::string& owner) {
-  rows.epoch = 1;
-  rows.version = 0;
-  transaction.send("insert into digdag_native_attempts (id, owner, epoch, version) values ($1, $2, 1, 0)",
-                   {rows.attempt_id, owner.empty() ? SqlValue(Null{}) : SqlValue(owner)});
+  insert_row_of_owner(transaction, rows, owner, 0);
   if (owner.empty()) transaction.notify(attempts_notice);
 }
 

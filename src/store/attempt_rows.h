@@ -21,6 +21,9 @@ struct QueueLease {
 /// Order of locks: attempts by ascending id, then their tasks, then the queue. `owner`: our server's id.
 void write_changes(Transaction& transaction, const std::vector<AttemptChange>& changes, const std::string& owner, const QueueLease& lease);
 
+/// The row that says that `owner` owns a new attempt, and its first rows.
+void write_new(Transaction& transaction, AttemptChange& change, const std::string& owner, const QueueLease& lease);
+
 /// The first rows of an attempt that nobody owns yet: tasks that have not begun.
 void write_first(Transaction& transaction, const std::vector<AttemptChange>& changes);
 
@@ -33,7 +36,7 @@ void remove_tasks(Transaction& transaction, const std::vector<std::int64_t>& tas
 /// Notes in `rows` what was committed.
 void note_committed(std::vector<AttemptChange>& changes);
 
-/// The row that says who owns a new attempt. `owner` empty: nobody yet.
+/// The row that says who owns a new attempt whose rows come later. `owner` empty: nobody yet.
 void insert_ownership(Transaction& transaction, AttemptRows& rows, const std::string& owner);
 
 }  // namespace digdag::store

@@ -108,7 +108,8 @@ void OwnedAttempts::number_tasks(AttemptRows& rows, std::size_t size) {
 }
 
 void OwnedAttempts::commit(std::vector<AttemptChange>& changes) {
-  database_.write([&](Transaction& transaction) { write(transaction, changes); }, Durability::process, std::nullopt);
+  database_.write([&](Transaction& transaction) { write_changes(transaction, changes, server_id_, lease_); }, Durability::process,
+                  std::nullopt);
   note_committed(changes);
 }
 
@@ -284,11 +285,8 @@ std::optional<OwnedAttempt> OwnedAttempts::load(std::int64_t attempt_id) {
     const auto attempt = Sessions(transaction, owned.rows.site_id).attempt(attempt_id);
     if (!attempt) return std::nullopt;
     owned.attempt = *attempt;
-    if (attempt->workflow_definition_id) {
-      Projects projects(transaction, owned.rows.site_id);
-      owned.workflow = projects.workflow(*attempt->workflow_definition_id);
-      owned.revision = projects.revision_of_workflow(*attempt->workflow_definition_id);
-    }
+    if (attempt->workflow_definition_id)
+      owned.workflow = Projects(transaction, owned.rows.site_id).workflow(*attempt->workflow_definition_id);
     owned.stored = stored_attempt(transaction, attempt_id);
     owned.stored.killed = attempt->cancel_requested();
     owned.tasks = live_tasks(transaction, attempt_id);

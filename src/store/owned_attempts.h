@@ -25,7 +25,6 @@ struct AttemptEvent {
 struct OwnedAttempt {
   SessionAttempt attempt;
   std::optional<WorkflowDefinition> workflow;  ///< nothing where it has no stored workflow
-  std::optional<Revision> revision;
   engine::StoredAttempt stored;
   std::vector<engine::StoredTask> tasks;  ///< empty: accepted, and its tasks were not made yet
   AttemptRows rows;
@@ -44,12 +43,10 @@ class OwnedAttempts : public AttemptStore {
   std::size_t most_rows_at_once() const override { return rows_at_once; }
   void commit_in_steps(AttemptChange& change) override;
 
-  /// In a transaction that starts an attempt: its row of ownership.
+  /// In a transaction that starts an attempt: its row of ownership, where its first rows come later.
   void own_new(Transaction& transaction, AttemptRows& rows) const { insert_ownership(transaction, rows, server_id_); }
-  /// In the same transaction: its first rows.
-  void write(Transaction& transaction, std::vector<AttemptChange>& changes) const {
-    write_changes(transaction, changes, server_id_, lease_);
-  }
+  /// In a transaction that starts an attempt: its row of ownership and its first rows.
+  void write_new(Transaction& transaction, AttemptChange& change) const { store::write_new(transaction, change, server_id_, lease_); }
 
   /// Takes attempts over that are not done and that nobody alive owns, at most `limit`, by ascending id. Delayed ones that have not
   /// started are left alone. `sites`: those that this server serves; empty: all.

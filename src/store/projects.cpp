@@ -18,7 +18,7 @@ namespace {
 #define PROJECT "p.id, p.site_id, coalesce(p.name, p.deleted_name), p.created_at, p.deleted_at"
 #define REVISION "r.id, r.project_id, r.name, r.default_params, r.archive_type, r.archive_path, r.archive_md5, r.created_at, r.user_info"
 #define LATEST_REVISION "(select max(id) from revisions where project_id = p.id)"
-#define WORKFLOW PROJECT ", w.id, w.name, r.id, r.name, c.timezone, c.config"
+#define WORKFLOW PROJECT ", w.id, w.name, r.id, r.name, r.default_params, c.timezone, c.config"
 #define WORKFLOW_TABLES "workflow_definitions w join workflow_configs c on c.id = w.config_id"
 #define FOR_UPDATE(text) Sql(text " for update", text)
 
@@ -51,8 +51,9 @@ WorkflowDefinition workflow_of(const Row& row) {
           .project = project_of(row),
           .revision_id = row.integer(at + 2),
           .revision_name = row.text(at + 3),
-          .timezone = timezone_of(row.text(at + 4)),
-          .config = json_of(row.optional_text(at + 5))};
+          .revision_default_params = json_of(row.optional_text(at + 4)),
+          .timezone = timezone_of(row.text(at + 5)),
+          .config = json_of(row.optional_text(at + 6))};
 }
 
 std::optional<Project> project_of(const std::optional<Row>& row) { return row ? std::optional(project_of(*row)) : std::nullopt; }
@@ -252,6 +253,7 @@ std::vector<WorkflowDefinition> Projects::insert_workflows(const Project& projec
                            .project = project,
                            .revision_id = revision.id,
                            .revision_name = revision.name,
+                           .revision_default_params = revision.default_params,
                            .timezone = workflow.timezone,
                            .config = std::move(workflow.config)});
   }

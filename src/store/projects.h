@@ -37,6 +37,7 @@ struct WorkflowDefinition {
   Project project;
   std::int64_t revision_id = 0;
   std::string revision_name;
+  Value revision_default_params = Value::object();
   TimeZone timezone;
   Value config;  ///< dig::Workflow::config
 };

@@ -15,11 +15,10 @@ namespace {
   "select " columns                                                           \
   " from schedules s cross join projects p cross join workflow_definitions w" \
   " where p.id = s.project_id and w.id = s.workflow_definition_id"
-#define WITH_CONFIG(columns)                                                  \
-  "select " columns                                                           \
-  " from schedules s cross join projects p cross join workflow_definitions w" \
-  " cross join workflow_configs c"                                            \
+#define WITH_CONFIG_TABLES                                                                 \
+  " cross join projects p cross join workflow_definitions w cross join workflow_configs c" \
   " where p.id = s.project_id and w.id = s.workflow_definition_id and c.id = w.config_id"
+#define WITH_CONFIG(columns) "select " columns " from schedules s" WITH_CONFIG_TABLES
 #define SHOWN_SCHEDULE WITH_CONFIG(SCHEDULE ", p.name, c.timezone")
 
 constexpr std::size_t row_columns = 13;
@@ -185,9 +184,14 @@ void set_schedule_disabled(Transaction& transaction, std::int64_t id, bool disab
 // ---- Starting sessions ----
 
 std::vector<DueSchedule> due_schedules(Transaction& transaction, const SiteSelection& sites, Instant now, std::int64_t most) {
-#define DUE WITH_CONFIG(SCHEDULE ", length(c.config)") " and s.disabled_at is null and s.next_run_time <= cast($1 as bigint)"
-  static constexpr BySites sql = BY_SITES(DUE, "p.site_id", "$3", " order by s.next_run_time, s.id limit cast($2 as bigint)");
+  // The rest is looked up for those alone that are wanted: thousands may be due.
+#define IN_ORDER " order by s.next_run_time, s.id"
+#define DUE "select * from schedules s where s.disabled_at is null and s.next_run_time <= cast($1 as bigint)"
+  static constexpr BySites sql =
+      BY_SITES("select " SCHEDULE ", length(c.config) from (" DUE, "(select site_id from projects where id = s.project_id)", "$3",
+               IN_ORDER " limit cast($2 as bigint)) s" WITH_CONFIG_TABLES IN_ORDER);
 #undef DUE
+#undef IN_ORDER
   return all_of<DueSchedule>(sql.query(transaction, sites, {now.seconds(), most}), [](const Row& row) {
     auto due = row_of<DueSchedule>(row);
     due.config_bytes = row.integer(row_columns);
@@ -210,9 +214,9 @@ std::vector<ScheduleRow> lock_free_schedules(Transaction& transaction, const std
 }
 
 std::vector<ScheduledWorkflow> scheduled_workflows(Transaction& transaction, const std::vector<std::int64_t>& workflow_definition_ids) {
-#define WORKFLOWS                                                                                  \
-  "select w.id, w.name, p.id, p.site_id, p.name, p.created_at, r.id, r.name, c.timezone, c.config" \
-  " from workflow_definitions w join workflow_configs c on c.id = w.config_id"                     \
+#define WORKFLOWS                                                                                                    \
+  "select w.id, w.name, p.id, p.site_id, p.name, p.created_at, r.id, r.name, r.default_params, c.timezone, c.config" \
+  " from workflow_definitions w join workflow_configs c on c.id = w.config_id"                                       \
   " join revisions r on r.id = w.revision_id join projects p on p.id = r.project_id where p.deleted_at is null and w.id"
   static constexpr Sql sql(WORKFLOWS " = any($1)", WORKFLOWS " in (select value from json_each($1))");
 #undef WORKFLOWS
@@ -225,8 +229,9 @@ std::vector<ScheduledWorkflow> scheduled_workflows(Transaction& transaction, con
           .project = {.id = row.integer(2), .site_id = row.integer(3), .name = row.text(4), .created_at = row.time(5), .deleted_at = {}},
           .revision_id = row.integer(6),
           .revision_name = row.text(7),
-          .timezone = timezone_of(row.text(8)),
-          .config = json_of(row.optional_text(9))};
+          .revision_default_params = json_of(row.optional_text(8)),
+          .timezone = timezone_of(row.text(9)),
+          .config = json_of(row.optional_text(10))};
     } catch (const Error& error) {
       scheduled.problem = error.chain();
     }

@@ -238,7 +238,7 @@ std::optional<InsertedAttempt> Sessions::insert_attempt(const NewAttempt& attemp
   if (!row) return std::nullopt;
   const InsertedAttempt inserted{row->integer(0), row->integer(1), row->time(2)};
   transaction_.send("update sessions set last_attempt_id = $1, last_attempt_created_at = $2 where id = $3",
-                    {inserted.id, inserted.created_at, attempt.session_id}, 1);
+                    {inserted.id, inserted.created_at, attempt.session_id});
   return inserted;
 }
 
