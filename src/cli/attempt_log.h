@@ -31,12 +31,12 @@ class LogLines {
  public:
   explicit LogLines(const LogChoice& choice) : choice_(&choice), shown_(!choice.since) {}
 
-  /// `content`: the whole file as it is now, which may have grown since. `whole`: an unfinished last line is shown as well.
-  std::vector<LogLine> of(std::string_view content, bool whole);
+  /// `more`: what the file has grown by. `whole`: an unfinished last line is shown as well.
+  std::vector<LogLine> of(std::string_view more, bool whole);
 
  private:
   const LogChoice* choice_;
-  std::size_t read_ = 0;
+  std::string unfinished_;
   bool shown_;
   Instant time_;
 };
@@ -49,15 +49,23 @@ class AttemptLog {
   /// Task after task, by the time of their first file; `whole` as in LogLines. Given in pieces, so that a large log is not held.
   void read(bool whole, const std::function<void(std::vector<LogLine>)>& show);
 
+  /// The same as it is written, until nothing more will be: what is there task after task, then whatever comes. `live` is called between
+  /// them, once. At the latest after `seconds`; false where the server cannot do it, or the connection breaks too often: then `read` goes
+  /// on where this has ended.
+  bool follow(std::int64_t seconds, const std::function<void(std::vector<LogLine>)>& show, const std::function<void()>& live);
+
  private:
   struct File {
-    std::int64_t size = -1;
+    std::int64_t size = -1;   ///< packed, as it was listed
+    std::uint64_t bytes = 0;  ///< unpacked, that were read
     LogLines lines;
   };
+  File& file_named(const std::string& name) { return files_.try_emplace(name, File{.lines = LogLines(choice_)}).first->second; }
+  std::vector<LogLine> lines_of(const Value& piece);
   std::string download(const Value& file);
 
   Remote& remote_;
-  const std::string path_;
+  const std::string path_, live_path_;
   const LogChoice choice_;
   std::map<std::string, File> files_;
 };

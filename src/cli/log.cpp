@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <cstdint>
 #include <iostream>
+#include <iterator>
+#include <utility>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -46,6 +49,27 @@ bool is_over(client::RestClient& server, const std::string& id, const std::strin
   });
 }
 
+/// Of what is there at first only the last lines are printed, where that is wanted; then all.
+class LastLines {
+ public:
+  /// -1: all.
+  explicit LastLines(std::int64_t wanted) : wanted_(wanted) {}
+  void add(std::vector<LogLine> lines) {
+    if (wanted_ < 0) return print(lines);
+    std::move(lines.begin(), lines.end(), std::back_inserter(last_));
+    if (std::cmp_greater(last_.size(), wanted_)) last_.erase(last_.begin(), last_.end() - wanted_);
+  }
+  void end() {
+    print(last_);
+    last_.clear();
+    wanted_ = -1;
+  }
+
+ private:
+  std::int64_t wanted_;
+  std::vector<LogLine> last_;
+};
+
 int show_log(const Arguments& arguments, Remote& remote) {
   const std::string id = id_word(arguments.positional()[0]);
   const std::int64_t tail = arguments.integer_or("--tail", -1);
@@ -53,17 +77,12 @@ int show_log(const Arguments& arguments, Remote& remote) {
   const LogChoice choice = choice_of(arguments);
   AttemptLog log(remote, id, choice);
   const bool follows = arguments.has("-f");
+  LastLines last(tail);
+  const auto show = [&](std::vector<LogLine> lines) { last.add(std::move(lines)); };
+  if (follows && log.follow(INT64_MAX, show, [&] { last.end(); })) return 0;
   bool over = !follows || is_over(remote.server(), id, choice.task);
-  if (tail >= 0) {
-    std::vector<LogLine> last;
-    log.read(over, [&](std::vector<LogLine> lines) {
-      std::move(lines.begin(), lines.end(), std::back_inserter(last));
-      if (std::cmp_greater(last.size(), tail)) last.erase(last.begin(), last.end() - tail);
-    });
-    print(last);
-  } else {
-    log.read(over, print);
-  }
+  log.read(over, show);
+  last.end();
   Pause pause;
   while (!over) {
     pause.wait();

@@ -39,11 +39,12 @@ class Waiter {
 
   int wait_for(const std::string& id) {
     AttemptLog log(remote_, id, {});
+    const bool is_followed = waiting_.follow && follow(log);
     Pause pause;
     while (true) {
       const std::string status = status_of_attempt(remote_.server().get("/api/attempts/" + id));
       const bool ended = status != "running";
-      if (waiting_.follow && print_new(log, ended)) pause.reset();
+      if (waiting_.follow && !is_followed && print_new(log, ended)) pause.reset();
       if (ended) return tell("Attempt " + id + " has ended: " + status, exit_code_of(status));
       if (waiting_.limit && Clock::now() - begun_ >= *waiting_.limit)
         return tell("error: attempt " + id + " is still running after " + std::to_string(waiting_.limit->count()) + " s", exit_timed_out);
@@ -53,16 +54,29 @@ class Waiter {
   }
 
  private:
+  /// False where the server cannot tell it as it comes.
+  bool follow(AttemptLog& log) {
+    const auto left = waiting_.limit ? *waiting_.limit - std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - begun_)
+                                     : std::chrono::seconds::max();
+    return log.follow(
+        left.count(), [this](const std::vector<LogLine>& lines) { print(lines); }, [] {});
+  }
+
   bool print_new(AttemptLog& log, bool whole) {
     bool news = false;
     log.read(whole, [&](const std::vector<LogLine>& lines) {
       news = true;
-      std::string text;
-      for (const LogLine& line : lines) text += line.text + "\n";
-      remote_.log().task_output(text);
+      print(lines);
     });
     remote_.log().flush();
     return news;
+  }
+
+  void print(const std::vector<LogLine>& lines) {
+    std::string text;
+    for (const LogLine& line : lines) text += line.text + "\n";
+    remote_.log().task_output(text);
+    remote_.log().flush();
   }
 
   int tell(const std::string& text, int code) {

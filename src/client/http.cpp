@@ -153,13 +153,24 @@ class Exchange {
   }
 
   static std::size_t on_body(char* bytes, std::size_t size, std::size_t count, void* self) {
-    auto& response = static_cast<Exchange*>(self)->response_;
+    auto& exchange = *static_cast<Exchange*>(self);
+    auto& response = exchange.response_;
     const std::size_t length = size * count;
+    if (exchange.request_.receive && exchange.is_success()) {
+      exchange.request_.receive({bytes, length});
+      return length;
+    }
     const std::size_t kept = std::min(length, static_cast<Exchange*>(self)->request_.most_response_bytes - response.body.size());
     response.body.append(bytes, kept);
     response.body_bytes += length;
     response.truncated = response.truncated || kept < length;
     return length;
+  }
+
+  bool is_success() const {
+    long status = 0;
+    library_.easy_getinfo(handle_.get(), CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
   }
 
   static std::size_t on_header(char* bytes, std::size_t size, std::size_t count, void* self) {

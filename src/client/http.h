@@ -51,13 +51,15 @@ struct HttpRequest {
   bool insecure = false;  ///< accept any TLS certificate
   /// The proxy on the way to a URL; asked again at each redirect. Unset, or where it gives none: no proxy.
   std::function<std::optional<HttpProxy>(const std::string& url)> proxy_for;
-  std::size_t most_response_bytes = 1 << 20;   ///< of the body are kept, the rest is read and dropped; `truncated` says so
-  std::vector<std::string> allowed_hosts;      ///< names, or `*.example.org`; empty: all. Redirects are held to it as well
-  std::vector<std::string> denied_cidrs;       ///< not connected to: `10.0.0.0/8`, `::1/128`. With a proxy, which looks names
-                                               ///< up itself, only hosts that are written as addresses are held to it
-  std::vector<std::string> private_headers;    ///< names that never go to another origin, besides those that hold credentials
-  bool hidden_url = false;                     ///< errors show neither its host nor where redirects lead
-  const char* needed_by = "http>";             ///< who cannot do without libcurl, where it is missing
+  std::size_t most_response_bytes = 1 << 20;  ///< of the body are kept, the rest is read and dropped; `truncated` says so
+  std::vector<std::string> allowed_hosts;     ///< names, or `*.example.org`; empty: all. Redirects are held to it as well
+  std::vector<std::string> denied_cidrs;      ///< not connected to: `10.0.0.0/8`, `::1/128`. With a proxy, which looks names
+                                              ///< up itself, only hosts that are written as addresses are held to it
+  std::vector<std::string> private_headers;   ///< names that never go to another origin, besides those that hold credentials
+  bool hidden_url = false;                    ///< errors show neither its host nor where redirects lead
+  const char* needed_by = "http>";            ///< who cannot do without libcurl, where it is missing
+  /// Is given the body of an answer with status 200 as it comes; then the response has none. Called by whoever called http_request.
+  std::function<void(std::string_view piece)> receive;
   const std::atomic<bool>* stopped = nullptr;  ///< becomes true where the request shall be given up
   HttpConnections* connections = nullptr;      ///< to be used and left open; null: one of its own
 };

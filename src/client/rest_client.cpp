@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <thread>
 
 #include "base/json.h"
@@ -118,6 +119,26 @@ std::string RestClient::download(std::string_view path, const Query& query) {
   wanted.max_redirects = 10;
   for (const auto& header : settings_.headers) wanted.private_headers.push_back(header.first);
   return send_repeatedly(wanted).body;
+}
+
+void RestClient::lines(std::string_view path, const Query& query, std::int64_t seconds, const std::function<void(std::string_view)>& line) {
+  HttpRequest wanted = request("GET", url_of(path, query));
+  wanted.timeout_seconds = seconds;
+  std::string unfinished;
+  std::exception_ptr failure;
+  wanted.receive = [&](std::string_view piece) {
+    unfinished += piece;
+    std::size_t begin = 0;
+    try {
+      for (std::size_t end = 0; !failure && (end = unfinished.find('\n', begin)) != std::string::npos; begin = end + 1)
+        line(std::string_view(unfinished).substr(begin, end - begin));
+    } catch (...) {  // it must not pass through libcurl
+      failure = std::current_exception();
+    }
+    unfinished.erase(0, begin);
+  };
+  send(wanted);
+  if (failure) std::rethrow_exception(failure);
 }
 
 std::string RestClient::download_directly(const std::string& url) {

@@ -18,12 +18,14 @@
 
 namespace digdag::server {
 
+class LiveLogs;
 class Metrics;
 
 /// What the routes of the REST API work with; must outlive the router. Thread-safe, as all that it refers to is.
 struct Api {
   store::Database& database;
   const store::LogStorage& logs;
+  LiveLogs& live_logs;
   const store::SecretCipher* cipher = nullptr;  ///< nullptr: secrets are disabled
   schedule::ScheduleControl& schedules;
 

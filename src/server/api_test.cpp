@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "executor/executor.h"
 #include "server/front_door.h"
+#include "server/live_logs.h"
 #include "server/metrics.h"
 #include "store/migrations.h"
 #include "store/projects.h"
@@ -34,7 +35,7 @@ class NoLogs : public store::LogStorage {
  public:
   std::vector<store::LogFile> list(const store::LogAttempt&, std::string_view) const override { return {}; }
   bool read(const store::LogAttempt&, std::string_view, const std::function<void(std::uint64_t)>&,
-            const std::function<bool(std::string_view)>&) const override {
+            const std::function<bool(std::string_view)>&, std::uint64_t) const override {
     return false;
   }
   void keep(const std::filesystem::path&, const std::string&, const std::filesystem::path&) override {}
@@ -51,6 +52,7 @@ class ApiOf : public testing::Test {
     schedules_.emplace(schedule::ScheduleControl::Options{.clock = now, .changed = [] {}}, *database_, no_starter_);
     api_.emplace(Api{.database = *database_,
                      .logs = no_logs_,
+                     .live_logs = live_logs_,
                      .schedules = *schedules_,
                      .start = [this](const executor::StartRequest& request) { return start(request); },
                      .kill_requested = [this](std::int64_t id, std::int64_t) { killed_.push_back(id); },
@@ -129,6 +131,8 @@ class ApiOf : public testing::Test {
   Log log_{{.level = LogLevel::error, .console_to_stderr = true}};
   NoStarter no_starter_;
   NoLogs no_logs_;
+  store::LogSpool spool_{{.directory = directory_.path() / "spool", .agent_id = "7@vm"}, no_logs_, log_};
+  LiveLogs live_logs_{no_logs_, spool_, [](const LiveLogs::Wanted&) { return true; }, log_};
   Metrics metrics_;
   std::unique_ptr<store::Database> database_;
   std::optional<schedule::ScheduleControl> schedules_;

@@ -32,6 +32,8 @@
 #include "store/schedules.h"
 #include "store/secrets.h"
 #include "store/servers.h"
+#include "store/sessions.h"
+#include "store/tasks.h"
 
 namespace digdag::server {
 namespace {
@@ -74,6 +76,16 @@ Value times_around(const store::WorkflowDefinition& workflow, Instant session_ti
   return scheduler ? schedule::schedule_params(*scheduler, session_time, workflow.timezone) : Value::object();
 }
 
+store::LogAttempt log_attempt(const executor::AttemptIdentity& attempt) {
+  return {.site_id = attempt.site_id,
+          .project_id = attempt.project_id,
+          .workflow_name = attempt.workflow_name,
+          .session_time = attempt.session_time,
+          .timezone = attempt.timezone,
+          .retry_attempt_name = attempt.retry_attempt_name,
+          .created_at = attempt.created_at};
+}
+
 }  // namespace
 
 struct EngineRoom::Impl {
@@ -94,6 +106,7 @@ struct EngineRoom::Impl {
   command::CommandRunner commands;
   StoredArchives archives;
   const std::unique_ptr<agent::Workspaces> workspaces;
+  LiveLogs live_logs;  ///< above the spool, which tells it about files to its end
   store::LogSpool spool;
   store::OwnedAttempts owned;
   std::optional<executor::Executor> the_executor;
@@ -111,21 +124,14 @@ struct EngineRoom::Impl {
   bool stopping = false;
   Thread beginning, loop;
 
-  static store::LogSpool::Options spool_options(const Parts& parts, const std::string& agent_id) {
-    const std::string type(trim(parts.config.get_or("log-server.type", "null")));
-    store::LogSpool::Options options;
-    options.agent_id = agent_id;
-    options.discard = type != "local";
-    options.directory =
-        type == "local"
-            ? std::filesystem::absolute(std::string(trim(parts.config.get_or("log-server.local.path", "digdag.log")))) / ".spool"
-            : parts.temporary_directory / "logs";
-    options.most_bytes = static_cast<std::uint64_t>(parts.config.integer_or("log-server.spool-limit", std::int64_t{1} << 30));
-    if (const std::int64_t split = parts.config.integer_or("log-server.local.split_size", 0); split > 0)
-      options.split_bytes = static_cast<std::uint64_t>(split);
+  store::LogSpool::Options spool_options(const Parts& parts) {
+    store::LogSpool::Options options = store::log_spool_options(config, parts.temporary_directory, agent_id);
+    options.directory = std::filesystem::absolute(options.directory);
+    options.written = [this](const std::string& attempt_directory) { live_logs.written(attempt_directory); };
     return options;
   }
   std::unique_ptr<agent::Workspaces> open_workspaces(const Parts& parts);
+  bool logs_nothing_more(const LiveLogs::Wanted& wanted);
   agent::AgentOptions agent_options(const Parts& parts);
   executor::Starter::Options starter_options();
   executor::Takeover::Options takeover_options();
@@ -185,6 +191,7 @@ executor::Takeover::Options EngineRoom::Impl::takeover_options() {
   options.reaping_seconds = duration_or(config, "executor.ttl_reaping_interval", options.reaping_seconds);
   options.lost = [this] { the_agent->stop_all(); };
   options.ended = [this](const executor::AttemptIdentity& attempt, bool) {
+    live_logs.ended(log_attempt(attempt));
     if (schedule_loop) schedule_loop->attempt_ended(attempt.site_id);
   };
   return options;
@@ -207,7 +214,9 @@ EngineRoom::Impl::Impl(const Parts& parts)
       templates(worker, dig::template_options(config)),
       archives(database),
       workspaces(open_workspaces(parts)),
-      spool(spool_options(parts, agent_id), parts.logs, log),
+      live_logs(
+          parts.logs, spool, [this](const LiveLogs::Wanted& wanted) { return logs_nothing_more(wanted); }, log),
+      spool(spool_options(parts), parts.logs, log),
       owned(database, server.id, {agent_id, lock_seconds}),
       the_starter(starter_options(), database, owned,
                   executes
@@ -239,6 +248,19 @@ EngineRoom::Impl::Impl(const Parts& parts)
   if (schedules) schedule_loop.emplace(schedule::ScheduleLoop::Options::of(config, clock), database, the_starter, log);
   listen();
   if (takeover) takeover->announce(listening ? server.lock_key : 0);  // before requests can start attempts
+}
+
+/// Its attempt has ended, or no task of that name is still to run.
+bool EngineRoom::Impl::logs_nothing_more(const LiveLogs::Wanted& wanted) {
+  return database.read([&](store::Transaction& transaction) {
+    const auto attempt = store::Sessions(transaction, static_cast<int>(wanted.attempt.site_id)).attempt(wanted.attempt_id);
+    if (!attempt || attempt->done()) return true;
+    if (wanted.prefix.empty()) return false;
+    const auto tasks = store::tasks_of_attempt(transaction, wanted.attempt_id);
+    return !tasks.empty() && std::none_of(tasks.begin(), tasks.end(), [&](const engine::StoredTask& task) {
+      return task.full_name.starts_with(wanted.prefix) && !engine::is_done(task.state);
+    });
+  });
 }
 
 /// False where the server is to end meanwhile.
@@ -392,6 +414,7 @@ std::optional<std::string> EngineRoom::refuses_writes() const {
 }
 
 executor::StartAnswer EngineRoom::start_attempt(const executor::StartRequest& request) { return impl_->the_starter.start(request); }
+LiveLogs& EngineRoom::live_logs() { return impl_->live_logs; }
 executor::SessionStarter& EngineRoom::starter() { return impl_->the_starter; }
 void EngineRoom::kill_requested(std::int64_t attempt_id, std::int64_t event) {
   if (impl_->the_executor) impl_->the_executor->kill(attempt_id, event);
@@ -400,6 +423,9 @@ void EngineRoom::schedules_changed() {
   if (impl_->schedule_loop) impl_->schedule_loop->wake();
 }
 Instant EngineRoom::now() const { return impl_->clock(); }
-void EngineRoom::shut_down() { impl_->shut_down(); }
+void EngineRoom::shut_down() {
+  impl_->shut_down();
+  impl_->live_logs.close();
+}
 
 }  // namespace digdag::server

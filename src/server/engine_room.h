@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/properties.h"
 #include "executor/session_starter.h"
+#include "server/live_logs.h"
 #include "server/metrics.h"
 #include "store/database.h"
 #include "store/log_storage.h"
@@ -47,12 +48,13 @@ class EngineRoom {
 
   executor::StartAnswer start_attempt(const executor::StartRequest& request);
   executor::SessionStarter& starter();
+  LiveLogs& live_logs();
   void kill_requested(std::int64_t attempt_id, std::int64_t event);
   void schedules_changed();
   /// The time of the database (spec/decisions.md E-50).
   Instant now() const;
 
-  /// Takes nothing new and waits for tasks that run (spec/server.md 20). The API may still be called.
+  /// Takes nothing new, waits for tasks that run (spec/server.md 20) and cuts off who reads logs. The API may still be called.
   void shut_down();
 
  private:

@@ -194,6 +194,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
                 engine_room.starter()),
       api{.database = *database,
           .logs = *logs,
+          .live_logs = engine_room.live_logs(),
           .cipher = cipher ? &*cipher : nullptr,
           .schedules = schedules,
           .start = [this](const executor::StartRequest& request) { return engine_room.start_attempt(request); },

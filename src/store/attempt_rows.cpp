@@ -409,7 +409,8 @@ void write_new(Transaction& transaction, AttemptChange& change, const std::strin
 void write_end(Transaction& transaction, const AttemptChange& change, const std::string& owner) {
   Gathered gathered(true);
   gathered.add(change);
-  gathered.send(transaction, owner, {});
+  gathered.raise_versions(transaction, owner);
+  gathered.send(transaction, {});
 }
 
 void write_first(Transaction& transaction, const std::vector<AttemptChange>& changes) {

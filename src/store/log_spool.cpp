@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -87,6 +88,7 @@ struct LogSpool::Spool {
   Instant due{};  ///< when it is published, or that is tried again
   std::int64_t retry_millis = first_interval_millis;
 
+  std::atomic<bool> complete = false;  ///< nobody writes it any more
   std::mutex publishing;
   std::atomic<bool> published = false;  ///< set under `publishing`
 };
@@ -115,6 +117,8 @@ struct LogSpool::Impl {
     }
     wake.notify_all();
     thread.join();
+    if (!options.discard) return;
+    for (const auto& [key, spool] : spools) unlink(spool->path.c_str());
   }
 
   /// What fails is told in the log of the process alone, and once until it works again.
@@ -194,6 +198,14 @@ struct LogSpool::Impl {
   }
 
   void write(const std::shared_ptr<Run>& run, std::string_view bytes) {
+    write_now(run, bytes);
+    tell(run->attempt_directory);
+  }
+  void tell(const std::string& attempt_directory) const {
+    if (options.written) options.written(attempt_directory);
+  }
+  void write_now(const std::shared_ptr<Run>& run, std::string_view bytes) {
+    if (options.discard) make_room(bytes.size());
     const std::lock_guard lock(run->mutex);
     write_mark(run);
     const bool fits = unpublished_bytes + bytes.size() <= options.most_bytes;
@@ -206,12 +218,30 @@ struct LogSpool::Impl {
   void hand_over(const std::shared_ptr<Run>& run) {
     const std::shared_ptr<Spool> full = set_aside(*run);
     const std::unique_lock lock(mutex);
+    if (options.discard) {
+      unkept.push_back(full);
+      return;
+    }
     full->due = options.clock();
     wake_before(full->due, lock);
+  }
+  /// Where nothing is kept, what is written now is worth more than what is over.
+  void make_room(std::size_t bytes) {
+    while (unpublished_bytes + bytes > options.most_bytes) {
+      std::shared_ptr<Spool> oldest;
+      {
+        const std::lock_guard lock(mutex);
+        if (unkept.empty()) return;
+        oldest = std::move(unkept.front());
+        unkept.pop_front();
+      }
+      publish(oldest);
+    }
   }
   /// With the run's mutex held. The run begins another file with its next line.
   static std::shared_ptr<Spool> set_aside(Run& run) {
     std::erase_if(run.before, [](const auto& spool) { return spool->published.load(); });
+    run.current->complete = true;
     return run.before.emplace_back(std::exchange(run.current, nullptr));
   }
   /// With the run's mutex held. What does not get onto the disk leaves a cause in `lost`.
@@ -240,9 +270,13 @@ struct LogSpool::Impl {
     {
       const std::lock_guard lock(run->mutex);
       write_mark(run);
-      if (run->current) set_aside(*run);
+      if (run->current && options.discard)
+        hand_over(run);
+      else if (run->current)
+        set_aside(*run);
       all = std::exchange(run->before, {});
     }
+    if (options.discard) return;
     for (const auto& spool : all) publish(spool);  // waits where the thread is about it
   }
 
@@ -272,8 +306,11 @@ struct LogSpool::Impl {
       fault_was_told = false;
       unlink(spool->path.c_str());
       unpublished_bytes -= spool->bytes;
-      const std::lock_guard lock(mutex);
-      spools.erase({spool->attempt_directory, spool->file_name});
+      {
+        const std::lock_guard lock(mutex);
+        spools.erase({spool->attempt_directory, spool->file_name});
+      }
+      tell(spool->attempt_directory);
       return;
     }
     unlink(packed.c_str());
@@ -281,6 +318,17 @@ struct LogSpool::Impl {
     spool->due = options.clock().plus_millis(spool->retry_millis);
     spool->retry_millis = std::min(2 * spool->retry_millis, longest_interval_millis);
     wake_before(spool->due, lock);
+  }
+
+  void forget(const std::string& attempt_directory) {
+    std::vector<std::shared_ptr<Spool>> all;
+    {
+      const std::lock_guard lock(mutex);
+      std::erase_if(unkept, [&](const auto& spool) { return spool->attempt_directory == attempt_directory; });
+      for (auto one = spools.lower_bound({attempt_directory, ""}); one != spools.end() && one->first.first == attempt_directory; ++one)
+        if (one->second->complete) all.push_back(one->second);
+    }
+    for (const auto& spool : all) publish(spool);
   }
 
   void publish_due() {
@@ -352,7 +400,8 @@ struct LogSpool::Impl {
   std::optional<ProcessDirectory> ours;  ///< made with the first file
   std::uint64_t count = 0;               ///< of the files in it
   std::map<std::pair<std::string, std::string>, std::shared_ptr<Spool>> spools;
-  std::optional<Instant> next_wake;  ///< of the thread
+  std::deque<std::shared_ptr<Spool>> unkept;  ///< complete ones that no storage takes, the oldest first
+  std::optional<Instant> next_wake;           ///< of the thread
   std::condition_variable wake;
   bool closed = false;
   Thread thread;
@@ -402,6 +451,10 @@ std::optional<std::string> LogSpool::read_open(const LogAttempt& attempt, std::s
   const std::lock_guard publishing(spool->publishing);
   if (spool->published) return std::nullopt;
   return read_part(spool->path, spool->head_bytes + offset, most);
+}
+
+void LogSpool::forget(const LogAttempt& attempt) {
+  if (impl_->options.discard) impl_->forget(attempt.directory());
 }
 
 void LogSpool::publish_due() { impl_->publish_due(); }

@@ -30,7 +30,9 @@ class LogSpool {
     std::string agent_id;             ///< `pid@host`; part of the file names
     std::uint64_t split_bytes = 16 << 20;
     std::uint64_t most_bytes = std::uint64_t{1} << 30;  ///< log-server.spool-limit, of all that is not published
-    bool discard = false;                               ///< log-server.type null: only the live tail reads them, until the run ends
+    bool discard = false;  ///< log-server.type null: only the live tail reads them, until `forget`, or until the room is needed
+    /// Called after a task has written something, and after a file was published; by the writer, so it must not block. May be unset.
+    std::function<void(const std::string& attempt_directory)> written;
     std::function<Instant()> clock = now;
   };
   /// Publishes what dead processes have left there. Never throws for a directory that cannot be written: that is told once.
@@ -58,6 +60,9 @@ class LogSpool {
   /// Up to `most` bytes from `offset`; nothing where the file is not open (any more): then the storage has it, with the same name, and
   /// the same bytes at the same (uncompressed) offset.
   std::optional<std::string> read_open(const LogAttempt& attempt, std::string_view file_name, std::uint64_t offset, std::size_t most) const;
+
+  /// The attempt is over: what no storage takes is dropped.
+  void forget(const LogAttempt& attempt);
 
   /// Publishes what is due, and tries again what the storage did not take. A thread of ours calls it; tests do.
   void publish_due();

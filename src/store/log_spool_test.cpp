@@ -37,8 +37,8 @@ class Storage : public LogStorage {
   explicit Storage(const fs::path& directory) : below_(local_log_storage(directory)) {}
   std::vector<LogFile> list(const LogAttempt& attempt, std::string_view prefix) const override { return below_->list(attempt, prefix); }
   bool read(const LogAttempt& attempt, std::string_view name, const std::function<void(std::uint64_t)>& size,
-            const std::function<bool(std::string_view)>& piece) const override {
-    return below_->read(attempt, name, size, piece);
+            const std::function<bool(std::string_view)>& piece, std::uint64_t offset) const override {
+    return below_->read(attempt, name, size, piece, offset);
   }
   void keep(const fs::path& directory, const std::string& name, const fs::path& file) override {
     if (away) throw Error("io", "the storage is away");
@@ -242,7 +242,8 @@ TEST_F(LogSpoolTest, GoesOnWhereNothingCanBeWritten) {
 }
 
 // decisions V-61
-TEST_F(LogSpoolTest, ShowsToTheTailAloneWhatNoStorageKeeps) {
+// decisions V-61
+TEST_F(LogSpoolTest, ShowsToTheTailAloneWhatNoStorageKeepsUntilTheAttemptIsOver) {
   options.discard = true;
   begin();
   auto writer = spool->open(attempt, "+w+a");
@@ -251,8 +252,34 @@ TEST_F(LogSpoolTest, ShowsToTheTailAloneWhatNoStorageKeeps) {
   ASSERT_EQ(spool->open_logs(attempt, "").size(), 1u);
   EXPECT_EQ(spool->read_open(attempt, spool->open_logs(attempt, "")[0].file_name, 0, 9), "one");
   writer.reset();
+  EXPECT_EQ(spool->open_logs(attempt, "").size(), 1u);
+  spool->forget(attempt);
   EXPECT_THAT(spool->open_logs(attempt, ""), IsEmpty());
   EXPECT_THAT(published(), IsEmpty());
+  spool.reset();
+  EXPECT_FALSE(fs::exists(root / "logs/.spool"));
+}
+
+TEST_F(LogSpoolTest, DropsTheOldestOfWhatNoStorageKeepsWhereTheRoomIsNeeded) {
+  options.discard = true;
+  options.most_bytes = 10;
+  begin();
+  for (const char* task : {"+w+a", "+w+b", "+w+c"}) spool->open(attempt, task)->write("12345");
+  const auto left = spool->open_logs(attempt, "");
+  ASSERT_EQ(left.size(), 2u);
+  EXPECT_THAT(left[0].file_name, HasSubstr("+w+b@"));
+  EXPECT_EQ(spool->read_open(attempt, left[1].file_name, 0, 9), "12345");
+}
+
+TEST_F(LogSpoolTest, TellsWhoeverWaitsThatSomethingWasWritten) {
+  std::vector<std::string> told;
+  options.written = [&](const std::string& directory) { told.push_back(directory); };
+  begin();
+  auto writer = spool->open(attempt, "+w+a");
+  writer->write("one");
+  EXPECT_THAT(told, ElementsAre(attempt.directory().string()));
+  writer.reset();
+  EXPECT_EQ(told.size(), 2u) << "of the file that is complete now";
 }
 
 TEST_F(LogSpoolTest, TellsAFaultAgainWhenItHadWorkedMeanwhile) {

@@ -66,8 +66,8 @@ Error io_error(const fs::path& path, int error) { return Error("io", path.string
 class NullLogStorage : public LogStorage {
  public:
   std::vector<LogFile> list(const LogAttempt&, std::string_view) const override { return {}; }
-  bool read(const LogAttempt&, std::string_view, const std::function<void(std::uint64_t)>&,
-            const std::function<bool(std::string_view)>&) const override {
+  bool read(const LogAttempt&, std::string_view, const std::function<void(std::uint64_t)>&, const std::function<bool(std::string_view)>&,
+            std::uint64_t) const override {
     return false;
   }
   void keep(const fs::path&, const std::string&, const fs::path& file) override { unlink(file.c_str()); }
@@ -98,7 +98,7 @@ class LocalLogStorage : public LogStorage {
   }
 
   bool read(const LogAttempt& attempt, std::string_view file_name, const std::function<void(std::uint64_t)>& size,
-            const std::function<bool(std::string_view)>& piece) const override {
+            const std::function<bool(std::string_view)>& piece, std::uint64_t offset) const override {
     if (file_name.empty() || file_name == "." || file_name == ".." || file_name.find('/') != std::string_view::npos ||
         file_name.find('\0') != std::string_view::npos)
       throw Error("illegal argument", "Invalid file name: " + visible(file_name));
@@ -111,10 +111,11 @@ class LocalLogStorage : public LogStorage {
     size(static_cast<std::uint64_t>(status.st_size));
     char bytes[1 << 16];
     for (;;) {
-      const ssize_t got = ::read(file.get(), bytes, sizeof bytes);
+      const ssize_t got = ::pread(file.get(), bytes, sizeof bytes, static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) throw io_error(root_ / attempt.directory() / name, errno);
       if (got == 0 || !piece({bytes, static_cast<std::size_t>(got)})) return true;
+      offset += static_cast<std::uint64_t>(got);
     }
   }
 

@@ -53,10 +53,11 @@ class LogStorage {
   virtual ~LogStorage() = default;
   /// Files whose name begins with `prefix` (a task's full name; also its siblings `+a+bc` of `+a+b`), sorted bytewise.
   virtual std::vector<LogFile> list(const LogAttempt& attempt, std::string_view prefix) const = 0;
-  /// The whole gzip file, in pieces: `piece` is called until it says false. Nothing (false) where there is no such file; Error(illegal
-  /// argument) `Invalid file name: ../x` for a name that would lead elsewhere. `size` is told before the first piece.
+  /// The gzip file from `offset` on, in pieces: `piece` is called until it says false. Nothing (false) where there is no such file;
+  /// Error(illegal argument) `Invalid file name: ../x` for a name that would lead elsewhere. `size` (of the whole) is told before the first
+  /// piece.
   virtual bool read(const LogAttempt& attempt, std::string_view file_name, const std::function<void(std::uint64_t size)>& size,
-                    const std::function<bool(std::string_view piece)>& piece) const = 0;
+                    const std::function<bool(std::string_view piece)>& piece, std::uint64_t offset = 0) const = 0;
   /// Takes a complete file over, or throws and leaves it. `attempt_directory` as LogAttempt gives it; the spool calls this.
   virtual void keep(const std::filesystem::path& attempt_directory, const std::string& file_name, const std::filesystem::path& file) = 0;
 };

@@ -117,7 +117,7 @@ void OwnedAttempts::commit_part(AttemptChange part, std::optional<std::int64_t> 
   std::vector<AttemptChange> parts{std::move(part)};
   database_.write(
       [&](Transaction& transaction) {
-        write(transaction, parts);
+        write_changes(transaction, parts, server_id_, lease_);
         if (pending_from)
           transaction.send("update digdag_native_attempts set pending_from = coalesce(pending_from, $2) where id = $1",
                            {parts[0].rows->attempt_id, *pending_from}, 1);
