@@ -313,26 +313,35 @@ struct Starter::Impl {
                     std::move(prepared.given));
   }
 
-  StartAnswer start_delayed(std::int64_t attempt_id) {
-    // What is known of it, then the tasks as for any other.
-    std::optional<store::SessionAttempt> attempt;
+  struct Known {
+    store::SessionAttempt attempt;
     std::optional<store::WorkflowDefinition> workflow;
-    database.read([&](store::Transaction& transaction) {
+  };
+  std::optional<Known> look_up(std::int64_t attempt_id) {
+    return database.read([&](store::Transaction& transaction) -> std::optional<Known> {
       const auto row = transaction.first("select site_id from session_attempts where id = $1", {attempt_id});
-      if (!row) return;
-      attempt = store::Sessions(transaction, row->integer(0)).attempt(attempt_id);
-      if (!attempt || !attempt->workflow_definition_id) return;
-      workflow = store::Projects(transaction, row->integer(0)).workflow(*attempt->workflow_definition_id);
+      if (!row) return std::nullopt;
+      auto attempt = store::Sessions(transaction, row->integer(0)).attempt(attempt_id);
+      if (!attempt) return std::nullopt;
+      Known known{*std::move(attempt), {}};
+      if (known.attempt.workflow_definition_id)
+        known.workflow = store::Projects(transaction, row->integer(0)).workflow(*known.attempt.workflow_definition_id);
+      return known;
     });
-    if (!attempt)
+  }
+
+  StartAnswer start_delayed(std::int64_t attempt_id) {
+    const std::optional<Known> known = look_up(attempt_id);
+    if (!known)
       return StartRefused{StartRefused::Why::not_found, "Resource does not exist: session attempt id=" + std::to_string(attempt_id)};
+    const auto& workflow = known->workflow;
     if (!workflow) return StartRefused{StartRefused::Why::invalid, "The definition of the workflow is gone"};
     StartRequest request;
     request.workflow = *workflow;
-    request.session_time = attempt->session_time;
-    request.retry_attempt_name = attempt->retry_attempt_name;
+    request.session_time = known->attempt.session_time;
+    request.retry_attempt_name = known->attempt.retry_attempt_name;
     auto prepared = std::make_unique<Preparation>(request, executor);
-    prepared->params = attempt->params;
+    prepared->params = known->attempt.params;
     prepared->concurrency = concurrency_of(workflow->config);
     try {
       make_attempt(*prepared, false);
@@ -342,11 +351,11 @@ struct Starter::Impl {
       return refused(error);
     }
     StartAnswer answer = database.write([&](store::Transaction& transaction) -> StartAnswer {
-      store::Sessions sessions(transaction, attempt->site_id);
+      store::Sessions sessions(transaction, known->attempt.site_id);
       const auto locked = sessions.lock_attempt(attempt_id);
       if (!locked || locked->done() || !sessions.remove_delayed(attempt_id))
         return StartRefused{StartRefused::Why::not_found, "Attempt id=" + std::to_string(attempt_id) + " waits no longer"};
-      if (auto limit = limit_reached(sessions, attempt->site_id)) throw Undo{*limit};
+      if (auto limit = limit_reached(sessions, known->attempt.site_id)) throw Undo{*limit};
       if (prepared->concurrency.limit > 0) {
         auto blocking = sessions.running_of_workflow(locked->project_id, locked->workflow_name);
         std::erase_if(blocking, [&](const store::SessionAttempt& other) { return other.id == attempt_id; });
@@ -357,7 +366,7 @@ struct Starter::Impl {
         }
       }
       prepared->rows.attempt_id = attempt_id;
-      prepared->rows.site_id = attempt->site_id;
+      prepared->rows.site_id = known->attempt.site_id;
       write(transaction, *prepared);
       return Started{*locked};
     });
@@ -396,6 +405,11 @@ StartAnswer Starter::start_delayed(std::int64_t attempt_id) {
   } catch (const Impl::Undo& undo) {
     return undo.why;
   }
+}
+std::optional<AttemptIdentity> Starter::identify(std::int64_t attempt_id) {
+  const auto known = impl_->look_up(attempt_id);
+  if (!known) return std::nullopt;
+  return identity_of(known->attempt, known->workflow);
 }
 void Starter::resume(store::OwnedAttempt owned) { impl_->resume(std::move(owned)); }
 StartAnswer Starter::start(const StartRequest& request) {

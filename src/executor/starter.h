@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "base/value.h"
@@ -36,6 +37,9 @@ class Starter : public SessionStarter {
   StartAnswer insert(store::Transaction& transaction, Prepared& prepared) override;
   void committed(std::unique_ptr<Prepared> prepared) override;
   StartAnswer start_delayed(std::int64_t attempt_id) override;
+
+  /// Nothing where there is no such attempt.
+  std::optional<AttemptIdentity> identify(std::int64_t attempt_id);
 
   /// Goes on with an attempt that was read from the database: rows of tasks, or none yet. Throws Error where they make no sense.
   void resume(store::OwnedAttempt owned);

@@ -1,5 +1,7 @@
 #include "operators/notification.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -93,6 +95,13 @@ void notify_by_mail(const SystemConfig& system, const Value& notification, const
                      .body = task.templates->render(body, notification, task.identity.timezone),
                      .html = system.boolean_or(prefix + "html", false)},
                     task.stopped);
+}
+
+std::int64_t notification_wait_millis(const SystemConfig& system, std::int64_t retries) {
+  const std::int64_t most = system.integer_or("notification.max_retry_wait", 30'000);
+  std::int64_t wait = system.integer_or("notification.min_retry_wait", 1000);
+  for (std::int64_t i = 0; i < retries && wait < most; ++i) wait *= 3;
+  return std::min(wait, most);
 }
 
 command::CommandRequest notification_command(const SystemConfig& system, const Value& notification, const TaskContext& task) {

@@ -15,6 +15,9 @@ void notify_over_http(const SystemConfig& system, const Value& notification, con
 /// Sends it as `notification.mail.*` says.
 void notify_by_mail(const SystemConfig& system, const Value& notification, const TaskContext& task);
 
+/// How long to wait before the next try, after so many retries (`notification.min_retry_wait`, `max_retry_wait`).
+std::int64_t notification_wait_millis(const SystemConfig& system, std::int64_t retries);
+
 /// The command that hands it to `notification.shell.command` on standard input, for at most `notification.shell.timeout`.
 command::CommandRequest notification_command(const SystemConfig& system, const Value& notification, const TaskContext& task);
 /// Error(kind "notification") where that command failed.

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "operators/notification.h"
 
 namespace digdag::operators {
@@ -52,10 +50,7 @@ class Notify : public Operator {
 
   Outcome again_later(const TaskContext& task, const Error& error) const {
     if (tries_ >= task.system->integer_or("notification.retries", 10)) throw task_error("Sending notification failed").because(error);
-    const std::int64_t most = task.system->integer_or("notification.max_retry_wait", 30'000);
-    std::int64_t wait = task.system->integer_or("notification.min_retry_wait", 1000);
-    for (std::int64_t i = 0; i < tries_ && wait < most; ++i) wait *= 3;
-    wait = std::min(wait, most);
+    const std::int64_t wait = notification_wait_millis(*task.system, tries_);
     task.warn("Sending notification failed, retrying in " + std::to_string(wait) + " ms: " + error.message());
     Value state = task.state;
     state.mutable_object().set("notification", Value::object({{"retry", tries_ + 1}, {"round", round_}, {"timestamp", timestamp_}}));

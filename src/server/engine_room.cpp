@@ -19,6 +19,7 @@
 #include "dig/template_options.h"
 #include "executor/attempt_options.h"
 #include "executor/executor.h"
+#include "executor/notifications.h"
 #include "executor/required_attempts.h"
 #include "executor/starter.h"
 #include "executor/takeover.h"
@@ -111,6 +112,7 @@ struct EngineRoom::Impl {
   store::OwnedAttempts owned;
   std::optional<executor::Executor> the_executor;
   executor::Starter the_starter;
+  const std::unique_ptr<executor::Notifications> notifications;  ///< none where nobody is told
   std::optional<executor::RequiredAttempts> required;
   std::optional<agent::Agent> the_agent;
   std::optional<executor::Takeover> takeover;
@@ -190,10 +192,15 @@ executor::Takeover::Options EngineRoom::Impl::takeover_options() {
   options.task_ttl_seconds = duration_or(config, "executor.task_ttl", options.task_ttl_seconds);
   options.reaping_seconds = duration_or(config, "executor.ttl_reaping_interval", options.reaping_seconds);
   options.lost = [this] { the_agent->stop_all(); };
-  options.ended = [this](const executor::AttemptIdentity& attempt, bool) {
+  options.ended = [this](const executor::AttemptIdentity& attempt, bool success) {
     live_logs.ended(log_attempt(attempt));
+    if (success && notifications) notifications->succeeded(attempt);
     if (schedule_loop) schedule_loop->attempt_ended(attempt.site_id);
   };
+  if (notifications)
+    options.timed_out = [this](std::int64_t attempt_id, const std::string& message) {
+      notifications->send(message, [this, attempt_id] { return the_starter.identify(attempt_id); });
+    };
   return options;
 }
 
@@ -228,7 +235,8 @@ EngineRoom::Impl::Impl(const Parts& parts)
                                                                                         : most_runs,
                                                                           .remembered = 10'000})
                       : nullptr,
-                  clock) {
+                  clock),
+      notifications(executor::Notifications::of(config, commands, templates, log)) {
   if (the_executor) {
     required.emplace(database, the_starter, *the_executor);
     the_agent.emplace(
