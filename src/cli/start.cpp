@@ -121,13 +121,17 @@ void check_choices(const Arguments& arguments) {
   if (revisions > 1) error += "Setting --keep-revision, --latest-revision, or --revision together is invalid. ";
   if (extents == 0) error += "--all, --resume, or --resume-from <+name> option is required. ";
   if (extents > 1) error += "Setting --all, --resume, or --resume-from together is invalid. ";
+  if (arguments.has("--changed") && arguments.has("--all")) error += "--changed is for --resume and --resume-from. ";
   if (!error.empty()) throw UsageError{error, true};
 }
 
 Value resume_of(const Arguments& arguments, const std::string& attempt) {
-  if (arguments.has("--resume")) return Value::object({{"mode", "failed"}, {"attemptId", attempt}});
-  if (const auto from = arguments.text("--resume-from")) return Value::object({{"mode", "from"}, {"from", *from}, {"attemptId", attempt}});
-  return {};
+  Value resume;
+  if (arguments.has("--resume")) resume = Value::object({{"mode", "failed"}, {"attemptId", attempt}});
+  if (const auto from = arguments.text("--resume-from"))
+    resume = Value::object({{"mode", "from"}, {"from", *from}, {"attemptId", attempt}});
+  if (arguments.has("--changed") && !resume.is_null()) resume.mutable_object().set("invalidate", "changed");
+  return resume;
 }
 
 Value workflow_id_of(const Value& attempt, const Arguments& arguments, client::RestClient& server) {
@@ -197,6 +201,7 @@ int retry_command(const Invocation& invocation) {
           {{"--all"}, Kind::flag, "", "run all tasks again"},
           {{"--resume"}, Kind::flag, "", "skip the tasks that have succeeded"},
           {{"--resume-from"}, Kind::text, "+NAME", "run this task and those after it"},
+          {{"--changed"}, Kind::flag, "", "with --resume or --resume-from: run tasks that have changed, and those after them, too"},
           {{"-p", "--param"}, Kind::list, "KEY=VALUE", "overwrite a session parameter (use multiple times to set many parameters)"},
           {{"-P", "--params-file"}, Kind::text, "PATH.yml", "read session parameters from a YAML file"},
       }),

@@ -167,6 +167,33 @@ ResumedTasks resume_from(std::string_view pattern, const std::vector<StoredTask>
   return resumed;
 }
 
+ResumedTasks without_changed(ResumedTasks resumed, const std::vector<StoredTask>& source, const dig::TaskTree& tree) {
+  std::unordered_map<std::string_view, const StoredTask*> before;
+  for (const StoredTask& task : source) before[task.full_name] = &task;
+  const auto same = [](const Value& stored, const Value& now) { return stored.is_null() ? now == Value::object() : stored == now; };
+  const std::size_t size = tree.tasks.size();
+  std::vector<bool> export_changed(size), all_below(size), touched(size);  // touched: it, or a task below it, runs again
+  for (std::size_t i = 0; i < size; ++i) {
+    const dig::TaskDefinition& task = tree.tasks[i];
+    const auto parent = static_cast<std::size_t>(std::max(0, task.parent));
+    const auto found = before.find(task.full_name);
+    const StoredTask* const old = found == before.end() ? nullptr : found->second;
+    export_changed[i] = export_changed[parent] || (old != nullptr && !same(old->export_config, task.export_params));
+    const auto upstreams = dig::all_upstreams(tree, static_cast<std::int32_t>(i));
+    all_below[i] = all_below[parent] || export_changed[i] || std::any_of(upstreams.begin(), upstreams.end(), [&](std::int32_t upstream) {
+                     return touched[static_cast<std::size_t>(upstream)];
+                   });
+    if (!all_below[i] && old != nullptr && same(old->local, task.local)) continue;
+    for (std::int32_t above = static_cast<std::int32_t>(i); above >= 0; above = tree.tasks[static_cast<std::size_t>(above)].parent)
+      touched[static_cast<std::size_t>(above)] = true;
+    resumed.erase(task.full_name);
+    const std::string generated = task.full_name + "^";
+    const auto first = resumed.lower_bound(generated);
+    resumed.erase(first, std::find_if(first, resumed.end(), [&](const auto& entry) { return !entry.first.starts_with(generated); }));
+  }
+  return resumed;
+}
+
 ResumedTasks for_generated_tasks(const ResumedTasks& resumed) {
   ResumedTasks generated;
   for (const auto& [name, task] : resumed) {

@@ -87,6 +87,7 @@ struct Executor::Impl {
     std::size_t work = 0;                                           ///< its place in this round's work, counted from 1; 0 = none yet
     std::unordered_map<engine::TaskIndex, std::string> hints = {};  ///< of failed tasks
     std::unordered_map<engine::TaskIndex, engine::Lease> at_agent = {};
+    bool doomed = false;                        ///< to be forgotten as soon as its rows are written
     bool busy = false;                          ///< its rows are being written beside the loop: nobody else touches it
     std::vector<QueuedEvent> deferred = {};     ///< what came meanwhile
     std::deque<engine::Run> waiting = {};       ///< runs that wait for a place, out of the line meanwhile

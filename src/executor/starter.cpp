@@ -84,6 +84,7 @@ class Preparation : public SessionStarter::Prepared {
   std::string session_uuid = random_uuid();
   Value params;  ///< of the attempt, as they are stored
   engine::ResumedTasks resumed;
+  std::vector<engine::StoredTask> source;  ///< of `resumed`, where changed tasks are to run again
   std::optional<engine::Attempt> attempt;  ///< nothing: delayed
   store::AttemptRows rows;
   engine::Outcome outcome;  ///< of its start, where it was started here
@@ -123,6 +124,7 @@ struct Starter::Impl {
     dig::Workflow workflow = workflow_of(request.workflow);
     if (!with_monitor) workflow.config.mutable_object().erase("sla");
     const dig::TaskTree tree = dig::compile(workflow);
+    if (!prepared.source.empty()) prepared.resumed = engine::without_changed(std::move(prepared.resumed), prepared.source, tree);
     prepared.attempt.emplace(tree, base_params(request.workflow, prepared.params), request.workflow.timezone, options.attempt,
                              prepared.resumed);
     const bool is_large = tree.tasks.size() > most_tasks_at_once;
@@ -157,8 +159,9 @@ struct Starter::Impl {
                                                           source->workflow_name + "' of project '" + source->project_name + "')"};
       return;
     }
-    const std::vector<engine::StoredTask> tasks = store::tasks_of_attempt(transaction, resume.attempt_id);
+    std::vector<engine::StoredTask> tasks = store::tasks_of_attempt(transaction, resume.attempt_id);
     prepared.resumed = resume.from ? engine::resume_from(*resume.from, tasks) : engine::resume_failed(tasks);
+    if (resume.changed) prepared.source = std::move(tasks);
   }
 
   std::unique_ptr<Prepared> prepare(const StartRequest& request) {
@@ -215,6 +218,7 @@ struct Starter::Impl {
     const store::WorkflowDefinition& workflow = request.workflow;
     const std::int64_t site_id = workflow.project.site_id;
     store::Sessions sessions(transaction, site_id);
+    if (prepared.concurrency.limit > 0) sessions.hold_count();
     if (auto limit = limit_reached(sessions, site_id)) return *limit;
     const auto session = sessions.put_session({workflow.project.id, workflow.name, request.session_time}, prepared.session_uuid);
     store::NewAttempt wanted;
@@ -234,7 +238,7 @@ struct Starter::Impl {
           return StartRefused{StartRefused::Why::limit, "Workflow '" + workflow.name + "' runs already. _concurrency limit: " +
                                                             std::to_string(prepared.concurrency.limit)};
         prepared.delayed = true;
-        prepared.waits_for = blocking.front().session_id;
+        prepared.waits_for = sessions.least_awaited(blocking);
       }
     }
     const auto inserted = sessions.insert_attempt(wanted);
@@ -352,6 +356,7 @@ struct Starter::Impl {
     }
     StartAnswer answer = database.write([&](store::Transaction& transaction) -> StartAnswer {
       store::Sessions sessions(transaction, known->attempt.site_id);
+      if (prepared->concurrency.limit > 0) sessions.hold_count();
       const auto locked = sessions.lock_attempt(attempt_id);
       if (!locked || locked->done() || !sessions.remove_delayed(attempt_id))
         return StartRefused{StartRefused::Why::not_found, "Attempt id=" + std::to_string(attempt_id) + " waits no longer"};
@@ -360,7 +365,7 @@ struct Starter::Impl {
         auto blocking = sessions.running_of_workflow(locked->project_id, locked->workflow_name);
         std::erase_if(blocking, [&](const store::SessionAttempt& other) { return other.id == attempt_id; });
         if (static_cast<std::int64_t>(blocking.size()) >= prepared->concurrency.limit) {
-          sessions.insert_delayed(attempt_id, blocking.front().session_id);
+          sessions.insert_delayed(attempt_id, sessions.least_awaited(blocking));
           return StartRefused{StartRefused::Why::not_found,
                               "Attempt id=" + std::to_string(attempt_id) + " waits for its turn (_concurrency)"};
         }

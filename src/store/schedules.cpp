@@ -299,10 +299,10 @@ std::int64_t wake_waiting_schedules(Transaction& transaction, std::int64_t site_
 
 std::vector<DelayedAttempt> ready_delayed_attempts(Transaction& transaction, const SiteSelection& sites, Instant now, std::int64_t most) {
   static constexpr BySites sql = BY_SITES(
-      "select d.id, a.site_id from delayed_session_attempts d cross join session_attempts a where a.id = d.id"
-      " and d.next_run_time <= cast($1 as bigint) and not exists"
+      "select d.id, a.site_id from delayed_session_attempts d cross join session_attempts a cross join sessions s"
+      " where a.id = d.id and s.id = a.session_id and d.next_run_time <= cast($1 as bigint) and not exists"
       " (select 1 from session_attempts b where b.session_id = d.dependent_session_id and b.state_flags & 2 = 0)",
-      "a.site_id", "$3", " order by d.next_run_time, d.id limit cast($2 as bigint)");
+      "a.site_id", "$3", " order by s.session_time, d.id limit cast($2 as bigint)");
   return all_of<DelayedAttempt>(sql.query(transaction, sites, {now.seconds(), most}), [](const Row& row) {
     return DelayedAttempt{row.integer(0), row.integer(1)};
   });

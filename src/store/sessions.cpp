@@ -1,5 +1,7 @@
 #include "store/sessions.h"
 
+#include <limits>
+
 #include "store/columns.h"
 
 namespace digdag::store {
@@ -179,6 +181,21 @@ std::vector<SessionAttempt> Sessions::running_of_workflow(std::int64_t project_i
                                         " where sa.site_id = $1 and sa.state_flags & 2 = 0 and sa.project_id = $2 and s.workflow_name = $3"
                                         " and not exists (select 1 from delayed_session_attempts d where d.id = sa.id) order by sa.id",
                                         {site_id_, project_id, std::string(workflow_name)}));
+}
+
+std::int64_t Sessions::least_awaited(const std::vector<SessionAttempt>& attempts) {
+  std::int64_t session = attempts.front().session_id, fewest = std::numeric_limits<std::int64_t>::max();
+  if (attempts.size() == 1) return session;
+  for (const SessionAttempt& attempt : attempts) {
+    const std::int64_t waiting =
+        transaction_.query("select count(*) from delayed_session_attempts where dependent_session_id = $1", {attempt.session_id})
+            .front()
+            .integer(0);
+    if (waiting >= fewest) continue;
+    fewest = waiting;
+    session = attempt.session_id;
+  }
+  return session;
 }
 
 void Sessions::insert_delayed(std::int64_t attempt_id, std::int64_t after_session) {

@@ -99,7 +99,7 @@ class Sessions {
   // ---- Starting ----
 
   /// Attempts that are not done, without delayed ones that have not started (E-61). Others may start meanwhile, unless all who count
-  /// call `hold_count` first.
+  /// call `hold_count` first; so do those who count the attempts of a workflow.
   std::int64_t unfinished();
   /// Whoever else calls this for the same site waits until the transaction ends.
   void hold_count();
@@ -119,6 +119,8 @@ class Sessions {
 
   /// Attempts of a workflow that have started and are not done, first to last (`_concurrency`, E-62).
   std::vector<SessionAttempt> running_of_workflow(std::int64_t project_id, std::string_view workflow_name);
+  /// The session of the attempt for whose end the fewest wait, so that each end lets somebody start.
+  std::int64_t least_awaited(const std::vector<SessionAttempt>& attempts);
   /// Lets a new attempt wait until all attempts of a session are done; 0: of no session.
   void insert_delayed(std::int64_t attempt_id, std::int64_t after_session);
   /// It waits no longer; false where it did not.

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""How many attempts a server runs at once: of a site (spec/decisions.md E-61), of a workflow (E-62), and of which size."""
+import concurrent.futures
+import json
+import os
+import unittest
+
+from running import ServerTest
+
+
+class Starts(ServerTest):
+    def setUp(self):
+        super().setUp()
+        self.gate = os.path.join(self.project, 'gate')
+
+    def pushed(self, settings='', **workflows):
+        server = self.server(*self.config('database.type = memory\n' + settings))
+        self.environment['DIGDAG_CONFIG'] = f'client.http.endpoint=http://127.0.0.1:{server.port}'
+        for name, text in workflows.items():
+            self.file(f'p/{name}.dig', text)
+        done = self.digdag('push', 'p', '--project', 'p', '-r', '1')
+        self.assertEqual(done.code, 0, done.err)
+        self.ids = {workflow['name']: workflow['id'] for workflow in server.get('/api/workflows').json()['workflows']}
+        return server
+
+    def gated(self, concurrency):
+        """A workflow that notes its session and runs until the gate is there."""
+        noted = os.path.join(self.project, 'noted')
+        return (f'_concurrency: {concurrency}\n+a:\n  sh>: echo ${{session_date}} >> {noted}; while [ ! -e {self.gate} ]; do sleep 0.05; done\n')
+
+    def noted(self):
+        return self.content('noted').split() if self.exists('noted') else []
+
+    def put(self, server, day, workflow='w', **more):
+        return server.send('PUT', '/api/attempts', {'workflowId': self.ids[workflow], 'sessionTime': f'2026-01-{day:02}T00:00:00Z', 'params': {}, **more})
+
+    def status(self, server, attempt):
+        return server.get(f'/api/attempts/{attempt}').json()['status']
+
+    def open_gate(self):
+        self.file('gate', '')
+
+    # decisions E-62
+    def test_more_than_the_limit_wait_and_start_in_the_order_of_their_session_times(self):
+        server = self.pushed(w=self.gated(1))
+        ids = [self.put(server, day).json()['id'] for day in (5, 4, 2, 3)]
+        self.wait_for('the first', lambda: self.noted() == ['2026-01-05'])
+        self.assertEqual([self.status(server, attempt) for attempt in ids], ['running'] * 4)
+        self.assertEqual(server.get(f'/api/attempts/{ids[1]}/tasks').json(), {'tasks': []})
+        self.open_gate()
+        for attempt in ids:
+            self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
+        self.assertEqual(self.noted(), ['2026-01-05', '2026-01-02', '2026-01-03', '2026-01-04'])
+
+    # decisions E-62
+    def test_one_that_waits_can_be_killed(self):
+        server = self.pushed(w=self.gated(1))
+        ids = [self.put(server, day).json()['id'] for day in (1, 2, 3)]
+        self.assertEqual(server.send('POST', f'/api/attempts/{ids[1]}/kill', {}).status, 200)
+        self.assertEqual(self.status(server, ids[1]), 'killed')
+        self.open_gate()
+        self.wait_for('the third', lambda: self.status(server, ids[2]) == 'success')
+        self.assertEqual(self.noted(), ['2026-01-01', '2026-01-03'])
+
+    # decisions E-62
+    def test_skip_answers_with_the_attempt_that_runs(self):
+        server = self.pushed(w=self.gated('{limit: 1, on_limit: skip}'))
+        first = self.put(server, 1).json()['id']
+        answer = self.put(server, 2)
+        self.assertEqual((answer.status, answer.json()['id']), (409, first))
+        self.assertEqual(len(server.get('/api/sessions').json()['sessions']), 1, 'nothing is left behind')
+        self.open_gate()
+        self.wait_for('the end', lambda: self.status(server, first) == 'success')
+        self.assertEqual(self.put(server, 2).status, 200)
+
+    # decisions E-62
+    def test_fail_refuses_and_retries_count(self):
+        server = self.pushed(w=self.gated('{limit: 2, on_limit: fail}'))
+        first = self.put(server, 1).json()['id']
+        self.assertEqual(self.put(server, 1, retryAttemptName='again').status, 200)
+        answer = self.put(server, 2)
+        self.assertEqual(answer.status, 400)
+        self.assertIn("Workflow 'w' runs already", answer.message)
+        self.assertEqual(len(server.get('/api/sessions').json()['sessions']), 1, 'nothing is left behind')
+        self.open_gate()
+        self.wait_for('the end', lambda: self.status(server, first) == 'success')
+
+    # decisions E-62
+    def test_the_limit_holds_for_starts_at_the_same_time(self):
+        server = self.pushed(w=self.gated('{limit: 3, on_limit: fail}'))
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda day: self.put(server, day).status, range(1, 29)))
+        self.assertEqual((answers.count(200), answers.count(400)), (3, 25))
+        self.open_gate()
+
+    # decisions E-61
+    def test_the_limit_of_a_site_is_exact_for_starts_at_the_same_time(self):
+        server = self.pushed('executor.attempt_max_run = 10\n', w=self.gated(1).split('\n', 1)[1])
+        with concurrent.futures.ThreadPoolExecutor(50) as pool:
+            answers = list(pool.map(lambda i: self.put(server, i % 28 + 1, retryAttemptName=f'a{i}'), range(50)))
+        self.assertEqual(sorted(answer.status for answer in answers), [200] * 10 + [400] * 40)
+        self.assertEqual({answer.message for answer in answers if answer.status == 400}, {'Too many attempts running. Limit: 10, Current: 10'})
+        self.open_gate()
+
+    # decisions E-61
+    def test_what_waits_does_not_count(self):
+        server = self.pushed('executor.attempt_max_run = 2\n', w=self.gated(1), other='+a:\n  echo>: x\n')
+        for day in (1, 2, 3, 4):
+            self.assertEqual(self.put(server, day).status, 200, day)
+        self.assertEqual(self.put(server, 1, 'other').status, 200)
+        self.open_gate()
+
+    def test_a_workflow_of_too_many_tasks_is_refused_at_its_start(self):
+        server = self.pushed('executor.task_max_run = 3\n', w='+a:\n  echo>: 1\n+b:\n  echo>: 2\n+c:\n  echo>: 3\n')
+        answer = self.put(server, 1)
+        self.assertEqual(answer.status, 400)
+        self.assertRegex(answer.message, r'Too many tasks\. Limit: 3, Current: \d')
+        self.assertEqual(server.get('/api/sessions').json()['sessions'], [])
+
+    # decisions E-25
+    def test_a_resume_names_what_is_wrong_with_its_source(self):
+        server = self.pushed(w='+a:\n  echo>: 1\n', other='+a:\n  fail>: on purpose\n')
+        source = self.put(server, 1, 'other').json()['id']
+        for attempt, status, text in ((9999, 404, 'Resource does not exist: session attempt id=9999'), (source, 400, "another workflow ('other' of project 'p')")):
+            answer = self.put(server, 2, resume={'mode': 'failed', 'attemptId': str(attempt)})
+            self.assertEqual(answer.status, status)
+            self.assertIn(text, answer.message)
+        self.wait_for('the end', lambda: self.status(server, source) == 'error')
+        answer = self.put(server, 3, 'other', resume={'mode': 'failed', 'attemptId': source})
+        self.assertEqual(answer.status, 200, answer.body)  # another session
+
+    # decisions E-26
+    def test_a_resume_runs_what_has_changed_and_what_comes_after_it(self):
+        ran = os.path.join(self.project, 'ran')
+        task = lambda name, more='': f'  +{name}:\n    sh>: echo {name}{more} >> {ran}\n'  # noqa: E731
+        text = '+first:\n' + task('a') + task('b') + '+second:\n  _export: {x: %s}\n' + task('c') + '+third:\n' + task('d') + '+end:\n  fail>: on purpose\n'
+        server = self.pushed(w=text % 1)
+        source = self.put(server, 1).json()['id']
+        self.wait_for('the end', lambda: self.status(server, source) == 'error')
+        for changed, expected in (((text % 1), []), ((text % 2), ['c', 'd']), ((text % 1).replace('echo b', 'echo B'), ['B', 'c', 'd'])):
+            os.remove(ran) if os.path.exists(ran) else None
+            self.file('p/w.dig', changed)
+            self.digdag('push', 'p', '--project', 'p')
+            done = self.digdag('retry', source, '--latest-revision', '--resume', '--changed', '--wait')
+            self.assertEqual(done.code, 3, done.err)
+            self.assertEqual(self.content('ran').split() if self.exists('ran') else [], expected)
+
+
+if __name__ == '__main__':
+    unittest.main()
