@@ -15,6 +15,7 @@ using Type = ConfigKey::Type;
 using Use = ConfigKey::Use;
 
 constexpr std::string_view no_jvm = "there is no Java virtual machine to configure";
+constexpr std::string_view not_routed = "every server runs the attempts and tasks of all sites";
 constexpr std::string_view no_plugins = "Java plugins cannot be loaded; a task that needs one fails";
 
 /// A key belongs to one of these families if it begins so; in them, unknown keys are mistakes.
@@ -116,7 +117,7 @@ const std::vector<ConfigKey>& config_keys() {
       {"database.leakDetectionThreshold", Type::integer, Use::ignored, "connections cannot leak"},
       {"database.opts.*"},
       {"database.migrate", Type::boolean},
-      {"database.queue.expireLockInterval", Type::integer},
+      {"database.queue.expireLockInterval", Type::integer, Use::ignored, "locks are expired when attempts are taken over"},
 
       {"agent.enabled", Type::boolean},
       {"agent.id"},
@@ -126,9 +127,9 @@ const std::vector<ConfigKey>& config_keys() {
       {"agent.kill-grace-time", Type::integer},
       {"agent.max-lost-leases", Type::integer},
       {"agent.command_executor.*"},
-      {"agent.account_routing.enabled", Type::boolean},
-      {"agent.account_routing.include"},
-      {"agent.account_routing.exclude"},
+      {"agent.account_routing.enabled", Type::boolean, Use::ignored, not_routed},
+      {"agent.account_routing.include", Type::text, Use::ignored, not_routed},
+      {"agent.account_routing.exclude", Type::text, Use::ignored, not_routed},
 
       {"executor.attempt_ttl", Type::duration},
       {"executor.task_ttl", Type::duration},
@@ -137,17 +138,17 @@ const std::vector<ConfigKey>& config_keys() {
       {"executor.attempt_max_run", Type::integer},
       {"executor.max_params_size", Type::integer},
       {"executor.group_check", Type::boolean},
-      {"executor.lease-time", Type::duration},
+      {"executor.lease-time", Type::duration, Use::ignored, "the lease of a server is 10 seconds"},
       {"executor.enqueue_random_fetch", Type::boolean, Use::ignored, "tasks are handed on when they become ready"},
       {"executor.enqueue_fetch_size", Type::integer, Use::ignored, "tasks are handed on when they become ready"},
-      {"executor.account_routing.enabled", Type::boolean},
-      {"executor.account_routing.include"},
-      {"executor.account_routing.exclude"},
+      {"executor.account_routing.enabled", Type::boolean, Use::ignored, not_routed},
+      {"executor.account_routing.include", Type::text, Use::ignored, not_routed},
+      {"executor.account_routing.exclude", Type::text, Use::ignored, not_routed},
       {"queue-server.type", Type::text, Use::ignored, "the queue is in the database"},
-      {"queue.db.max_concurrency", Type::integer},
+      {"queue.db.max_concurrency", Type::integer, Use::ignored, "use agent.max-task-threads"},
 
       {"schedule.enabled", Type::boolean},
-      {"schedule.backfill_sla", Type::boolean},
+      {"schedule.backfill_sla", Type::boolean, Use::ignored, "backfills have no sla yet"},
       {"schedule.max_starts_per_second", Type::integer},
       {"scheduler.account_routing.enabled", Type::boolean},
       {"scheduler.account_routing.include"},
@@ -161,15 +162,15 @@ const std::vector<ConfigKey>& config_keys() {
 
       {"archive.type"},
       {"archive.db.path"},
-      {"archive.db.direct_download", Type::boolean},
+      {"archive.db.direct_download", Type::boolean, Use::ignored, "archives come from the server itself"},
       {"archive.s3.*", Type::text, Use::refused, "archives in object storage are not built in yet"},
       {"archive.gcs.*", Type::text, Use::refused, "archives in object storage are not built in yet"},
       {"log-server.type"},
       {"log-server.local.path"},
       {"log-server.local.split_size", Type::integer},
-      {"log-server.local.direct_download", Type::boolean},
+      {"log-server.local.direct_download", Type::boolean, Use::ignored, "logs come from the server itself"},
       {"log-server.spool-limit", Type::integer},
-      {"log-server.mask-secrets", Type::boolean},
+      {"log-server.mask-secrets", Type::boolean, Use::ignored, "secrets that a task read are always masked"},
       {"log-server.s3.*", Type::text, Use::refused, "logs in object storage are not built in yet"},
       {"log-server.gcs.*", Type::text, Use::refused, "logs in object storage are not built in yet"},
 

@@ -77,6 +77,11 @@ TEST(ConfigKeys, AnUnknownKindOfMetricsIsAnError) {
   EXPECT_THAT(error_of(config_of("metrics.enable", "jmx,statsd")), HasSubstr("statsd"));
 }
 
+TEST(ConfigKeys, WhatIsNotHonouredIsTold) {
+  for (const char* key : {"agent.account_routing.enabled", "log-server.mask-secrets", "schedule.backfill_sla"})
+    EXPECT_THAT(config_warnings(config_of(key, "true")), ElementsAre(HasSubstr("is ignored"))) << key;
+}
+
 TEST(ConfigKeys, OneFamilyIsOneWarning) {
   SystemConfig config;
   config.set("system-plugin.repositories", "x");
