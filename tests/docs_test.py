@@ -17,6 +17,7 @@ output name its address, the page shows the usual `127.0.0.1:65432`.
 
 usage: docs_test.py [--update]      --update writes what was printed into the pages
 """
+import http.client
 import json
 import os
 import re
@@ -44,7 +45,7 @@ def masked(text):
     for pattern, mask in [(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4}', '<time>'), (r'\d+\.\d+ s\b', '<duration>'),
                           (r'\(\d{4}@', '(<thread>@'), (r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', '<uuid>'), (r'\bpid \d+', 'pid <pid>'),
                           (r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)', '<instant>'), (r'"archiveMd5":"[^"]*"', '"archiveMd5":"<md5>"'),
-                          (r'\d{8}T\d{6}Z', '<stamp>'), (r'[0-9a-f]{16}\.\d+@[-.\w]+', '<log>'), (r'"fileSize":\d+', '"fileSize":<size>'),
+                          (r'\d{8}T\d{6}Z', '<stamp>'), (r'[0-9a-f]{16}\.\d+@[-.\w]+', '<log>'), (r'"fileSize":\d+', '"fileSize":<size>'), (r'"agentId":"[^"]*"', '"agentId":"<agent>"'),
                           (r'(?m)^(\w+(\{.*\})?) \d+(\.\d+)?(e[-+]\d+)?$', r'\1 <value>'),
                           (r'127\.0\.0\.1:\d+', '<address>'), (r'digdag-(sh|py)-\d+-\w+', '<io directory>'), (r'\(in [\dhms ]+\)', '(in <duration>)'),
                           (r'\([\dhms ]+ ago\)', '(<duration> ago)')]:
@@ -79,6 +80,16 @@ class Server:
             time.sleep(0.01)
         with open(info, encoding='utf-8') as file:
             self.address = '127.0.0.1:' + str(json.load(file)['local_addresses'][0]['port'])
+        while not self.ready():
+            time.sleep(0.01)
+
+    def ready(self):
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        try:
+            connection.request('GET', '/api/ready')
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
 
     def stop(self):
         self.process.kill()
