@@ -109,6 +109,7 @@ class Operations(ServerTest):
         server = self.server(*self.config('database.type = memory\nserver.authenticator.basic.username = ann\n'
                                           'server.authenticator.basic.password = s3cret\n'), admin=True)
         self.assertEqual(server.get('/api/health').json(), {'status': 'ok'})
+        self.wait_for('the server to be ready', lambda: server.get('/api/ready').status == 200)
         self.assertEqual(server.get('/api/ready').json(), {'status': 'ready'})
         self.assertEqual(server.get('/metrics').status, 401)
         known = {'Authorization': 'Basic YW5uOnMzY3JldA=='}
