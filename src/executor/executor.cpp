@@ -185,7 +185,10 @@ struct Executor::Impl {
       const std::int64_t id = one.identity.attempt_id;
       one.rows.attempt_id = id;
       const auto [place, is_new] = attempts.try_emplace(id, Owned{std::move(one.identity), std::move(one.attempt), std::move(one.rows)});
-      if (!is_new) continue;  // read back twice
+      if (!is_new) {  // read back twice
+        for (std::size_t i = 0; i < one.given.size(); ++i) handouts.free_place();
+        continue;
+      }
       ++attempts_owned;
       Owned& owned = place->second;
       if (!one.outcome) {
