@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Does the simulation find faults? Puts each patch of faults/ into a copy of the tree, builds simulation_test there, and demands that a
-run as long as the one in CI fails; without a patch it must succeed. Prints one line for each fault; the status is 0 when all were
-found.
+"""Does the simulation find faults? Puts each patch of faults/ into a copy of the tree, builds simulation_test there (history_test where
+the fault is not one of the engine), and demands that a run as long as the one in CI fails; without a patch it must succeed. Prints one
+line for each fault; the status is 0 when all were found.
 
 usage: faults.py [--work DIR] [--cmake OPTION]... [NAME...]
 """
@@ -36,22 +36,39 @@ def run(command, **options):
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
 
 
-def build(tree, work, options):
+def build(name, tree, work, options):
     """The program, or None and what the compiler said."""
     directory = os.path.join(work, 'build')
     if not os.path.exists(os.path.join(directory, 'build.ninja')):
         done = run(['cmake', '-S', tree, '-B', directory, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1', *options])
         if done.returncode:
             return None, done.stdout
-    done = run(['ninja', '-C', directory, 'simulation_test'])
+    done = run(['ninja', '-C', directory, name])
     if done.returncode:
         return None, done.stdout
-    return os.path.join(directory, 'tests', 'simulation', 'simulation_test'), ''
+    return os.path.join(directory, 'tests', 'simulation', name), ''
+
+
+def name_of(patch):
+    return os.path.splitext(os.path.basename(patch))[0]
 
 
 def files_of(patch):
     with open(patch, encoding='utf-8') as text:
         return re.findall(r'(?m)^\+\+\+ b/(\S+)', text.read())
+
+
+def test_of(patch):
+    return 'simulation_test' if all(name.startswith('src/engine/') for name in files_of(patch)) else 'history_test'
+
+
+def is_sound(name, tree, work, options):
+    program, said = build(name, tree, work, options)
+    sound = run([program], timeout=600) if program else None
+    if sound is not None and sound.returncode == 0:
+        return True
+    print(f'without a fault {name} does not succeed:\n' + (sound.stdout if sound else said))
+    return False
 
 
 def verdict(patch, tree, work, options):
@@ -61,7 +78,7 @@ def verdict(patch, tree, work, options):
     if applied.returncode:
         return False, 'does not apply:\n' + applied.stdout
     try:
-        program, said = build(tree, work, options)
+        program, said = build(test_of(patch), tree, work, options)
         if program is None:
             return False, 'does not build:\n' + said
         began = time.monotonic()
@@ -87,19 +104,15 @@ def main():
     tree = copy_of_tree(work)
     missed = count = 0
     try:
-        program, said = build(tree, work, arguments.cmake)
-        sound = run([program], timeout=600) if program else None
-        if sound is None or sound.returncode:
-            print('without a fault the simulation does not succeed:\n' + (sound.stdout if sound else said))
+        patches = [patch for patch in sorted(glob.glob(os.path.join(HERE, 'faults', '*.patch')))
+                   if not arguments.names or name_of(patch) in arguments.names]
+        if not all(is_sound(name, tree, work, arguments.cmake) for name in sorted({test_of(patch) for patch in patches})):
             return 1
-        for patch in sorted(glob.glob(os.path.join(HERE, 'faults', '*.patch'))):
-            name = os.path.splitext(os.path.basename(patch))[0]
-            if arguments.names and name not in arguments.names:
-                continue
+        for patch in patches:
             count += 1
             found, line = verdict(patch, tree, work, arguments.cmake)
             missed += not found
-            print(f'{name}: {line}', flush=True)
+            print(f'{name_of(patch)}: {line}', flush=True)
     finally:
         if not arguments.work:
             shutil.rmtree(work, ignore_errors=True)

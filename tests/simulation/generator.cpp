@@ -261,6 +261,8 @@ Value with_new_task(const Value& workflow, Random& random) {
   return content;
 }
 
+bool has_cleanup(std::string_view type) { return type == "job"; }
+
 dig::Workflow workflow_of(const Value& content) {
   dig::Workflow workflow;
   workflow.name = "wf";

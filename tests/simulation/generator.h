@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/value.h"
 #include "dig/workflow.h"
@@ -47,6 +48,9 @@ Value random_workflow(Random& random, const Features& features);
 Value random_subtasks(Random& random, const Features& features);
 /// The same content with one more task somewhere.
 Value with_new_task(const Value& workflow, Random& random);
+
+/// The operators with something to clean up after a kill.
+bool has_cleanup(std::string_view type);
 
 dig::Workflow workflow_of(const Value& content);
 

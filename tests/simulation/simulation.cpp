@@ -12,8 +12,6 @@ using engine::Event;
 using engine::TaskIndex;
 using engine::TaskState;
 
-bool has_cleanup(std::string_view type) { return type == "job"; }
-
 namespace {
 
 /// Only what the specification fixes: `stacktrace` is free text (execution.md 10.5).

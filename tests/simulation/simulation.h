@@ -15,9 +15,6 @@
 
 namespace digdag::simulation {
 
-/// The operators with something to clean up after a kill.
-bool has_cleanup(std::string_view type);
-
 /// One attempt on a simulated clock: gives random answers of operators, late, doubled, out of order and stale, kills and ticks to
 /// the engine and to the model, and demands after each that both agree.
 class Simulation {
