@@ -200,8 +200,10 @@ void SimulatedDatabase::count_answer(const StoredTask& was, const StoredTask& is
     is_answered = true;
   }
   const bool succeeds = is.state == TaskState::success || (is.state == TaskState::planned && is.error.is_null());
-  if (!was.is_group && (is.flags & engine::cancel_requested) == 0 && was.state == TaskState::running && succeeds && !is_answered)
-    throw Disagreement(name_of(run.attempt, was) + " succeeds, but " + text_of(run) + " did not say so");
+  if (!was.is_group && (is.flags & (engine::cancel_requested | engine::delayed_error)) == 0 && was.state == TaskState::running &&
+      succeeds && !is_answered)
+    throw Disagreement(name_of(run.attempt, was) + " succeeds, but " + text_of(run) + " did not say so: it is " + text_of(is.state) +
+                       ", flags " + std::to_string(is.flags) + ", native before " + text_of(was.native));
 }
 
 void SimulatedDatabase::write_queue(const AttemptChange& change, AttemptRecord& record, const std::string& owner, Undo& undo) {
