@@ -83,7 +83,7 @@ PostgresqlSettings PostgresqlSettings::of(const SystemConfig& system, Log& log) 
   add_tls(system, settings.connection);
   // Few rows of large tables are wanted, always by an index: a plan made before a table was analyzed would read it whole, which becomes
   // slower with every row. Compiling such statements costs more than running them.
-  std::string options = " -c jit=off -c random_page_cost=1.1 -c seq_page_cost=100";
+  std::string options = " -c jit=off -c enable_hashjoin=off -c enable_mergejoin=off -c random_page_cost=1.1 -c seq_page_cost=4";
   for (const auto& [name, value] : system.below("database.opts.")) {
     if (name == "ApplicationName") {
       settings.connection.emplace_back("application_name", value);
