@@ -260,18 +260,24 @@ class Server:
         start = time.perf_counter()
         self.process = subprocess.Popen([binary, 'server', '-c', self.config, '-n', str(self.port)], cwd=directory, stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log)
+        try:
+            self.client = self.first_client()
+            self.client.get('/api/version')
+            self.first_answer = (time.perf_counter() - start) * 1000
+            while not self.client.is_ready():
+                time.sleep(0.001)
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def first_client(self):
         while True:
             try:
-                self.client = Client(self.port)
-                break
+                return Client(self.port)
             except ConnectionRefusedError:
                 if self.process.poll() is not None:
                     raise SystemExit(f'the server ended; see {self.log.name}') from None
                 time.sleep(0.0005)
-        self.client.get('/api/version')
-        self.first_answer = (time.perf_counter() - start) * 1000
-        while not self.client.is_ready():
-            time.sleep(0.001)
 
     def __enter__(self):
         return self
