@@ -25,6 +25,7 @@ class TwoServers(PostgresqlServerTest):
         # By the owner, which has deleted the event.
         self.assertEqual(self.sql('select count(*) from digdag_native_events'), '0')
 
+    # decisions E-44
     def test_what_a_killed_server_ran_the_other_one_runs_again(self):
         first, second = self.one(), self.one()
         self.push(first, w=f'+a:\n  sh>: echo $$ >> {self.project}/ran; test $(wc -l < {self.project}/ran) = 2 || exec sleep 600\n+b:\n  echo>: b\n')
@@ -35,6 +36,20 @@ class TwoServers(PostgresqlServerTest):
         self.wait_for_status(second, attempt, 'success')
         self.assertEqual(len(self.lines('ran')), 2)
         self.assertEqual(self.sql('select count(*) from digdag_native_servers'), '1')
+
+    # decisions E-44
+    def test_what_a_killed_server_ran_runs_again_as_soon_as_it_is_started_again(self):
+        first = self.one()
+        self.push(first, w=f'+a:\n  sh>: echo $$ >> {self.project}/ran; test $(wc -l < {self.project}/ran) = 2 || exec sleep 600\n')
+        attempt = self.start_attempt(first, 'w')
+        self.wait_for('the command', lambda: self.exists('ran'))
+        first.process.kill()
+        first.process.wait()
+        # The lease of the first one would last longer: it is not waited for.
+        again = self.one()
+        self.wait_for('the begin', lambda: again.get('/api/ready').status == 200)
+        self.assertEqual(self.sql('select count(*) from digdag_native_servers'), '1')
+        self.wait_for_status(again, attempt, 'success')
 
     def test_an_attempt_of_a_server_that_executes_nothing_begins_at_another_one(self):
         door, worker = self.one('--disable-executor-loop', '--disable-local-agent', '--disable-scheduler'), self.one()
