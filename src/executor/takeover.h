@@ -23,7 +23,7 @@ class Takeover : public Keeper {
     store::ServerProcess server;
     bool alone = false;                            ///< no other process can use this database: all other servers are dead
     std::int64_t heartbeat_seconds = 60;           ///< agent.heartbeat-interval
-    std::int64_t attempt_ttl_seconds = 7 * 86400;  ///< executor.attempt_ttl
+    std::int64_t attempt_ttl_seconds = std::int64_t{7} * 86400;  ///< executor.attempt_ttl
     std::int64_t task_ttl_seconds = 86400;         ///< executor.task_ttl
     std::int64_t reaping_seconds = 5;              ///< executor.ttl_reaping_interval
     /// An attempt of this site has ended, its end is committed. On the executor's thread; must not block.

@@ -162,7 +162,7 @@ class Database {
   };
   /// Listens until the result goes. Takes one connection for itself, and another one where that is lost; the lock of the first is held
   /// when this returns. nullptr where nobody can be heard: in SQLite, which one process uses, and where there is only one connection.
-  virtual std::unique_ptr<Listening> listen(Ear) { return nullptr; }
+  virtual std::unique_ptr<Listening> listen(const Ear&) { return nullptr; }
 
   /// `postgresql`, `sqlite`, `memory`.
   virtual std::string_view type() const = 0;

@@ -49,6 +49,7 @@ void find_queued(Transaction& transaction, OwnedAttempt& owned) {
   }
   if (names.empty()) return;
   std::vector<std::string> wanted;
+  wanted.reserve(names.size());
   for (const auto& [name, task] : names) wanted.push_back(name);
 #define QUEUED \
   "select q.unique_name, l.lock_expire_time from queued_tasks q join queued_task_locks l on l.id = q.id where q.site_id = $1 and "

@@ -185,9 +185,9 @@ class PostgresqlDatabase : public Database {
 
   std::string_view type() const override { return "postgresql"; }
   void shut_down() override { pool_.shut_down(); }
-  std::unique_ptr<Listening> listen(Ear ear) override {
+  std::unique_ptr<Listening> listen(const Ear& ear) override {
     if (pool_.settings().most_connections < 2) return nullptr;
-    return std::make_unique<PostgresqlListening>(pool_, std::move(ear), log_, deadline_of(default_patience));
+    return std::make_unique<PostgresqlListening>(pool_, ear, log_, deadline_of(default_patience));
   }
 
  protected:
