@@ -165,6 +165,9 @@ struct Executor::Impl {
     {
       const std::lock_guard lock(mutex);
       statuses[one.identity.attempt_id] = {true, false, false, ""};
+      // Those that its rows still hold are handed over after it: an older one may have been applied by another owner.
+      std::erase_if(inbox,
+                    [&](const QueuedEvent& event) { return event.attempt_id == one.identity.attempt_id && event.stored_event != 0; });
       added.push_back(std::move(one));
     }
     arrived.notify_one();
