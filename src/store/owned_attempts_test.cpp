@@ -42,8 +42,7 @@ class OwnedAttemptsOf : public DatabaseWithSchema {
       wanted.session_id = sessions.put_session({project, "w", now_}, random_uuid()).id;
       wanted.params = Value::object();
       rows_.attempt_id = sessions.insert_attempt(wanted).value().id;
-      owner.own_new(transaction, rows_);
-      owner.write(transaction, changes);
+      owner.write_new(transaction, changes[0]);
     });
     note_committed(changes);
   }

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,6 +94,9 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
 
   void number_tasks(store::AttemptRows& rows, std::size_t size) override;
   void commit(std::vector<store::AttemptChange>& changes) override;
+  /// All changes go through `commit`: steps of large ones are the database's business (store/owned_attempts_test.cpp).
+  std::size_t most_rows_at_once() const override { return std::numeric_limits<std::size_t>::max(); }
+  void commit_in_steps(store::AttemptChange&) override { throw std::logic_error("nothing is large here"); }
 
   void run(agent::RunRequest request) override;
   std::size_t free_slots() const override { return 1000; }
