@@ -379,9 +379,10 @@ struct Executor::Impl {
       work.given.push_back(run);
       begun.erase({id, run.task});
     }
-    if (options.places > 0) return;  // what waits for a place here has no row: nobody else is to take it
     for (const auto& [key, lease] : begun) {
       Owned& owned = attempts.at(key.first);
+      // What waits for a place here needs no row: nobody else is to take it. One that it has must not name an old run.
+      if (options.places > 0 && !owned.rows.queued.contains(key.second)) continue;
       if (owned.attempt.state(key.second) == engine::TaskState::running && owned.attempt.lease(key.second) == lease)
         work_of(owned, round).runs.push_back({key.second, lease, false});
     }

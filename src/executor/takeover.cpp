@@ -73,7 +73,7 @@ struct Takeover::Impl {
           std::int64_t attempts = 0;
           for (const store::ServerProcess& dead : store::dead_servers(transaction, options.server, options.alone))
             attempts += store::remove_server(transaction, dead);
-          return attempts + store::release_orphans(transaction, options.server);
+          return attempts;
         },
         store::Durability::process);
     if (freed > 0)

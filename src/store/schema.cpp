@@ -165,10 +165,10 @@ constexpr Sql native[] = {
              "id bigserial primary key, attempt_id bigint not null, kind text not null, payload text, created_at timestamptz not null)">(),
     for_both<"create index digdag_native_events_on_attempt_id on digdag_native_events (attempt_id)">(),
 
-    for_both<
-        "create table digdag_native_servers ("
-        "id text primary key, host text not null, boot_id text not null, pid bigint not null, process_start bigint not null, agent_id text not null, "
-        "lease_expires_at timestamptz not null, lock_key bigint not null, started_at timestamptz not null)">(),
+    for_both<"create table digdag_native_servers ("
+             "id text primary key, host text not null, boot_id text not null, pid bigint not null, process_start bigint not null, agent_id "
+             "text not null, "
+             "lease_expires_at timestamptz not null, lock_key bigint not null, started_at timestamptz not null)">(),
 
     for_both<"create table digdag_native_commits (id text primary key, number bigint not null, at timestamptz not null)">(),
 

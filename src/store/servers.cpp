@@ -99,12 +99,6 @@ std::int64_t remove_server(Transaction& transaction, const ServerProcess& server
   return attempts;
 }
 
-std::int64_t release_orphans(Transaction& transaction, const ServerProcess& here) {
-  return transaction.execute(
-      "update digdag_native_attempts set owner = null where owner <> $1 and owner not in (select id from digdag_native_servers)",
-      {here.id});
-}
-
 ForeignLocks foreign_locks(Transaction& transaction) {
   ForeignLocks locks;
   const auto row =

@@ -36,9 +36,6 @@ std::optional<std::int64_t> renew_server(Transaction& transaction, const std::st
 std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone);
 /// Its attempts, and the runs that it had taken from the queue, are free for others. Returns how many attempts it had.
 std::int64_t remove_server(Transaction& transaction, const ServerProcess& server);
-/// Frees the attempts whose owner, other than `here`, is no server that is known: it was removed while it went on, took attempts, and
-/// died before it made itself known again. Returns how many.
-std::int64_t release_orphans(Transaction& transaction, const ServerProcess& here);
 
 /// Rows of the queue that the Java server, or one like it, holds (spec/decisions.md V-43).
 struct ForeignLocks {

@@ -90,7 +90,8 @@ SimulatedServer::SimulatedServer(World& world, std::string id, std::int64_t plac
     : world_(world),
       id_(std::move(id)),
       places_(places),
-      executor_(*this, *world.program_log, *world.templates, nullptr, {.clock = [&world] { return world.now; }, .places = places}) {
+      executor_(*this, *world.program_log, *world.templates, nullptr,
+                {.clock = [&world] { return world.now; }, .places = places, .database_pause = {}}) {
   executor_.use(static_cast<agent::TaskRunner&>(*this));
   executor_.use(static_cast<executor::Keeper&>(*this));
 }
@@ -257,9 +258,9 @@ void SimulatedServer::work_off() {
   for (const std::int64_t attempt : std::exchange(to_read_, {})) read(attempt);
 }
 
-void SimulatedServer::broken(std::int64_t attempt_id, const std::string&) {
+void SimulatedServer::broken(std::int64_t attempt_id, const std::string& cause) {
   if (!world_.database.is_poisoned(attempt_id))
-    throw Disagreement("attempt " + std::to_string(attempt_id) + " could be stored, but is given up");
+    throw Disagreement("attempt " + std::to_string(attempt_id) + " could be stored, but is given up: " + cause);
   to_end_.push_back(attempt_id);
 }
 
