@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "schedule/session_starter.h"
+#include "executor/session_starter.h"
 #include "store/database.h"
 #include "store/site_selection.h"
 
@@ -15,7 +15,7 @@ namespace digdag::schedule {
 /// decisions.md S-22): one that never can be started is ended as failed, and those after it go on. Not thread-safe.
 class DelayedAttempts {
  public:
-  DelayedAttempts(store::Database& database, SessionStarter& starter, Log& log, store::SiteSelection sites)
+  DelayedAttempts(store::Database& database, executor::SessionStarter& starter, Log& log, store::SiteSelection sites)
       : database_(database), starter_(starter), log_(log), sites_(std::move(sites)) {}
 
   /// Starts all that can be, and gives their number. Those of a site whose attempt limit is reached wait for the next call. Throws
@@ -28,7 +28,7 @@ class DelayedAttempts {
   Became fail(std::int64_t attempt_id, const std::string& why);
 
   store::Database& database_;
-  SessionStarter& starter_;
+  executor::SessionStarter& starter_;
   Log& log_;
   const store::SiteSelection sites_;
 };

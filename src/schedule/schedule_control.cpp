@@ -94,7 +94,7 @@ void check(const BackfillRequest& request) {
 struct BackfillPlan {
   Scheduled of;
   std::vector<Instant> sessions;
-  std::vector<std::unique_ptr<SessionStarter::Prepared>> starts;  ///< one for each session; none in a dry run
+  std::vector<std::unique_ptr<executor::SessionStarter::Prepared>> starts;  ///< one for each session; none in a dry run
 };
 
 /// The answer to a dry run.
@@ -129,7 +129,7 @@ void refuse_existing(store::Transaction& transaction, const BackfillPlan& plan, 
 }
 
 /// Inserts all attempts, each waiting for the session `parallel` before it.
-std::vector<store::SessionAttempt> insert_all(store::Transaction& transaction, SessionStarter& starter, const BackfillPlan& plan,
+std::vector<store::SessionAttempt> insert_all(store::Transaction& transaction, executor::SessionStarter& starter, const BackfillPlan& plan,
                                               const BackfillRequest& request) {
   std::vector<store::SessionAttempt> attempts;
   std::vector<store::DelayedAfter> waiting;
@@ -150,7 +150,7 @@ std::vector<store::SessionAttempt> insert_all(store::Transaction& transaction, S
 
 }  // namespace
 
-ScheduleControl::ScheduleControl(Options options, store::Database& database, SessionStarter& starter)
+ScheduleControl::ScheduleControl(Options options, store::Database& database, executor::SessionStarter& starter)
     : options_(std::move(options)), database_(database), starter_(starter) {}
 
 ScheduleAnswer ScheduleControl::change(std::int64_t site_id, std::int64_t id,

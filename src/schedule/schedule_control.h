@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/time.h"
+#include "executor/session_starter.h"
 #include "schedule/requested_time.h"
-#include "schedule/session_starter.h"
 #include "store/database.h"
 #include "store/schedules.h"
 #include "store/sessions.h"
@@ -53,7 +53,7 @@ class ScheduleControl {
     std::function<Instant()> clock;  ///< the database's time (E-50)
     std::function<void()> changed;   ///< called when a schedule may be due: wakes the ScheduleLoop
   };
-  ScheduleControl(Options options, store::Database& database, SessionStarter& starter);
+  ScheduleControl(Options options, store::Database& database, executor::SessionStarter& starter);
 
   /// `dry_run`: the row as it would be.
   ScheduleAnswer skip(std::int64_t site_id, std::int64_t id, const SkipTarget& target, bool dry_run);
@@ -67,7 +67,7 @@ class ScheduleControl {
 
   Options options_;
   store::Database& database_;
-  SessionStarter& starter_;
+  executor::SessionStarter& starter_;
 };
 
 }  // namespace digdag::schedule

@@ -66,7 +66,7 @@ ScheduleLoop::Options ScheduleLoop::Options::of(const SystemConfig& system, std:
 }
 
 struct ScheduleLoop::Impl {
-  Impl(Options the_options, store::Database& the_database, SessionStarter& the_starter, Log& the_log)
+  Impl(Options the_options, store::Database& the_database, executor::SessionStarter& the_starter, Log& the_log)
       : options(std::move(the_options)),
         database(the_database),
         starter(the_starter),
@@ -184,7 +184,7 @@ struct ScheduleLoop::Impl {
 
   const Options options;
   store::Database& database;
-  SessionStarter& starter;
+  executor::SessionStarter& starter;
   Log& log;
 
   DelayedAttempts delayed;
@@ -201,7 +201,7 @@ struct ScheduleLoop::Impl {
   Thread thread;
 };
 
-ScheduleLoop::ScheduleLoop(Options options, store::Database& database, SessionStarter& starter, Log& log)
+ScheduleLoop::ScheduleLoop(Options options, store::Database& database, executor::SessionStarter& starter, Log& log)
     : impl_(std::make_unique<Impl>(std::move(options), database, starter, log)) {}
 
 ScheduleLoop::~ScheduleLoop() { stop(); }

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/properties.h"
 #include "base/time.h"
-#include "schedule/session_starter.h"
+#include "executor/session_starter.h"
 #include "store/database.h"
 #include "store/schedules.h"
 
@@ -33,7 +33,7 @@ class ScheduleLoop {
   /// schedule.enabled
   static bool enabled(const SystemConfig& system) { return system.boolean_or("schedule.enabled", true); }
 
-  ScheduleLoop(Options options, store::Database& database, SessionStarter& starter, Log& log);
+  ScheduleLoop(Options options, store::Database& database, executor::SessionStarter& starter, Log& log);
   /// Stops.
   ~ScheduleLoop();
 

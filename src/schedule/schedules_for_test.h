@@ -14,9 +14,9 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "executor/session_starter.h"
 #include "schedule/pushed_schedules.h"
 #include "schedule/scheduler.h"
-#include "schedule/session_starter.h"
 #include "store/projects.h"
 #include "store/schedules.h"
 #include "store/schema_for_test.h"
@@ -31,7 +31,7 @@ inline Instant at(std::string_view iso) {
 }
 
 /// Starts attempts as rows alone: nothing executes them.
-class RowStarter : public SessionStarter {
+class RowStarter : public executor::SessionStarter {
  public:
   explicit RowStarter(store::Database& database) : database_(database) {}
 

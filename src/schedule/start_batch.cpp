@@ -53,7 +53,7 @@ struct StartBatch::Step {
   Line* line;
   ScheduleTime time;
   std::string skip_reason;  ///< empty: it is started
-  std::unique_ptr<SessionStarter::Prepared> start;
+  std::unique_ptr<executor::SessionStarter::Prepared> start;
   bool unless_active = false;
 };
 
@@ -95,8 +95,8 @@ struct StartBatch::Outcome {
 
 StartBatch::~StartBatch() = default;
 
-StartBatch::StartBatch(store::Database& database, SessionStarter& starter, Log& log, const store::SiteSelection& sites, Instant now,
-                       std::int64_t most_starts)
+StartBatch::StartBatch(store::Database& database, executor::SessionStarter& starter, Log& log, const store::SiteSelection& sites,
+                       Instant now, std::int64_t most_starts)
     : database_(database), starter_(starter), log_(log), now_(now), horizon_(now) {
   read_due(sites, most_starts);
   plan(most_starts);

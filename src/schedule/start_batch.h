@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "executor/session_starter.h"
 #include "schedule/scheduler.h"
-#include "schedule/session_starter.h"
 #include "store/database.h"
 #include "store/schedules.h"
 
@@ -30,7 +30,7 @@ class StartBatch {
   };
 
   /// Plans what is due at `now`, at most `most_starts` sessions. Reads; compiles.
-  StartBatch(store::Database& database, SessionStarter& starter, Log& log, const store::SiteSelection& sites, Instant now,
+  StartBatch(store::Database& database, executor::SessionStarter& starter, Log& log, const store::SiteSelection& sites, Instant now,
              std::int64_t most_starts);
   ~StartBatch();
 
@@ -54,7 +54,7 @@ class StartBatch {
   void report(const std::vector<Outcome>& outcomes);
 
   store::Database& database_;
-  SessionStarter& starter_;
+  executor::SessionStarter& starter_;
   Log& log_;
   const Instant now_;
   Instant horizon_;  ///< of schedules that are due later than this not all have been read

@@ -23,7 +23,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-class NoStarter : public schedule::SessionStarter {
+class NoStarter : public executor::SessionStarter {
  public:
   std::unique_ptr<Prepared> prepare(const executor::StartRequest&) override { throw std::logic_error("no schedules here"); }
   executor::StartAnswer insert(store::Transaction&, Prepared&) override { throw std::logic_error("no schedules here"); }
