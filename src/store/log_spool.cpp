@@ -29,6 +29,8 @@ constexpr std::int64_t first_interval_millis = 10'000, longest_interval_millis =
 constexpr std::string_view packed_suffix = ".gz";
 constexpr std::size_t most_head_bytes = 2048;
 constexpr std::int64_t longest_sleep_millis = 3'600'000;
+/// Where no storage takes them, short logs need no file: one for each task cost more than the task.
+constexpr std::size_t most_bytes_in_memory = 16 << 10, most_bytes_of_all_in_memory = 8 << 20;
 
 Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
 
@@ -87,6 +89,10 @@ struct LogSpool::Spool {
   // Under the mutex of the LogSpool:
   Instant due{};  ///< when it is published, or that is tried again
   std::int64_t retry_millis = first_interval_millis;
+
+  mutable std::mutex content;
+  bool on_disk = true;  ///< by `content`
+  std::string memory;   ///< all of it, where it is not
 
   std::atomic<bool> complete = false;  ///< nobody writes it any more
   std::mutex publishing;
@@ -186,15 +192,42 @@ struct LogSpool::Impl {
     spool->due = options.discard ? Instant{Instant::most_millis} : at.plus_millis(run->interval_millis);
     const std::string head = spool->attempt_directory + "\n" + spool->file_name + "\n";
     spool->head_bytes = head.size();
-    int error = 0;
-    append(spool->path, head, error);
-    if (error != 0) {
-      unlink(spool->path.c_str());
-      throw io_error(spool->path, error);
-    }
+    spool->on_disk = !options.discard;
+    if (spool->on_disk) write_head(*spool, head);
     know(spool);
     wake_before(spool->due);
     return spool;
+  }
+
+  static void write_head(const Spool& spool, const std::string& head) {
+    int error = 0;
+    append(spool.path, head, error);
+    if (error == 0) return;
+    unlink(spool.path.c_str());
+    throw io_error(spool.path, error);
+  }
+  /// Into memory while it is short, else into its file.
+  std::size_t store(Spool& spool, std::string_view bytes, int& error) {
+    const std::lock_guard lock(spool.content);
+    if (!spool.on_disk) {
+      if (spool.memory.size() + bytes.size() <= most_bytes_in_memory && memory_bytes + bytes.size() <= most_bytes_of_all_in_memory) {
+        spool.memory += bytes;
+        memory_bytes += bytes.size();
+        return bytes.size();
+      }
+      if (!guarded([&] { write_head(spool, spool.attempt_directory + "\n" + spool.file_name + "\n" + spool.memory); })) {
+        error = EIO;
+        return 0;
+      }
+      drop_memory(spool);
+      spool.on_disk = true;
+    }
+    return append(spool.path, bytes, error);
+  }
+  /// With its `content` held.
+  void drop_memory(Spool& spool) {
+    memory_bytes -= spool.memory.size();
+    spool.memory = std::string();
   }
 
   void write(const std::shared_ptr<Run>& run, std::string_view bytes) {
@@ -248,7 +281,7 @@ struct LogSpool::Impl {
   void add(const std::shared_ptr<Run>& run, std::string_view bytes) {
     int error = 0;
     const bool begun = run->current || guarded([&] { run->current = begin(run); });
-    const std::size_t written = begun ? append(run->current->path, bytes, error) : 0;
+    const std::size_t written = begun ? store(*run->current, bytes, error) : 0;
     if (written > 0) {
       run->current->bytes += written;
       unpublished_bytes += written;
@@ -304,7 +337,11 @@ struct LogSpool::Impl {
     if (kept) {
       spool->published = true;
       fault_was_told = false;
-      unlink(spool->path.c_str());
+      {
+        const std::lock_guard content(spool->content);
+        if (spool->on_disk) unlink(spool->path.c_str());
+        drop_memory(*spool);
+      }
       unpublished_bytes -= spool->bytes;
       {
         const std::lock_guard lock(mutex);
@@ -394,7 +431,7 @@ struct LogSpool::Impl {
   LogStorage& storage;
   Log& process_log;
   std::atomic<bool> fault_was_told = false;
-  std::atomic<std::uint64_t> unpublished_bytes = 0, names = 0;
+  std::atomic<std::uint64_t> unpublished_bytes = 0, memory_bytes = 0, names = 0;
 
   mutable std::mutex mutex;              ///< of all that follows; may be taken while a run's is held, not the other way round
   std::optional<ProcessDirectory> ours;  ///< made with the first file
@@ -450,7 +487,9 @@ std::optional<std::string> LogSpool::read_open(const LogAttempt& attempt, std::s
   if (!spool) return std::nullopt;
   const std::lock_guard publishing(spool->publishing);
   if (spool->published) return std::nullopt;
-  return read_part(spool->path, spool->head_bytes + offset, most);
+  const std::lock_guard content(spool->content);
+  if (spool->on_disk) return read_part(spool->path, spool->head_bytes + offset, most);
+  return spool->memory.substr(std::min<std::size_t>(offset, spool->memory.size()), most);
 }
 
 void LogSpool::forget(const LogAttempt& attempt) {
