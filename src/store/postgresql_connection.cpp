@@ -83,6 +83,12 @@ void PostgresqlConnection::connect(Deadline deadline) {
   library_.setNoticeReceiver(
       connection_, [](void*, const PGresult*) {}, nullptr);
   if (library_.setnonblocking(connection_, 1) != 0 || library_.enterPipelineMode(connection_) != 1) refuse_to_connect();
+  // Large values (archives of projects and of tasks) cost PostgreSQL most of their time in its own old compression.
+  send(
+      "select set_config(name, 'lz4', false) from pg_settings where name = 'default_toast_compression' and source = 'default' and "
+      "'lz4' = any (enumvals)",
+      PostgresqlParameters(SqlValues{}), {});
+  synchronize();
 }
 
 void PostgresqlConnection::refuse_to_connect() {

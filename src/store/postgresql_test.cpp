@@ -220,6 +220,18 @@ TEST_F(Postgresql, CommitsLightlyWhereAPowerCutMayUndoIt) {
   EXPECT_EQ(setting(Durability::power_cut), "on");
 }
 
+TEST_F(Postgresql, CompressesLargeValuesTheFastWayUnlessItIsSetOtherwise) {
+  const auto setting = [&] {
+    return database().read(
+        [](Transaction& transaction) { return transaction.query("select current_setting('default_toast_compression')").at(0).text(0); });
+  };
+  EXPECT_EQ(setting(), "lz4");
+  sql("alter role current_user set default_toast_compression = 'pglz'");
+  cut_off_all();
+  EXPECT_EQ(setting(), "pglz");
+  sql("alter role current_user reset default_toast_compression");
+}
+
 TEST_F(Postgresql, SendsMoreThanBothSidesCanBuffer) {
   const std::string text(1000, 'x');
   database().write([&](Transaction& transaction) {
