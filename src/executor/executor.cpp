@@ -27,8 +27,8 @@ namespace {
 /// `_retry: ${…}` of groups is rare and normally quick; a hostile expression holds up its thread for its whole time limit.
 constexpr agent::ThreadPool::Options evaluators{.steady = 1, .grows_at_once = false, .most = 8};
 /// So many events, and so many new runs, of one attempt make up its part of a round: small attempts wait for no more of a large one.
-constexpr std::size_t events_in_a_round = 256;
-constexpr int runs_in_a_round = 256;
+constexpr std::size_t events_in_a_round = 64;
+constexpr int runs_in_a_round = 64;
 constexpr std::int64_t longest_wait_millis = std::int64_t{24} * 3600 * 1000;
 
 struct QueuedEvent {
