@@ -101,7 +101,7 @@ bool LocalAttempts::has_free_place(const std::string& workflow, std::int64_t lim
   if (limit <= 0) return true;
   std::int64_t running = 0;
   for (const auto& [attempt, name] : workflow_of_) {
-    const executor::Executor::Status status = executor_.status(attempt);
+    const executor::AttemptStatus status = executor_.status(attempt);
     running += name == workflow && status.known && !status.done;
   }
   return running < limit;
@@ -119,7 +119,7 @@ void LocalAttempts::kill(std::int64_t attempt_id) {
 }
 
 LocalAttempts::Found LocalAttempts::found(const Session& session, std::int64_t attempt) const {
-  const executor::Executor::Status status = executor_.status(attempt);
+  const executor::AttemptStatus status = executor_.status(attempt);
   Found answer;
   answer.session_id = session.id;
   answer.attempt_id = attempt;

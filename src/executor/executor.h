@@ -16,22 +16,11 @@
 #include "dig/template.h"
 #include "engine/attempt.h"
 #include "engine/stored_task.h"
+#include "executor/attempt_identity.h"
+#include "executor/statuses.h"
 #include "store/attempt_store.h"
 
 namespace digdag::executor {
-
-/// What identifies an attempt to its tasks, besides the tasks themselves.
-struct AttemptIdentity {
-  std::int64_t site_id = 0, project_id = 1, session_id = 1, attempt_id = 1;
-  std::string project_name = "default", workflow_name;
-  std::string revision;  ///< its name; "" where the attempt has none
-  std::optional<std::int64_t> revision_id, workflow_definition_id;
-  std::string session_uuid;
-  Instant session_time;
-  Instant created_at;
-  TimeZone timezone;
-  std::optional<std::string> retry_attempt_name;
-};
 
 /// Sees what happens to attempts: state files, the progress line, the summary.
 class Listener {
@@ -114,11 +103,7 @@ class Executor {
   /// Nothing new is given to the agent from now on: `run` returns when what runs has ended and is stored.
   void drain();
 
-  struct Status {
-    bool known = false, done = false, success = false;
-    std::string failure;  ///< once it is done: its first failed task and why, in one line: `+w+task: message; hint`
-  };
-  Status status(std::int64_t attempt_id) const;
+  AttemptStatus status(std::int64_t attempt_id) const;
 
   struct Counts {
     std::int64_t attempts = 0, running = 0, waiting = 0;  ///< attempts owned; runs at the agent; runs that wait for a place

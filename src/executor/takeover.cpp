@@ -102,7 +102,7 @@ struct Takeover::Impl {
   void find_strays() {
     std::set<std::int64_t> now;
     for (const std::int64_t id : owned.ids()) {
-      const Executor::Status status = executor.status(id);
+      const AttemptStatus status = executor.status(id);
       if (!status.known || status.done) now.insert(id);
     }
     const std::set<std::int64_t> before = std::exchange(unknown, now);

@@ -244,7 +244,7 @@ void SimulatedServer::apply_events() {
 void SimulatedServer::read_forgotten() {
   std::set<std::int64_t> missing;
   for (const std::int64_t id : world_.database.owned_by(id_)) {
-    const executor::Executor::Status status = executor_.status(id);
+    const executor::AttemptStatus status = executor_.status(id);
     if (!status.known || status.done) missing.insert(id);
   }
   for (const std::int64_t id : missing) {

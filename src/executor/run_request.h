@@ -1,0 +1,14 @@
+#pragma once
+
+#include "agent/agent.h"
+#include "executor/round.h"
+
+namespace digdag::executor {
+
+/// What a task knows about itself and its attempt.
+operators::TaskIdentity identity_of(const Owned& owned, engine::TaskIndex task);
+
+/// What the agent is given to run it.
+agent::RunRequest request_of(const Owned& owned, const engine::Run& run);
+
+}  // namespace digdag::executor
