@@ -242,9 +242,11 @@ class Writer {
     database_.write([](Transaction& transaction) { transaction.send("update bare set n = n + 1"); }, durability);
   }
 
+  /// Whether the database has processes and a log of changes of its own to be measured.
+  bool has_server() const { return !postmaster_.empty(); }
   /// Seconds so far of the processes of the server.
   double database_cpu() {
-    if (postmaster_.empty()) return 0;
+    if (!has_server()) return 0;
     double ticks = 0;
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       std::ifstream stat(entry.path() / "stat");
@@ -260,7 +262,7 @@ class Writer {
     return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
   }
   std::int64_t wal_bytes() {
-    if (postmaster_.empty()) return 0;
+    if (!has_server()) return 0;
     return database_.read([](Transaction& transaction) {
       return transaction.query("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint").at(0).integer(0);
     });
@@ -324,13 +326,14 @@ void measure(Writer& writer, int attempts, int tasks, bool queue_rows, Durabilit
     database += each.database_cpu;
     wal += static_cast<double>(each.wal);
   }
-  fmt::print("  {:>3} x {:<4} {:<14} {:>8.0f} {:>8.0f} {:>7.0f} {:>7.0f} {:>9.2f} {:>8.3f} {:>8.3f} {:>7.0f} {:>8.0f}\n", attempts, tasks,
+  fmt::print("  {:>3} x {:<4} {:<14} {:>8.0f} {:>8.0f} {:>7.0f} {:>7.0f} {:>9.2f} {:>8.3f} {:>8} {:>7.0f} {:>8}\n", attempts, tasks,
              durability == Durability::process ? "process only"
              : queue_rows                      ? "queue rows"
                                                : "no queue rows",
              count / wall, count / phases[1].wall, count / phases[0].wall, count / phases[2].wall,
-             1000 * phases[1].wall / static_cast<double>(phases[1].commits), 1000 * cpu / count, 1000 * database / count, rows,
-             wal / count);
+             1000 * phases[1].wall / static_cast<double>(phases[1].commits), 1000 * cpu / count,
+             writer.has_server() ? fmt::format("{:.3f}", 1000 * database / count) : "-", rows,
+             writer.has_server() ? fmt::format("{:.0f}", wal / count) : "-");
 }
 
 }  // namespace

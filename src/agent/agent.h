@@ -94,7 +94,6 @@ struct AgentOptions {
   store::LogSpool* task_logs = nullptr;  ///< nullptr: no task logs
   ProjectSecrets secrets;
   std::string secret_hint;  ///< where one that is missing is to be put
-  Value default_params;     ///< `digdag.defaultParams`, below all other parameters of every task; null: none
   std::int64_t task_limit = 100'000;
 };
 

@@ -490,12 +490,6 @@ TEST_F(AgentTest, ADatabaseThatIsAwayMakesTheTaskRunAgainAndNotFail) {
   EXPECT_EQ(to_json(std::get<RunLater>(end).state), R"({"seen":3})");
 }
 
-TEST_F(AgentTest, DefaultParametersLieBelowAllOthers) {
-  options.default_params = dig::load_yaml("{region: north, db: {host: a, port: 1}}", {project, project, "main.dig"});
-  run(request("sh>: echo ${region} ${db.host} ${db.port} > file", "{db: {host: b}}"));
-  EXPECT_EQ(read_file(project / "file"), "north b 1\n");
-}
-
 /// Workspaces that are counted, below the project.
 class CountedWorkspaces : public Workspaces {
  public:

@@ -139,16 +139,8 @@ bool TaskRun::skip_before() {
   return true;
 }
 
-Value TaskRun::visible_params() const {
-  const Value& defaults = services_.options.default_params;
-  if (defaults.is_null()) return without_handlers(request_.params.to_value());
-  Value params = defaults;
-  merge(params, request_.params.to_value());
-  return without_handlers(std::move(params));
-}
-
 void TaskRun::evaluate() {
-  Value params = visible_params();
+  Value params = without_handlers(request_.params.to_value());
   const Value runtime = runtime_params(request_.identity, params);
   Object& scope = params.mutable_object();
   for (const auto& member : runtime.as_object()) scope.set(member.key, member.value);

@@ -64,7 +64,6 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   void guarded(Step step);
   bool skip_before();
   void evaluate();
-  Value visible_params() const;
   void read_time_limits();
   void set_identity_of_thread(unsigned slot);
   bool skip_evaluated(const OperatorChoice& choice);

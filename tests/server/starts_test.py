@@ -40,6 +40,15 @@ class Starts(ServerTest):
     def open_gate(self):
         self.file('gate', '')
 
+    # server 3.3
+    def test_default_parameters_lie_below_all_others(self):
+        shown = os.path.join(self.project, 'shown')
+        server = self.pushed('digdag.defaultParams = {"region": "north", "db": {"host": "a", "port": 1}}\n',
+                             w='_export: {db: {host: b}}\n+a:\n  sh>: echo ${region} ${db.host} ${db.port} > ' + shown + '\n')
+        attempt = self.put(server, 1).json()['id']
+        self.wait_for('the end', lambda: self.status(server, attempt) == 'success')
+        self.assertEqual(self.content('shown'), 'north b 1\n')
+
     # decisions E-62
     def test_more_than_the_limit_wait_and_start_in_the_order_of_their_session_times(self):
         server = self.pushed(w=self.gated(1))
