@@ -6,7 +6,6 @@
 #define BOOST_ASIO_DISABLE_FENCED_BLOCK  // the sanitizer does not know fences
 #endif
 
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -39,7 +38,8 @@
 #include "base/open_files.h"
 #include "base/text.h"
 #include "base/thread.h"
-#include "server/content_coding.h"
+#include "server/http_answer.h"
+#include "server/listening_socket.h"
 #include "server/worker_pool.h"
 
 namespace digdag::server {
@@ -107,79 +107,6 @@ Request request_of(const Parser& parser, ListenerKind listener, const std::strin
   request.listener = listener;
   request.peer = peer;
   return request;
-}
-
-// --- answers -------------------------------------------------------------------------------------------------------------------
-
-std::string_view reason_of(int status) {
-  const boost::beast::string_view reason = http::obsolete_reason(static_cast<http::status>(status));
-  return {reason.data(), reason.size()};
-}
-
-/// `Sat, 21 Nov 2026 00:19:19 GMT`.
-std::string http_date(std::time_t time) {
-  std::tm parts{};
-  gmtime_r(&time, &parts);
-  std::array<char, 40> text;
-  return {text.data(), std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts)};
-}
-
-void add_field(std::string& head, std::string_view name, std::string_view value) {
-  head.append(name).append(": ");
-  for (const char c : value) head += c == '\r' || c == '\n' || c == '\0' ? ' ' : c;  // a value must not begin a line of its own
-  head += "\r\n";
-}
-
-bool has_body(int status) { return status >= 200 && status != 204 && status != 304; }
-
-Response unavailable(std::string_view message) {
-  Response response = error_response(503, message);
-  response.headers.add("Retry-After", "1");
-  return response;
-}
-
-Response too_large(const BodyLimit& limit) {
-  if (!limit.message.empty()) return error_response(limit.status, limit.message);
-  return error_response(limit.status, "The request body exceeds the limit of " + std::to_string(limit.bytes) + " bytes");
-}
-
-/// Assigning an empty text would keep the memory.
-void release(std::string& text) { std::string().swap(text); }
-
-/// What came, but nothing that grants access (spec/decisions.md R-17).
-Response trace_of(const Request& request) {
-  std::string echo = request.method + ' ' + request.target + ' ' + request.protocol + "\r\n";
-  for (const auto& [name, value] : request.headers) {
-    const std::string known = lower(name);
-    if (known == "authorization" || known == "cookie" || known.starts_with("proxy-")) continue;
-    add_field(echo, name, value);
-  }
-  return Response::bytes("message/http", echo + "\r\n");
-}
-
-/// Nothing where all is well with the body.
-std::optional<Response> undo_content_encoding(Request& request, const BodyLimit& limit) {
-  const std::string name = lower(trim(request.headers.joined("Content-Encoding")));
-  if (name.empty() || name == "identity" || request.body.empty()) return std::nullopt;
-  if (name != "gzip" && name != "x-gzip" && name != "deflate")
-    return error_response(415, "Content-Encoding '" + name + "' is not supported; send gzip, deflate or none");
-  try {
-    std::optional<std::string> body = decode(request.body, name == "deflate" ? Coding::deflate : Coding::gzip, limit.bytes);
-    if (!body) return too_large(limit);
-    request.body = *std::move(body);
-  } catch (const Error& error) {
-    return error_response(400, error.message());
-  }
-  return std::nullopt;
-}
-
-void compress(Response& response, const Request& request) {
-  if (response.body.empty() || response.content_type == "application/gzip" || response.headers.find("Content-Encoding") != nullptr) return;
-  const std::string accepted = request.headers.joined("Accept-Encoding");
-  const Coding coding = accepted.empty() ? Coding::identity : preferred_coding(accepted);
-  if (coding == Coding::identity) return;
-  response.body = encode(response.body, coding);
-  response.headers.set("Content-Encoding", coding_name(coding));
 }
 
 // --- streams -------------------------------------------------------------------------------------------------------------------
@@ -269,69 +196,15 @@ class StreamEnd : public BodyStream {
   std::shared_ptr<StreamState> state_;
 };
 
+/// Assigning an empty text would keep the memory.
+void release(std::string& text) { std::string().swap(text); }
+
 /// How answering is going, shared by a connection and a worker.
 struct Answer {
   Response response;
   std::shared_ptr<StreamState> stream;
   bool keep_alive = true;
 };
-
-std::string head_of(const Request& request, const Answer& answer, std::string_view date) {
-  const Response& response = answer.response;
-  std::string head = "HTTP/1.1 " + std::to_string(response.status) + ' ' + std::string(reason_of(response.status)) + "\r\n";
-  head += answer.keep_alive ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
-  add_field(head, "Date", date);
-  for (const auto& [name, value] : response.headers) add_field(head, name, value);
-  if (!response.content_type.empty()) add_field(head, "Content-Type", response.content_type);
-  if (response.stream && request.protocol == "HTTP/1.1")
-    head += "Transfer-Encoding: chunked\r\n";
-  else if (!response.stream && has_body(response.status))
-    add_field(head, "Content-Length", std::to_string(response.body.size()));
-  return head + "\r\n";
-}
-
-// --- listening -----------------------------------------------------------------------------------------------------------------
-
-std::string host_text(const sockaddr_storage& address, socklen_t size) {
-  std::array<char, NI_MAXHOST> host{};
-  getnameinfo(reinterpret_cast<const sockaddr*>(&address), size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST);
-  std::string text = host.data();
-  return text.starts_with("::ffff:") && text.find('.') != std::string::npos ? text.substr(7) : text;
-}
-
-int port_of(const sockaddr_storage& address) {
-  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
-                                             : reinterpret_cast<const sockaddr_in&>(address).sin_port);
-}
-
-Error cannot_bind(const HttpServer::Address& address, std::string_view why) {
-  return config_error("Cannot listen at " + address_text(address) + ": " + std::string(why))
-      .hint("choose another address with --bind and --port (server.bind, server.port), or port 0 for any free one");
-}
-
-/// A listening socket; `address` gets the real port.
-Fd listen_at(HttpServer::Address& address) {
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_STREAM;
-  wanted.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* results = nullptr;
-  if (const int problem = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &wanted, &results); problem != 0)
-    throw cannot_bind(address, gai_strerror(problem));
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> found(results, freeaddrinfo);
-  const addrinfo* chosen = found.get();
-  for (const addrinfo* one = chosen; one != nullptr && chosen->ai_family != AF_INET; one = one->ai_next)
-    if (one->ai_family == AF_INET) chosen = one;  // as Java does with a name that has both
-  Fd listening(socket(chosen->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int yes = 1;
-  setsockopt(listening.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  sockaddr_storage real{};
-  socklen_t size = sizeof real;
-  if (!listening || bind(listening.get(), chosen->ai_addr, chosen->ai_addrlen) != 0 || listen(listening.get(), 4096) != 0 ||
-      getsockname(listening.get(), reinterpret_cast<sockaddr*>(&real), &size) != 0)
-    throw cannot_bind(address, std::strerror(errno));
-  address.port = port_of(real);
-  return listening;
-}
 
 }  // namespace
 
@@ -632,7 +505,7 @@ awaitable<bool> HttpServer::Impl::send(Connection& connection, std::string_view 
 /// Says why the connection ends, to whom may still be sending.
 awaitable<HttpServer::Impl::Next> HttpServer::Impl::send_refusal(Connection& connection, Response response) {
   Answer answer{std::move(response), nullptr, false};
-  const std::string head = head_of({}, answer, date());
+  const std::string head = head_of({}, answer.response, answer.keep_alive, date());
   const bool sent = co_await send(connection, head, answer.response.body);
   co_return sent ? Next::leave : Next::drop;
 }
@@ -753,7 +626,7 @@ awaitable<HttpServer::Impl::Next> HttpServer::Impl::serve_request(Connection& co
   const bool chunked = request.protocol == "HTTP/1.1";
   if (draining_ || (answer.stream && !chunked)) answer.keep_alive = false;
   if (!is_trace) handler_.add_headers(request, answer.response);
-  const std::string head = head_of(request, answer, date());
+  const std::string head = head_of(request, answer.response, answer.keep_alive, date());
   const bool with_body = request.method != "HEAD" && has_body(answer.response.status);
   bool sent = co_await send(connection, head, with_body ? std::string_view(answer.response.body) : std::string_view());
   std::uint64_t bytes = with_body ? answer.response.body.size() : 0;
