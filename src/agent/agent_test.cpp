@@ -541,7 +541,7 @@ TEST_F(AgentTest, AWorkspaceIsGoneAndTheTaskLogWholeWhenTheEndIsReported) {
   store::LogSpool logs({.directory = root / "logs/.spool", .agent_id = "a"}, *storage, *log);
   options.task_logs = &logs;
   RunRequest made = request("sh>: echo hi");
-  const store::LogAttempt attempt = log_attempt(made.identity);
+  const store::LogAttempt attempt = store::LogAttempt::of(made.identity);
   std::size_t gone = 0, files = 0;
   on_end = [&] {
     gone = counted.gone.size();

@@ -13,18 +13,8 @@ std::string agent_id() {
   return std::to_string(getpid()) + "@" + host;
 }
 
-store::LogAttempt log_attempt(const operators::TaskIdentity& identity) {
-  return {.site_id = identity.site_id,
-          .project_id = identity.project_id,
-          .workflow_name = identity.workflow_name,
-          .session_time = identity.session_time,
-          .timezone = identity.timezone,
-          .retry_attempt_name = identity.retry_attempt_name,
-          .created_at = identity.created_at};
-}
-
 TaskLog::TaskLog(store::LogSpool& logs, const operators::TaskIdentity& identity)
-    : writer_(logs.open(log_attempt(identity), identity.task_name)) {}
+    : writer_(logs.open(store::LogAttempt::of(identity), identity.task_name)) {}
 
 void TaskLog::line(LogLevel level, std::string_view thread, std::string_view component, std::string_view message) {
   if (level > LogLevel::debug) return;

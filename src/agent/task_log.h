@@ -22,9 +22,6 @@ class TaskLog {
   const std::unique_ptr<store::LogSpool::Writer> writer_;
 };
 
-/// The attempt of a task, as the names of its logs show it.
-store::LogAttempt log_attempt(const operators::TaskIdentity& identity);
-
 /// `pid@host`.
 std::string agent_id();
 

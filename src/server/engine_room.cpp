@@ -77,16 +77,6 @@ Value times_around(const store::WorkflowDefinition& workflow, Instant session_ti
   return scheduler ? schedule::schedule_params(*scheduler, session_time, workflow.timezone) : Value::object();
 }
 
-store::LogAttempt log_attempt(const executor::AttemptIdentity& attempt) {
-  return {.site_id = attempt.site_id,
-          .project_id = attempt.project_id,
-          .workflow_name = attempt.workflow_name,
-          .session_time = attempt.session_time,
-          .timezone = attempt.timezone,
-          .retry_attempt_name = attempt.retry_attempt_name,
-          .created_at = attempt.created_at};
-}
-
 }  // namespace
 
 struct EngineRoom::Impl {
@@ -193,7 +183,7 @@ executor::Takeover::Options EngineRoom::Impl::takeover_options() {
   options.reaping_seconds = duration_or(config, "executor.ttl_reaping_interval", options.reaping_seconds);
   options.lost = [this] { the_agent->stop_all(); };
   options.ended = [this](const executor::AttemptIdentity& attempt, bool success) {
-    live_logs.ended(log_attempt(attempt));
+    live_logs.ended(store::LogAttempt::of(attempt));
     if (success && notifications) notifications->succeeded(attempt);
     if (schedule_loop) schedule_loop->attempt_ended(attempt.site_id);
   };

@@ -15,13 +15,7 @@ store::LogAttempt requested_attempt(const Request& request, const Api& api) {
   return api.database.read([&](store::Transaction& transaction) {
     store::Sessions sessions(transaction, request.identity.site_id);
     const store::SessionAttempt attempt = attempt_with_id(sessions, request.number("id"));
-    return store::LogAttempt{.site_id = attempt.site_id,
-                             .project_id = attempt.project_id,
-                             .workflow_name = attempt.workflow_name,
-                             .session_time = attempt.session_time,
-                             .timezone = attempt.timezone,
-                             .retry_attempt_name = attempt.retry_attempt_name,
-                             .created_at = attempt.created_at.instant()};
+    return store::LogAttempt::of(attempt);
   });
 }
 

@@ -7,28 +7,37 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/log.h"
 #include "base/properties.h"
 #include "base/temporary_directory_for_test.h"
 #include "store/database.h"
-#include "store/migrations.h"
 #include "store/postgresql_for_test.h"
 
 namespace digdag::store {
 
-/// For tests: a database of the kind that is the parameter, empty but for its schema.
+/// For tests: an empty database of the kind that the parameter names.
 class DatabaseOfKind : public testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override {
+  DatabaseOfKind() {
     if (std::string_view(GetParam()) == "postgresql") {
       system_ = PostgresqlForTest::instance().new_database();
     } else {
       system_.set("database.type", GetParam());
       system_.set("database.path", directory_ / "database");
     }
+    open();
+  }
+  /// Opens it, anew.
+  void open() {
+    database_.reset();
     database_ = open_database(system_, log_);
-    migrate(*database_);
+  }
+  /// Does it in a transaction.
+  template <typename Work>
+  auto write(Work work) {
+    return database_->write(std::move(work));
   }
 
   /// What the log says.
@@ -44,8 +53,6 @@ class DatabaseOfKind : public testing::TestWithParam<const char*> {
   std::unique_ptr<Database> database_;
 };
 
-/// The database in memory is that of SQLite.
-#define WITH_EACH_DATABASE(fixture) \
-  INSTANTIATE_TEST_SUITE_P(Each, fixture, testing::Values("memory", "postgresql"), [](const auto& kind) { return std::string(kind.param); })
+inline std::string name_of_kind(const testing::TestParamInfo<const char*>& kind) { return kind.param; }
 
 }  // namespace digdag::store

@@ -6,8 +6,7 @@
 #include <future>
 #include <thread>
 
-#include "base/temporary_directory_for_test.h"
-#include "store/postgresql_for_test.h"
+#include "store/database_for_test.h"
 
 namespace digdag::store {
 namespace {
@@ -16,16 +15,9 @@ using Cause = DatabaseError::Cause;
 using testing::HasSubstr;
 
 /// What every kind of database must do alike.
-class AnyDatabase : public testing::TestWithParam<const char*> {
+class AnyDatabase : public DatabaseOfKind {
  protected:
   void SetUp() override {
-    if (std::string_view(GetParam()) == "postgresql") {
-      system_ = PostgresqlForTest::instance().new_database();
-    } else {
-      system_.set("database.type", GetParam());
-      system_.set("database.path", directory_ / "database");
-    }
-    open();
     database_->write([](Transaction& transaction) {
       transaction.send(
           {"create table things (id bigserial primary key, name text, count bigint, at timestamptz, content bytea, good boolean, "
@@ -35,11 +27,6 @@ class AnyDatabase : public testing::TestWithParam<const char*> {
       transaction.send("create unique index things_on_name on things (name) where length(name) < 100");
     });
   }
-  void open() {
-    database_.reset();
-    database_ = open_database(system_, log_);
-  }
-
   void add(const std::string& name) {
     database_->write([&](Transaction& transaction) { transaction.send("insert into things (name) values ($1)", {name}, 1); });
   }
@@ -53,11 +40,6 @@ class AnyDatabase : public testing::TestWithParam<const char*> {
       return all;
     });
   }
-
-  TemporaryDirectory directory_;
-  SystemConfig system_;
-  Log log_{{.level = LogLevel::error, .console_to_stderr = true}};
-  std::unique_ptr<Database> database_;
 };
 
 TEST_P(AnyDatabase, GivesBackWhatWasWritten) {
@@ -308,8 +290,7 @@ TEST(Timestamps, RoundDownToMilliseconds) {
   EXPECT_EQ(Timestamp::of(Instant{-3}), Timestamp{-3000});
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, AnyDatabase, testing::Values("memory", "sqlite", "postgresql"),
-                         [](const auto& kind) { return kind.param; });
+INSTANTIATE_TEST_SUITE_P(Every, AnyDatabase, testing::Values("memory", "sqlite", "postgresql"), name_of_kind);
 
 }  // namespace
 }  // namespace digdag::store

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/properties.h"
 #include "base/time.h"
+#include "store/database.h"
 
 namespace digdag::store {
 
@@ -24,8 +25,24 @@ struct LogAttempt {
   std::optional<std::string> retry_attempt_name;
   Instant created_at;  ///< of the attempt
 
+  /// Of what names an attempt: the identity of one of its tasks, its own, its row.
+  template <typename Named>
+  static LogAttempt of(const Named& attempt) {
+    return {.site_id = attempt.site_id,
+            .project_id = attempt.project_id,
+            .workflow_name = attempt.workflow_name,
+            .session_time = attempt.session_time,
+            .timezone = attempt.timezone,
+            .retry_attempt_name = attempt.retry_attempt_name,
+            .created_at = instant_of(attempt.created_at)};
+  }
+
   /// `2026-03-04/0.1calc@20260304T000000-0500_again-4`.
   std::filesystem::path directory() const;
+
+ private:
+  static Instant instant_of(Instant time) { return time; }
+  static Instant instant_of(Timestamp time) { return time.instant(); }
 };
 
 /// What the name of a log file says: `<task>@<8 hex digits of seconds><8 of nanoseconds>.<agent id>.log.gz`.
