@@ -568,6 +568,24 @@ TEST_F(ExecutorTest, WhatIsReadBackWaitsForTheRunsThatWereDropped) {
   EXPECT_EQ(executor.counts().running, 2);
 }
 
+TEST_F(ExecutorTest, WhatStoppedARunThatWaitedForAPlaceDoesNotCountForAnAttemptThatIsReadBack) {
+  Executor executor(store_, log_, templates_, nullptr, {.clock = [this] { return now_; }, .places = 1});
+  executor.use(runner_);
+  add(executor, 1, "+x: {sh>: x}\n");
+  add(executor, 2, "+y: {sh>: y, _timeout: 30s}\n");
+  executor.step();
+  ASSERT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  now_ = now_.plus_seconds(30);
+  executor.step();  // +y is told to stop; what answers for it is on its way
+  executor.drop_all();
+  add(executor, 2, "+y: {sh>: y, _timeout: 30s}\n");  // as the rows have it: nothing of this was stored
+  executor.ended(runner_.next(), agent::RunSucceeded{});
+  executor.step();
+  executor.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+b+y"));
+  EXPECT_EQ(executor.tasks(2)->state(1), engine::TaskState::running);
+}
+
 /// Answers from another thread: a task is polled once, and then succeeds.
 class Elsewhere : public agent::TaskRunner {
  public:

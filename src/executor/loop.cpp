@@ -364,14 +364,15 @@ void Loop::perform(std::vector<Work>& round) {
   }
 }
 
-void Loop::perform(const Owned& owned, const engine::Effect& effect) {
+void Loop::perform(Owned& owned, const engine::Effect& effect) {
   const std::int64_t id = owned.identity.attempt_id;
   if (const auto* stop = std::get_if<engine::Stop>(&effect)) {
     const auto at_agent = owned.at_agent.find(stop->task);
     if (at_agent != owned.at_agent.end() && at_agent->second == stop->lease) {
       runner_->stop(id, stop->task, stop->lease, stop->grace_seconds);
-    } else {  // it still waits for a place: nobody else will answer
+    } else if (owned.attempt.lease(stop->task) == stop->lease) {  // it still waits for a place: nobody else will answer
       handouts.remove(id, stop->task, stop->lease);
+      owned.at_agent[stop->task] = stop->lease;  // as if it were: should the attempt be dropped before, the answer is of no use
       inbox.push(QueuedEvent{id, engine::Failed{stop->task, stop->lease, Value::object(), false, {}}});
     }
   } else if (const auto* evaluate = std::get_if<engine::EvaluateRetry>(&effect)) {

@@ -73,7 +73,7 @@ class Loop {
   // The effects.
   void tell(const std::vector<Work>& round);
   void perform(std::vector<Work>& round);
-  void perform(const Owned& owned, const engine::Effect& effect);
+  void perform(Owned& owned, const engine::Effect& effect);
   void leave(const std::vector<Work>& round);
 
   bool is_drained() const { return handouts.closed() && handouts.taken() == 0 && !writer_.is_writing(); }
