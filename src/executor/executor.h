@@ -56,8 +56,10 @@ class Executor {
   struct Options {
     /// Asked on the loop's thread; what it says must never go back.
     std::function<Instant()> clock = steady_clock();
-    std::int64_t places = std::int64_t{1} << 40;                       ///< runs at the agent at the same time; 0: there is no agent here
-    std::chrono::milliseconds database_pause{1000};                    ///< between two tries of a commit while the database cannot take it
+    std::int64_t places = std::int64_t{1} << 40;     ///< runs at the agent at the same time; 0: there is no agent here
+    std::chrono::milliseconds database_pause{1000};  ///< between two tries of a commit while the database cannot take it
+    /// Does what would hold up the loop, the writing of large changes. Unset: a thread does.
+    std::function<void(std::function<void()>)> beside = {};
     std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
   };
   /// All must outlive the executor. `listener` may be nullptr.

@@ -71,7 +71,7 @@ Loop::Loop(store::AttemptStore& store, Log& log, const dig::TemplateEngine& temp
       options(std::move(the_options)),
       log_(log),
       listener_(listener),
-      writer_(store, log, options.database_pause, inbox),
+      writer_(store, log, options.database_pause, options.beside, inbox),
       evaluator_(templates, inbox) {}
 
 /// What belongs to attempts that were dropped comes to nothing; what is read back of one of those waits for its runs to end.
@@ -79,13 +79,19 @@ void Loop::end_strays(std::vector<QueuedEvent>& events, std::vector<Added>& fres
   strays_.give_back(fresh);
   for (const Added& one : fresh) {
     const auto known = attempts_.find(one.identity.attempt_id);
-    if (known != attempts_.end() && known->second.rows.epoch < one.rows.epoch) let_go(known->first);  // another owner was there
+    if (known == attempts_.end() || known->second.rows.epoch >= one.rows.epoch) continue;
+    known->second.doomed = true;  // another owner was there
+    if (!known->second.busy) let_go(known->first);
   }
   strays_.take_ends(events);
-  strays_.keep_back(fresh);
+  strays_.keep_back(fresh, [this](std::int64_t id) {
+    const auto known = attempts_.find(id);
+    return known != attempts_.end() && known->second.doomed;
+  });
 }
 
-void Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) {
+Loop::Untaken Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) {
+  Untaken read_back;
   for (Added& one : fresh) {
     const std::int64_t id = one.identity.attempt_id;
     one.rows.attempt_id = id;
@@ -103,8 +109,9 @@ void Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) {
     } else {
       note_outcome(owned, std::move(*one.outcome), round);
     }
-    if (one.read_back) run_again(owned, one.untaken, round);
+    if (one.read_back) read_back.emplace(id, std::move(one.untaken));
   }
+  return read_back;
 }
 
 /// Its first rows are stored: only their effects are left, and the runs that have no place yet.
@@ -280,6 +287,7 @@ void Loop::take_written(std::vector<Written> done, std::vector<QueuedEvent>& eve
       const std::int64_t id = owned.identity.attempt_id;
       for (std::size_t i = 0; i < one.work->given.size(); ++i) handouts.free_place();
       let_go(id);
+      statuses.forget(id);
       continue;
     }
     if (one.trouble) {
@@ -403,8 +411,9 @@ void Loop::step() {
   take_written(std::move(arrivals.written), events);
   end_strays(events, arrivals.added);
   std::vector<Work> round;
-  take_in(std::move(arrivals.added), round);
+  const Untaken read_back = take_in(std::move(arrivals.added), round);
   apply(std::move(events), round);
+  for (const auto& [id, untaken] : read_back) run_again(attempts_.at(id), untaken, round);
   tick(round);
   hand_out(round);
   write_beside(round);

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -52,7 +53,10 @@ class Loop {
  private:
   // What arrives.
   void end_strays(std::vector<QueuedEvent>& events, std::vector<Added>& fresh);
-  void take_in(std::vector<Added> fresh, std::vector<Work>& round);
+  /// By attempt, tasks whose run was given to nobody.
+  using Untaken = std::map<std::int64_t, std::vector<engine::TaskIndex>>;
+  /// Gives those that were read back: their runs are looked at when what else is known of them has been applied, such as a kill.
+  Untaken take_in(std::vector<Added> fresh, std::vector<Work>& round);
   void adopt(Owned& owned, Added one, std::vector<Work>& round);
   void run_again(Owned& owned, const std::vector<engine::TaskIndex>& untaken, std::vector<Work>& round);
   void apply(std::vector<QueuedEvent> events, std::vector<Work>& round);

@@ -62,8 +62,7 @@ bool RoundWriter::is_large(const Work& work) const {
 
 void RoundWriter::write_beside(std::shared_ptr<Work> work) {
   ++being_written_;
-  if (!writers_) writers_ = std::make_unique<agent::ThreadPool>(agent::ThreadPool::Options{.most = 1});
-  writers_->post([this, work = std::move(work)](unsigned) {
+  const auto write = [this, work = std::move(work)] {
     Written result{work, {}};
     const auto store_it = [&] {
       store_.number_tasks(work->owned->rows, work->owned->attempt.size());
@@ -71,7 +70,10 @@ void RoundWriter::write_beside(std::shared_ptr<Work> work) {
       store_.commit_in_steps(change);
     };
     if (when_available([&] { result.trouble = trouble_of(store_it); })) inbox_.push(std::move(result));
-  });
+  };
+  if (beside_) return beside_(write);
+  if (!writers_) writers_ = std::make_unique<agent::ThreadPool>(agent::ThreadPool::Options{.most = 1});
+  writers_->post([write](unsigned) { write(); });
 }
 
 std::optional<Trouble> RoundWriter::commit_together(const std::vector<Work*>& works) {

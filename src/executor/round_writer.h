@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "agent/thread_pool.h"
@@ -18,9 +19,13 @@ namespace digdag::executor {
 /// Stores what a round did: the changes of all attempts in one commit, a large one in steps beside the loop.
 class RoundWriter {
  public:
-  /// `pause`: between two tries while the database cannot take a commit. `inbox`: gets what was written beside the loop.
-  RoundWriter(store::AttemptStore& store, Log& log, std::chrono::milliseconds pause, Inbox& inbox)
-      : store_(store), log_(log), pause_(pause), inbox_(inbox) {}
+  /// Runs something beside the loop.
+  using Beside = std::function<void(std::function<void()>)>;
+
+  /// `pause`: between two tries while the database cannot take a commit. `beside`: unset: on a thread of its own. `inbox`: gets what was
+  /// written beside the loop.
+  RoundWriter(store::AttemptStore& store, Log& log, std::chrono::milliseconds pause, Beside beside, Inbox& inbox)
+      : store_(store), log_(log), pause_(pause), beside_(std::move(beside)), inbox_(inbox) {}
 
   /// From now on an attempt that cannot be stored is a Trouble of its own, and a database that is away is waited for. Before: whatever
   /// happens is thrown out of the loop.
@@ -46,6 +51,7 @@ class RoundWriter {
   store::AttemptStore& store_;
   Log& log_;
   const std::chrono::milliseconds pause_;
+  const Beside beside_;
   Inbox& inbox_;
   bool keeps_going_ = false;
   std::atomic<std::int64_t> being_written_ = 0;

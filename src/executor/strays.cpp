@@ -23,9 +23,11 @@ void Strays::give_back(std::vector<Added>& added) {
   kept_back_.clear();
 }
 
-void Strays::keep_back(std::vector<Added>& added) {
-  const auto waits =
-      std::stable_partition(added.begin(), added.end(), [&](const Added& one) { return !runs_.contains(one.identity.attempt_id); });
+void Strays::keep_back(std::vector<Added>& added, const std::function<bool(std::int64_t)>& is_busy) {
+  const auto waits = std::stable_partition(added.begin(), added.end(), [&](const Added& one) {
+    const std::int64_t attempt = one.identity.attempt_id;
+    return !runs_.contains(attempt) && !is_busy(attempt);
+  });
   kept_back_.assign(std::make_move_iterator(waits), std::make_move_iterator(added.end()));
   added.erase(waits, added.end());
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -19,8 +20,8 @@ class Strays {
   void take_ends(std::vector<QueuedEvent>& events);
   /// Puts into `added` what was kept back.
   void give_back(std::vector<Added>& added);
-  /// Takes out of `added` what must wait.
-  void keep_back(std::vector<Added>& added);
+  /// Takes out of `added` what must wait, also for what `is_busy` says of its attempt.
+  void keep_back(std::vector<Added>& added, const std::function<bool(std::int64_t attempt)>& is_busy);
 
  private:
   std::map<std::int64_t, std::set<std::pair<engine::TaskIndex, engine::Lease>>> runs_;  ///< by attempt

@@ -49,11 +49,12 @@ struct Takeover::Impl {
     std::int64_t attempt_id;
     std::string cause;
   };
-  std::deque<std::int64_t> to_read;
+  std::vector<std::int64_t> to_read;
   std::deque<Broken> to_end;
   bool told = false;  ///< somebody said that there is something to look for
   std::vector<Duty> duties;
-  std::set<std::int64_t> unknown;  ///< at the last look: ours in the database, and not under way here
+  std::vector<std::int64_t> unread;  ///< ours, to be read: again, where the database went away meanwhile
+  std::set<std::int64_t> unknown;    ///< at the last look: ours in the database, and not under way here
   std::optional<ServerLease> lease;
   Thread thread;
 
@@ -79,22 +80,36 @@ struct Takeover::Impl {
     if (freed > 0)
       log.write(LogLevel::info, "main", "executor", std::to_string(freed) + " attempts of a server that is gone are taken over");
     owned.remove_leftovers();
+    read_unread();
     while (true) {
       const std::vector<std::int64_t> ids = owned.claim(attempts_at_once);
-      for (const std::int64_t id : ids) read(id);
+      unread.insert(unread.end(), ids.begin(), ids.end());
+      read_unread();
       if (first) executor.step();
       if (static_cast<std::int64_t>(ids.size()) < attempts_at_once) return;
     }
   }
 
-  void read(std::int64_t attempt_id) {
-    try {
-      if (auto attempt = owned.load(attempt_id)) starter.resume(std::move(*attempt));
-    } catch (const store::DatabaseError&) {
-      throw;
-    } catch (const Error& error) {
-      end_broken(attempt_id, "The attempt cannot go on: " + error.message_with_kind());
-    }
+  void read_unread() {
+    read(unread);
+    unread.clear();
+  }
+
+  void read(const std::vector<std::int64_t>& ids) {
+    const auto cannot_go_on = [&](std::int64_t id, const Error& error) {
+      end_broken(id, "The attempt cannot go on: " + error.message_with_kind());
+    };
+    const auto go_on = [&](store::OwnedAttempt attempt) {
+      const std::int64_t id = attempt.attempt.id;
+      try {
+        starter.resume(std::move(attempt));
+      } catch (const store::DatabaseError&) {
+        throw;
+      } catch (const Error& error) {
+        cannot_go_on(id, error);
+      }
+    };
+    owned.load(ids, go_on, cannot_go_on);
   }
 
   /// What is ours and does not go on here: it could not be read, or the commit of its end was undone by a crash of the database. One
@@ -106,11 +121,13 @@ struct Takeover::Impl {
       if (!status.known || status.done) now.insert(id);
     }
     const std::set<std::int64_t> before = std::exchange(unknown, now);
+    std::vector<std::int64_t> strays;
     for (const std::int64_t id : now) {
       if (!before.contains(id)) continue;
       log.write(LogLevel::warn, "main", "executor", "Attempt " + std::to_string(id) + " did not go on: it is read back");
-      read(id);
+      strays.push_back(id);
     }
+    read(strays);
   }
 
   void end_broken(std::int64_t attempt_id, const std::string& message) {
@@ -185,7 +202,8 @@ struct Takeover::Impl {
         lock.unlock();
         guarded([&] {
           for (const Broken& broken : end_now) end_broken(broken.attempt_id, "Its state cannot be stored: " + broken.cause);
-          for (const std::int64_t id : read_now) read(id);
+          unread.insert(unread.end(), read_now.begin(), read_now.end());
+          read_unread();
           if (look_now) look_at_once();
         });
         lock.lock();

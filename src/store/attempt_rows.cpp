@@ -97,10 +97,10 @@ class Gathered {
         update(rows.states[static_cast<std::size_t>(index)], task);
         if (with_result) add_results(results_, task);
       }
-      const auto queued = rows.queued.find(index);
-      if (queued != rows.queued.end() && task.state != TaskState::running) dequeued_.add({rows.site_id, queued->second});
+      if (const auto queued = outdated(change, index); queued != rows.queued.end()) dequeued_.add({rows.site_id, queued->second});
     }
     for (const QueuedRun& run : change.runs) enqueue(change, run);
+    if (change.is_part) return;
     if (change.attempt->cancel_was_requested() && !rows.cancel_stored) cancelled_.push_back(rows.attempt_id);
     write_monitor(change);
   }
@@ -182,8 +182,6 @@ class Gathered {
       taken_.add({change.rows->site_id, name, std::int64_t{run.lease}, std::int64_t{run.taken ? 1 : 0}});
       return;
     }
-    // A poll without delay ends and begins a run in one commit: whoever reads the rows back looks for the name of the new one.
-    if (queued != change.rows->queued.end()) dequeued_.add({change.rows->site_id, queued->second});
     enqueued_.add({change.rows->site_id, name, std::int64_t{run.lease}, std::int64_t{run.taken ? 1 : 0}});
   }
 
@@ -193,6 +191,15 @@ class Gathered {
     const std::int64_t retries = change.attempt->retry_count(task);
     const std::string id = std::to_string(change.rows->task_ids[static_cast<std::size_t>(task)]);
     return retries == 0 ? id : id + ".r" + std::to_string(retries);
+  }
+  /// The row of the queue of a run that is over, if it has one. Also where a poll without delay ends and begins a run in one commit:
+  /// whoever reads the rows back looks for the name of the new one.
+  static std::unordered_map<TaskIndex, std::string>::iterator outdated(const AttemptChange& change, TaskIndex task) {
+    std::unordered_map<TaskIndex, std::string>& queued = change.rows->queued;
+    const auto found = queued.find(task);
+    const bool is_current =
+        found != queued.end() && change.attempt->state(task) == TaskState::running && found->second == unique_name(change, task);
+    return is_current ? queued.end() : found;
   }
 
  private:
@@ -428,9 +435,10 @@ void note_committed(std::vector<AttemptChange>& changes) {
       const auto at = static_cast<std::size_t>(index);
       if (at >= rows.states.size()) rows.states.resize(at + 1);
       rows.states[at] = change.attempt->state(index);
-      if (rows.states[at] != TaskState::running) rows.queued.erase(index);
+      if (const auto queued = Gathered::outdated(change, index); queued != rows.queued.end()) rows.queued.erase(queued);
     }
     for (const QueuedRun& run : change.runs) rows.queued.insert_or_assign(run.task, Gathered::unique_name(change, run.task));
+    if (change.is_part) continue;
     rows.cancel_stored = rows.cancel_stored || change.attempt->cancel_was_requested();
     rows.monitor_stored = change.attempt->monitor().has_value();
   }

@@ -41,6 +41,8 @@ struct AttemptChange {
   std::vector<QueuedRun> runs;
   std::vector<std::int64_t> events;  ///< applied; ids of digdag_native_events
   bool finished = false;
+  /// A part of a larger change: rows of tasks and of the queue alone. What else there is of the attempt goes with another part.
+  bool is_part = false;
 };
 
 /// What must survive of running attempts. Each attempt is changed by one thread at a time.

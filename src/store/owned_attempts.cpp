@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
+#include <tuple>
 #include <utility>
 
 #include "engine/task_archive.h"
@@ -38,32 +40,42 @@ std::vector<std::int64_t> new_task_ids(Transaction& transaction, std::size_t cou
 }
 
 /// The rows of the queue of tasks that run: named after the task, with or without the number of the retry (spec/execution.md 31c).
-void find_queued(Transaction& transaction, OwnedAttempt& owned) {
-  std::map<std::string, TaskIndex> names;
-  for (std::size_t i = 0; i < owned.tasks.size(); ++i) {
-    const engine::StoredTask& task = owned.tasks[i];
-    if (task.state != engine::TaskState::running) continue;
-    const std::string id = std::to_string(task.id);
-    names.emplace(id, static_cast<TaskIndex>(i));
-    if (task.retry_count > 0) names.emplace(id + ".r" + std::to_string(task.retry_count), static_cast<TaskIndex>(i));
+void find_queued(Transaction& transaction, std::vector<OwnedAttempt>& attempts) {
+  std::map<std::pair<std::int64_t, std::string>, std::pair<OwnedAttempt*, TaskIndex>> tasks;  // by site and name
+  for (OwnedAttempt& owned : attempts) {
+    for (std::size_t i = 0; i < owned.tasks.size(); ++i) {
+      const engine::StoredTask& task = owned.tasks[i];
+      if (task.state != engine::TaskState::running) continue;
+      const std::string id = std::to_string(task.id);
+      const std::pair place(&owned, static_cast<TaskIndex>(i));
+      tasks.emplace(std::pair(owned.rows.site_id, id), place);
+      if (task.retry_count > 0) tasks.emplace(std::pair(owned.rows.site_id, id + ".r" + std::to_string(task.retry_count)), place);
+    }
   }
-  if (names.empty()) return;
-  std::vector<std::string> wanted;
-  wanted.reserve(names.size());
-  for (const auto& [name, task] : names) wanted.push_back(name);
-#define QUEUED \
-  "select q.unique_name, l.lock_expire_time from queued_tasks q join queued_task_locks l on l.id = q.id where q.site_id = $1 and "
-  static constexpr Sql sql(QUEUED "q.unique_name = any($2::text[])", QUEUED "q.unique_name in (select value from json_each($2))");
+  if (tasks.empty()) return;
+  std::vector<std::int64_t> sites;
+  std::vector<std::string> names;
+  for (const auto& [key, place] : tasks) {
+    if (sites.empty() || sites.back() != key.first) sites.push_back(key.first);
+    names.push_back(key.second);
+  }
+#define QUEUED "select q.site_id, q.unique_name, l.lock_expire_time from queued_tasks q join queued_task_locks l on l.id = q.id where "
+  static constexpr Sql sql(QUEUED "q.site_id = any($1::int[]) and q.unique_name = any($2::text[])",
+                           QUEUED "q.site_id in (select value from json_each($1)) and q.unique_name in (select value from json_each($2))");
 #undef QUEUED
-  for (const Row& row : transaction.query(sql, {owned.rows.site_id, wanted})) {
-    const TaskIndex task = names.at(row.text(0));
-    owned.rows.queued.insert_or_assign(task, row.text(0));
-    if (row.is_null(1)) owned.untaken.push_back(task);
+  for (const Row& row : transaction.query(sql, {sites, names})) {
+    const auto found = tasks.find({row.integer(0), row.text(1)});
+    if (found == tasks.end()) continue;
+    const auto& [owned, task] = found->second;
+    owned->rows.queued.insert_or_assign(task, row.text(1));
+    if (row.is_null(2)) owned->untaken.push_back(task);
   }
   // Without a row in the queue it waited for a place at the agent of its owner: it was given to nobody.
-  for (std::size_t i = 0; i < owned.tasks.size(); ++i) {
-    const auto task = static_cast<TaskIndex>(i);
-    if (owned.tasks[i].state == engine::TaskState::running && !owned.rows.queued.contains(task)) owned.untaken.push_back(task);
+  for (OwnedAttempt& owned : attempts) {
+    for (std::size_t i = 0; i < owned.tasks.size(); ++i) {
+      const auto task = static_cast<TaskIndex>(i);
+      if (owned.tasks[i].state == engine::TaskState::running && !owned.rows.queued.contains(task)) owned.untaken.push_back(task);
+    }
   }
 }
 
@@ -71,7 +83,7 @@ void find_queued(Transaction& transaction, OwnedAttempt& owned) {
 std::string archive_of_broken(Transaction& transaction, std::int64_t attempt_id, const std::string& message) {
   std::vector<engine::StoredTask> tasks;
   try {
-    tasks = live_tasks(transaction, attempt_id);
+    tasks = std::move(live_tasks(transaction, {attempt_id})[attempt_id]);
   } catch (const DatabaseError&) {
     throw;
   } catch (const Error&) {
@@ -114,58 +126,24 @@ void OwnedAttempts::commit(std::vector<AttemptChange>& changes) {
   note_committed(changes);
 }
 
-void OwnedAttempts::commit_part(AttemptChange part, std::optional<std::int64_t> pending_from, bool clear_pending) {
-  std::vector<AttemptChange> parts{std::move(part)};
+void OwnedAttempts::commit_in_steps(AttemptChange& change) {
+  if (change.finished) return end_in_steps(change);
+  for (ChangeStep& step : steps_of(change, rows_in_a_step)) commit_step(step);
+}
+
+void OwnedAttempts::commit_step(ChangeStep& step) {
+  const std::int64_t id = step.part.rows->attempt_id;
+  std::vector<AttemptChange> parts{std::move(step.part)};
   database_.write(
       [&](Transaction& transaction) {
         write_changes(transaction, parts, server_id_, lease_);
-        if (pending_from)
+        if (step.pending_from)
           transaction.send("update digdag_native_attempts set pending_from = coalesce(pending_from, $2) where id = $1",
-                           {parts[0].rows->attempt_id, *pending_from}, 1);
-        if (clear_pending)
-          transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {parts[0].rows->attempt_id}, 1);
+                           {id, *step.pending_from}, 1);
+        if (step.completes) transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {id}, 1);
       },
       Durability::process, std::nullopt);
   note_committed(parts);
-}
-
-void OwnedAttempts::commit_in_steps(AttemptChange& change) {
-  if (change.finished) return end_in_steps(change);
-  AttemptRows& rows = *change.rows;
-  const auto stored = static_cast<TaskIndex>(rows.states.size());
-  std::vector<TaskIndex> added, released, others;
-  for (const TaskIndex task : change.changed) {
-    if (task >= stored)
-      added.push_back(task);
-    else if (rows.states[static_cast<std::size_t>(task)] == engine::TaskState::blocked)
-      released.push_back(task);  // by what stands in `others`: that must be stored first
-    else
-      others.push_back(task);
-  }
-  const auto part = [&](std::vector<TaskIndex> tasks) { return AttemptChange{&rows, change.attempt, std::move(tasks), {}, {}, {}, false}; };
-  const auto in_steps = [&](const std::vector<TaskIndex>& tasks, const auto& work) {
-    for (std::size_t i = 0; i < tasks.size(); i += rows_in_a_step)
-      work(std::vector<TaskIndex>(tasks.begin() + static_cast<std::ptrdiff_t>(i),
-                                  tasks.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_in_a_step, tasks.size()))));
-  };
-  bool pending = false;
-  in_steps(added, [&](std::vector<TaskIndex> tasks) {
-    const bool is_first = !std::exchange(pending, true);
-    commit_part(part(std::move(tasks)), is_first ? std::optional(rows.task_ids[static_cast<std::size_t>(added.front())]) : std::nullopt,
-                false);
-  });
-  AttemptChange cause = part(std::move(others));
-  cause.results_changed = change.results_changed;
-  std::erase_if(cause.results_changed, [&](TaskIndex task) { return task >= stored; });
-  cause.events = change.events;
-  commit_part(std::move(cause), std::nullopt, true);
-  in_steps(released, [&](std::vector<TaskIndex> tasks) { commit_part(part(std::move(tasks)), std::nullopt, false); });
-  for (std::size_t i = 0; i < change.runs.size(); i += rows_in_a_step) {
-    AttemptChange runs = part({});
-    runs.runs.assign(change.runs.begin() + static_cast<std::ptrdiff_t>(i),
-                     change.runs.begin() + static_cast<std::ptrdiff_t>(std::min(i + rows_in_a_step, change.runs.size())));
-    commit_part(std::move(runs), std::nullopt, false);
-  }
 }
 
 void OwnedAttempts::end_in_steps(AttemptChange& change) {
@@ -186,54 +164,56 @@ void OwnedAttempts::end_in_steps(AttemptChange& change) {
       Durability::process, std::nullopt);
 }
 
-void OwnedAttempts::remove_tasks_from(std::int64_t attempt_id, std::int64_t first_task_id) {
-  while (true) {
-    const bool more = database_.write(
+bool OwnedAttempts::remove_some_tasks(Transaction& transaction, std::int64_t attempt_id, std::int64_t first_task_id) {
+  std::vector<std::int64_t> ids;
+  for (const Row& row : transaction.query("select id from tasks where attempt_id = $1 and id >= $2 order by id desc limit $3",
+                                          {attempt_id, first_task_id, static_cast<std::int64_t>(rows_in_a_step)})) {
+    ids.push_back(row.integer(0));
+  }
+  remove_tasks(transaction, ids);
+  return ids.size() == rows_in_a_step;
+}
+
+// Of an attempt that has another owner by now, they are that one's: it may be writing them.
+void OwnedAttempts::remove_pending(std::int64_t attempt_id) {
+  for (bool more = true; more;) {
+    more = database_.write(
         [&](Transaction& transaction) {
-          std::vector<std::int64_t> ids;
-          for (const Row& row : transaction.query("select id from tasks where attempt_id = $1 and id >= $2 order by id desc limit $3",
-                                                  {attempt_id, first_task_id, static_cast<std::int64_t>(rows_in_a_step)})) {
-            ids.push_back(row.integer(0));
-          }
-          remove_tasks(transaction, ids);
-          return ids.size() == rows_in_a_step;
+          static constexpr Sql sql(
+              "select pending_from from digdag_native_attempts where id = $1 and owner = $2 and pending_from is not null for update",
+              "select pending_from from digdag_native_attempts where id = $1 and owner = $2 and pending_from is not null");
+          const auto pending = transaction.first(sql, {attempt_id, server_id_});
+          if (!pending) return false;
+          if (remove_some_tasks(transaction, attempt_id, pending->integer(0))) return true;
+          transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {attempt_id});
+          return false;
         },
         Durability::process, std::nullopt);
-    if (!more) return;
   }
 }
 
-void OwnedAttempts::remove_pending(std::int64_t attempt_id) {
-  const std::optional<std::int64_t> from = database_.read(
-      [&](Transaction& transaction) {
-        const auto row = transaction.first("select pending_from from digdag_native_attempts where id = $1", {attempt_id});
-        return row ? row->optional_integer(0) : std::nullopt;
-      },
-      std::nullopt);
-  if (!from) return;
-  remove_tasks_from(attempt_id, *from);
-  database_.write(
-      [&](Transaction& transaction) {
-        transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {attempt_id});
-      },
-      Durability::process, std::nullopt);
-}
-
 void OwnedAttempts::remove_leftovers() {
-  std::vector<std::int64_t> ids;
-  database_.read(
+  const auto ids = database_.read(
       [&](Transaction& transaction) {
-        ids.clear();
+        std::vector<std::int64_t> left;
         for (const Row& row :
              transaction.query("select o.id from digdag_native_attempts o join session_attempts a on a.id = o.id where o.owner is null "
                                "and a.state_flags & 2 = 2"))
-          ids.push_back(row.integer(0));
+          left.push_back(row.integer(0));
+        return left;
       },
       std::nullopt);
-  for (const std::int64_t id : ids) {
-    remove_tasks_from(id, 0);
-    database_.write(
-        [&](Transaction& transaction) { transaction.send("delete from digdag_native_attempts where id = $1 and owner is null", {id}); },
+  for (const std::int64_t id : ids) remove_rows(id);
+}
+
+void OwnedAttempts::remove_rows(std::int64_t attempt_id) {
+  for (bool more = true; more;) {
+    more = database_.write(
+        [&](Transaction& transaction) {
+          if (remove_some_tasks(transaction, attempt_id, 0)) return true;
+          transaction.send("delete from digdag_native_attempts where id = $1", {attempt_id});
+          return false;
+        },
         Durability::process, std::nullopt);
   }
 }
@@ -270,37 +250,104 @@ std::vector<std::int64_t> OwnedAttempts::ids() {
   });
 }
 
-std::optional<OwnedAttempt> OwnedAttempts::load(std::int64_t attempt_id) {
-  remove_pending(attempt_id);
-  return database_.read([&](Transaction& transaction) -> std::optional<OwnedAttempt> {
-    const auto row = transaction.first(
-        "select o.epoch, o.version, a.site_id from digdag_native_attempts o join session_attempts a on a.id = o.id where o.id = $1 and "
-        "o.owner = $2 and a.state_flags & 2 = 0",
-        {attempt_id, server_id_});
-    if (!row) return std::nullopt;
-    OwnedAttempt owned;
-    owned.rows.attempt_id = attempt_id;
-    owned.rows.epoch = row->integer(0);
-    owned.rows.version = row->integer(1);
-    owned.rows.site_id = row->integer(2);
-    const auto attempt = Sessions(transaction, owned.rows.site_id).attempt(attempt_id);
-    if (!attempt) return std::nullopt;
-    owned.attempt = *attempt;
-    if (attempt->workflow_definition_id)
-      owned.workflow = Projects(transaction, owned.rows.site_id).workflow(*attempt->workflow_definition_id);
-    owned.stored = stored_attempt(transaction, attempt_id);
-    owned.stored.killed = attempt->cancel_requested();
-    owned.tasks = live_tasks(transaction, attempt_id);
-    for (const engine::StoredTask& task : owned.tasks) {
-      owned.rows.task_ids.push_back(task.id);
-      owned.rows.states.push_back(task.state);
+void OwnedAttempts::load(const std::vector<std::int64_t>& attempt_ids, const Loaded& loaded, const Unreadable& unreadable) {
+  if (attempt_ids.empty()) return;
+  for (const std::vector<std::int64_t>& portion : portions(attempt_ids)) {
+    std::vector<OwnedAttempt> attempts;
+    try {
+      attempts = load_together(portion);
+    } catch (const DatabaseError&) {
+      throw;
+    } catch (const Error& error) {
+      if (portion.size() == 1)
+        unreadable(portion[0], error);
+      else
+        for (const std::int64_t id : portion) load({id}, loaded, unreadable);
+      continue;
     }
-    owned.rows.cancel_stored = owned.stored.killed;
-    owned.rows.monitor_stored = owned.stored.monitor.has_value();
-    find_queued(transaction, owned);
-    for (const Row& event : transaction.query("select id, kind from digdag_native_events where attempt_id = $1 order by id", {attempt_id}))
-      owned.events.push_back({event.integer(0), attempt_id, event.text(1)});
-    return owned;
+    for (OwnedAttempt& attempt : attempts) loaded(std::move(attempt));
+  }
+}
+
+/// Those that are ours and not done, after the removal of what does not count; so many together as fit into memory.
+std::vector<std::vector<std::int64_t>> OwnedAttempts::portions(const std::vector<std::int64_t>& attempt_ids) {
+  struct Sized {
+    std::int64_t id, tasks;
+    bool is_pending, is_done;
+  };
+#define SIZES(these)                                                                                               \
+  "select o.id, (select count(*) from tasks t where t.attempt_id = o.id), o.pending_from, a.state_flags & 2 from " \
+  "digdag_native_attempts o join session_attempts a on a.id = o.id where o.id " these " and o.owner = $2 order by o.id"
+  static constexpr Sql sql(SIZES("= any($1::bigint[])"), SIZES("in (select value from json_each($1))"));
+#undef SIZES
+  const auto ours = database_.read([&](Transaction& transaction) {
+    std::vector<Sized> all;
+    for (const Row& row : transaction.query(sql, {attempt_ids, server_id_}))
+      all.push_back({row.integer(0), row.integer(1), !row.is_null(2), row.integer(3) != 0});
+    return all;
+  });
+  std::vector<std::vector<std::int64_t>> portions;
+  std::int64_t tasks = 0;
+  for (const Sized& attempt : ours) {
+    if (attempt.is_done) {  // while its end was being stored, something was in the way
+      remove_rows(attempt.id);
+      continue;
+    }
+    if (attempt.is_pending) remove_pending(attempt.id);
+    if (portions.empty() || tasks + attempt.tasks > tasks_read_together || portions.back().size() == attempts_read_together) {
+      portions.emplace_back();
+      tasks = 0;
+    }
+    portions.back().push_back(attempt.id);
+    tasks += attempt.tasks;
+  }
+  return portions;
+}
+
+std::vector<OwnedAttempt> OwnedAttempts::load_together(const std::vector<std::int64_t>& attempt_ids) {
+  static constexpr Sql owners(
+      "select id, epoch, version from digdag_native_attempts where id = any($1::bigint[]) and owner = $2",
+      "select id, epoch, version from digdag_native_attempts where id in (select value from json_each($1)) and owner = $2");
+  static constexpr Sql events("select id, attempt_id, kind from digdag_native_events where attempt_id = any($1::bigint[]) order by id",
+                              "select id, attempt_id, kind from digdag_native_events where attempt_id in (select value from json_each($1)) "
+                              "order by id");
+  return database_.read([&](Transaction& transaction) {
+    std::map<std::int64_t, std::pair<std::int64_t, std::int64_t>> ours;
+    for (const Row& row : transaction.query(owners, {attempt_ids, server_id_})) ours[row.integer(0)] = {row.integer(1), row.integer(2)};
+    std::vector<OwnedAttempt> all;
+    std::vector<std::int64_t> definitions;
+    for (SessionAttempt& attempt : attempts_of_ids(transaction, attempt_ids)) {
+      if (attempt.done() || !ours.contains(attempt.id)) continue;
+      if (attempt.workflow_definition_id) definitions.push_back(*attempt.workflow_definition_id);
+      all.emplace_back().attempt = std::move(attempt);
+    }
+    std::map<std::int64_t, WorkflowDefinition> workflows;
+    for (WorkflowDefinition& workflow : workflows_of_ids(transaction, definitions)) workflows.emplace(workflow.id, std::move(workflow));
+    auto stored = stored_attempts(transaction, attempt_ids);
+    auto tasks = live_tasks(transaction, attempt_ids);
+    std::map<std::int64_t, std::vector<AttemptEvent>> handed_over;
+    for (const Row& row : transaction.query(events, {attempt_ids}))
+      handed_over[row.integer(1)].push_back({row.integer(0), row.integer(1), row.text(2)});
+    for (OwnedAttempt& owned : all) {
+      const std::int64_t id = owned.attempt.id;
+      owned.rows.attempt_id = id;
+      owned.rows.site_id = owned.attempt.site_id;
+      std::tie(owned.rows.epoch, owned.rows.version) = ours.at(id);
+      const auto workflow = workflows.find(owned.attempt.workflow_definition_id.value_or(0));
+      if (workflow != workflows.end()) owned.workflow = workflow->second;
+      owned.stored = std::move(stored.at(id));
+      owned.stored.killed = owned.attempt.cancel_requested();
+      owned.tasks = std::move(tasks[id]);
+      for (const engine::StoredTask& task : owned.tasks) {
+        owned.rows.task_ids.push_back(task.id);
+        owned.rows.states.push_back(task.state);
+      }
+      owned.rows.cancel_stored = owned.stored.killed;
+      owned.rows.monitor_stored = owned.stored.monitor.has_value();
+      owned.events = std::move(handed_over[id]);
+    }
+    find_queued(transaction, all);
+    return all;
   });
 }
 

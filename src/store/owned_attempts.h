@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include "engine/stored_task.h"
 #include "store/attempt_rows.h"
 #include "store/attempt_store.h"
+#include "store/change_steps.h"
 #include "store/database.h"
 #include "store/projects.h"
 #include "store/sessions.h"
@@ -55,8 +57,11 @@ class OwnedAttempts : public AttemptStore {
   void remove_leftovers();
   /// All that are ours by their rows.
   std::vector<std::int64_t> ids();
-  /// Nothing where it is not ours (any more) or done.
-  std::optional<OwnedAttempt> load(std::int64_t attempt_id);
+  using Loaded = std::function<void(OwnedAttempt)>;
+  using Unreadable = std::function<void(std::int64_t attempt_id, const Error& error)>;
+  /// Reads those that are ours (still) and not done, many at a time: who dies may leave a thousand. `unreadable` is told of one whose rows
+  /// make no sense.
+  void load(const std::vector<std::int64_t>& attempt_ids, const Loaded& loaded, const Unreadable& unreadable);
   /// Events of attempts that are ours and that were not applied yet, in order.
   std::vector<AttemptEvent> events();
   /// Ends an attempt whose rows cannot be read or written: an error with this message on its root; its rows are archived as they are.
@@ -71,12 +76,17 @@ class OwnedAttempts : public AttemptStore {
  private:
   static constexpr std::size_t rows_at_once = 2000;
   static constexpr std::size_t rows_in_a_step = 500;  ///< some 20 ms of SQLite's one writer
+  static constexpr std::size_t attempts_read_together = 100;
+  static constexpr std::int64_t tasks_read_together = 5000;  ///< some 10 MB
 
   void end_in_steps(AttemptChange& change);
-  /// A part of a change: one transaction.
-  void commit_part(AttemptChange part, std::optional<std::int64_t> pending_from, bool clear_pending);
+  void commit_step(ChangeStep& step);
+  std::vector<std::vector<std::int64_t>> portions(const std::vector<std::int64_t>& attempt_ids);
+  std::vector<OwnedAttempt> load_together(const std::vector<std::int64_t>& attempt_ids);
   void remove_pending(std::int64_t attempt_id);
-  void remove_tasks_from(std::int64_t attempt_id, std::int64_t first_task_id);
+  void remove_rows(std::int64_t attempt_id);
+  /// The last ones; false where there are no more.
+  static bool remove_some_tasks(Transaction& transaction, std::int64_t attempt_id, std::int64_t first_task_id);
 
   Database& database_;
   const std::string server_id_;

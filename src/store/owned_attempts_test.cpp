@@ -62,6 +62,11 @@ class OwnedAttemptsOf : public DatabaseWithSchema {
     std::vector<AttemptChange> changes{change};
     owned_->commit(changes);
   }
+  OwnedAttempt load() {
+    std::optional<OwnedAttempt> loaded;
+    owned_->load({rows_.attempt_id}, [&](OwnedAttempt attempt) { loaded = std::move(attempt); }, {});
+    return loaded.value();
+  }
   std::vector<std::string> queue() {
     return write([](Transaction& transaction) {
       std::vector<std::string> names;
@@ -85,7 +90,7 @@ TEST_P(OwnedAttemptsOf, ARunThatIsReadBackIsFoundInTheQueueWhateverItPolled) {
   EXPECT_THAT(queue(), ElementsAre(id + ".r1"));
   poll(0);
   EXPECT_THAT(queue(), ElementsAre(id + ".r2"));
-  EXPECT_THAT(owned_->load(rows_.attempt_id).value().rows.queued, ElementsAre(Pair(1, id + ".r2")));
+  EXPECT_THAT(load().rows.queued, ElementsAre(Pair(1, id + ".r2")));
   attempt_->apply(engine::Succeeded{1, attempt_->lease(1), {}, {}}, now_);
   commit();
   EXPECT_THAT(queue(), IsEmpty());

@@ -267,6 +267,15 @@ std::optional<WorkflowDefinition> Projects::workflow(std::int64_t workflow_defin
                                         {workflow_definition_id, site_id_}));
 }
 
+std::vector<WorkflowDefinition> workflows_of_ids(Transaction& transaction, const std::vector<std::int64_t>& ids) {
+#define OF_IDS(these)                         \
+  "select " WORKFLOW " from " WORKFLOW_TABLES \
+  " join revisions r on r.id = w.revision_id join projects p on p.id = r.project_id where w.id " these
+  static constexpr Sql sql(OF_IDS("= any($1::bigint[])"), OF_IDS("in (select value from json_each($1))"));
+#undef OF_IDS
+  return all_of<WorkflowDefinition>(transaction.query(sql, {ids}), [](const Row& row) { return workflow_of(row); });
+}
+
 std::optional<WorkflowDefinition> Projects::workflow(std::int64_t revision_id, std::string_view name) {
   return workflow_of(transaction_.first("select " WORKFLOW " from " WORKFLOW_TABLES
                                         " join revisions r on r.id = w.revision_id join projects p on p.id = r.project_id"

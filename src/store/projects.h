@@ -125,6 +125,9 @@ class Projects {
   const std::int64_t site_id_;
 };
 
+/// Definitions of any site; those that do not exist are left out.
+std::vector<WorkflowDefinition> workflows_of_ids(Transaction& transaction, const std::vector<std::int64_t>& ids);
+
 /// The archive of a revision of any site, and the MD5 (16 bytes; empty: none) that was stored with it.
 struct StoredArchive {
   std::string bytes, md5;

@@ -170,6 +170,12 @@ std::optional<SessionAttempt> Sessions::attempt(std::int64_t attempt_id) {
   return attempt_of(transaction_.first(ONE " where sa.id = $1 and p.site_id = $2", {attempt_id, site_id_}));
 }
 
+std::vector<SessionAttempt> attempts_of_ids(Transaction& transaction, const std::vector<std::int64_t>& ids) {
+  static constexpr Sql sql(ONE " where sa.id = any($1::bigint[]) order by sa.id",
+                           ONE " where sa.id in (select value from json_each($1)) order by sa.id");
+  return attempts_of(transaction.query(sql, {ids}));
+}
+
 std::vector<SessionAttempt> Sessions::retries(std::int64_t session_id) {
   return attempts_of(transaction_.query(ONE " where sa.session_id = $1 and p.site_id = $2 order by sa.\"index\"", {session_id, site_id_}));
 }

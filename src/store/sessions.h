@@ -145,4 +145,7 @@ class Sessions {
   const std::int64_t site_id_;
 };
 
+/// Attempts of any site, ascending by id; those that do not exist are left out.
+std::vector<SessionAttempt> attempts_of_ids(Transaction& transaction, const std::vector<std::int64_t>& ids);
+
 }  // namespace digdag::store

@@ -28,29 +28,37 @@ std::vector<engine::ConfigKey> keys_of(const Row& row, std::size_t column) {
 
 }  // namespace
 
-engine::StoredAttempt stored_attempt(Transaction& transaction, std::int64_t attempt_id) {
-  engine::StoredAttempt attempt;
-  attempt.id = attempt_id;
-  if (const auto row =
-          transaction.first("select type, config, next_run_time from session_monitors where attempt_id = $1 order by id", {attempt_id}))
-    attempt.monitor = engine::StoredMonitor{row->text(0), value_of(*row, 1), row->integer(2)};
-  for (const Row& row :
-       transaction.query("select full_name, source_task_id, updated_at, local_config, export_config, subtask_config, "
-                         "export_params, store_params, error, reset_store_params from resuming_tasks where attempt_id = $1",
-                         {attempt_id})) {
-    engine::ResumedTask task;
-    task.source_task_id = row.integer(1);
-    task.updated_at = row.time(2).instant();
-    task.local = value_of(row, 3);
-    task.export_config = value_of(row, 4);
-    task.subtask_config = value_of(row, 5);
-    task.export_params = value_of(row, 6);
-    task.store_params = value_of(row, 7);
-    task.error = value_of(row, 8);
-    task.reset_store_params = keys_of(row, 9);
-    attempt.resumed.insert_or_assign(row.text(0), std::move(task));
+std::map<std::int64_t, engine::StoredAttempt> stored_attempts(Transaction& transaction, const std::vector<std::int64_t>& attempt_ids) {
+  std::map<std::int64_t, engine::StoredAttempt> attempts;
+  for (const std::int64_t id : attempt_ids) attempts[id].id = id;
+  static constexpr Sql monitors(
+      "select attempt_id, type, config, next_run_time from session_monitors where attempt_id = any($1::bigint[]) "
+      "order by id",
+      "select attempt_id, type, config, next_run_time from session_monitors where attempt_id in (select value "
+      "from json_each($1)) order by id");
+  for (const Row& row : transaction.query(monitors, {attempt_ids})) {
+    auto& monitor = attempts.at(row.integer(0)).monitor;
+    if (!monitor) monitor = engine::StoredMonitor{row.text(1), value_of(row, 2), row.integer(3)};
   }
-  return attempt;
+#define RESUMED(these)                                                                                                                   \
+  "select attempt_id, full_name, source_task_id, updated_at, local_config, export_config, subtask_config, export_params, store_params, " \
+  "error, reset_store_params from resuming_tasks where attempt_id " these
+  static constexpr Sql resumed(RESUMED("= any($1::bigint[])"), RESUMED("in (select value from json_each($1))"));
+#undef RESUMED
+  for (const Row& row : transaction.query(resumed, {attempt_ids})) {
+    engine::ResumedTask task;
+    task.source_task_id = row.integer(2);
+    task.updated_at = row.time(3).instant();
+    task.local = value_of(row, 4);
+    task.export_config = value_of(row, 5);
+    task.subtask_config = value_of(row, 6);
+    task.export_params = value_of(row, 7);
+    task.store_params = value_of(row, 8);
+    task.error = value_of(row, 9);
+    task.reset_store_params = keys_of(row, 10);
+    attempts.at(row.integer(0)).resumed.insert_or_assign(row.text(1), std::move(task));
+  }
+  return attempts;
 }
 
 void insert_resuming_tasks(Transaction& transaction, std::int64_t attempt_id, const engine::ResumedTasks& resumed) {

@@ -59,26 +59,27 @@ engine::StoredTask task_of(const Row& row) {
 
 }  // namespace
 
-std::vector<engine::StoredTask> live_tasks(Transaction& transaction, std::int64_t attempt_id) {
+std::map<std::int64_t, std::vector<engine::StoredTask>> live_tasks(Transaction& transaction, const std::vector<std::int64_t>& attempt_ids) {
   // One statement for rows and edges: an attempt that ends meanwhile is either here or in the archive, whole. Rows of a large attempt
   // come and go in steps: they count from `pending_from` on only when all are there, and not any more once it is done.
-#define TASKS(upstreams)                                                                                                                  \
+#define TASKS(upstreams, these)                                                                                                           \
   "select t.id, t.parent_id, t.task_type, t.state, t.state_flags, t.updated_at, t.retry_at, t.started_at, t.state_params, t.retry_count," \
   " d.full_name, d.local_config, d.export_config, d.resuming_task_id, s.subtask_config, s.export_params, s.store_params, s.error,"        \
   " s.reset_store_params, (select " upstreams                                                                                             \
-  " from task_dependencies e where e.downstream_id = t.id), t.native from tasks t"                                                        \
+  " from task_dependencies e where e.downstream_id = t.id), t.native, t.attempt_id from tasks t"                                          \
   " join task_details d on d.id = t.id left join task_state_details s on s.id = t.id"                                                     \
   " join session_attempts a on a.id = t.attempt_id left join digdag_native_attempts o on o.id = t.attempt_id"                             \
-  " where t.attempt_id = $1 and a.state_flags & 2 = 0 and (o.pending_from is null or t.id < o.pending_from) order by t.id"
-  static constexpr Sql sql(TASKS("cast(json_agg(e.upstream_id) as text)"), TASKS("json_group_array(e.upstream_id)"));
+  " where t.attempt_id " these " and a.state_flags & 2 = 0 and (o.pending_from is null or t.id < o.pending_from) order by t.id"
+  static constexpr Sql sql(TASKS("cast(json_agg(e.upstream_id) as text)", "= any($1::bigint[])"),
+                           TASKS("json_group_array(e.upstream_id)", "in (select value from json_each($1))"));
 #undef TASKS
-  std::vector<engine::StoredTask> tasks;
-  for (const Row& row : transaction.query(sql, {attempt_id})) tasks.push_back(task_of(row));
+  std::map<std::int64_t, std::vector<engine::StoredTask>> tasks;
+  for (const Row& row : transaction.query(sql, {attempt_ids})) tasks[row.integer(21)].push_back(task_of(row));
   return tasks;
 }
 
 std::vector<engine::StoredTask> tasks_of_attempt(Transaction& transaction, std::int64_t attempt_id) {
-  std::vector<engine::StoredTask> tasks = live_tasks(transaction, attempt_id);
+  std::vector<engine::StoredTask> tasks = std::move(live_tasks(transaction, {attempt_id})[attempt_id]);
   engine::expand_barriers(tasks);
   if (!tasks.empty()) return tasks;
   const std::optional<Row> archive = transaction.first("select tasks from task_archives where id = $1", {attempt_id});

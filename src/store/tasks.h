@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "engine/stored_task.h"
@@ -8,8 +9,8 @@
 
 namespace digdag::store {
 
-/// The tasks of an attempt that is not done, ascending by id, with what only our engine reads (StoredTask::native, barriers).
-std::vector<engine::StoredTask> live_tasks(Transaction& transaction, std::int64_t attempt_id);
+/// The tasks of attempts that are not done, by attempt, ascending by id, with what only our engine reads (StoredTask::native, barriers).
+std::map<std::int64_t, std::vector<engine::StoredTask>> live_tasks(Transaction& transaction, const std::vector<std::int64_t>& attempt_ids);
 
 /// The tasks of an attempt, ascending by id: live ones, else those of its archive; none where it has neither (a delayed attempt). As
 /// the original's tables tell: without StoredTask::native, every upstream by its name.

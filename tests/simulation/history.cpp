@@ -32,6 +32,10 @@ class History : public World {
     poison_percent_ = random_.chance(8) ? 3 : 0;
     power_percent_ = random_.chance(30) ? 2 : 0;
     restarts_database_ = random_.chance(50);
+    if (random_.chance(30)) {
+      most_rows_at_once = static_cast<std::size_t>(random_.between(1, 8));
+      rows_in_a_step = static_cast<std::size_t>(random_.between(1, 3));
+    }
   }
 
   void run() {
@@ -65,6 +69,7 @@ class History : public World {
     if (random_.chance(70)) act(other, [&] { other.server->take_over({server.id()}); });
     for (int actions = random_.below(4); actions > 0 && other.server; --actions) {
       step(other);
+      if (other.server && other.server->has_beside() && random_.chance(50)) act(other, [&] { other.server->write_beside(); });
       if (other.server && random_.chance(50)) answer(other);
     }
     is_nested_ = false;
@@ -137,6 +142,7 @@ class History : public World {
     if (random_.chance(kill_percent_)) return kill(place);
     if (random_.chance(poison_percent_)) return poison();
     if (attempts_to_start_ > 0 && kind < 15) return start_attempt(place);
+    if (place.server->has_beside() && random_.chance(50)) return act(place, [&] { place.server->write_beside(); });
     if (kind < 45) return step(place);
     if (kind < 70) return answer(place);
     if (kind < 80) return pass_time();
@@ -251,6 +257,11 @@ class History : public World {
       place.server->work_off();
       place.server->read_forgotten();
       step(place);
+      while (place.server->has_beside()) {
+        place.server->write_beside();
+        step(place);
+        waits = false;
+      }
       while (place.server->runs() > 0) {
         answer(place);
         step(place);
@@ -283,6 +294,7 @@ class History : public World {
         throw Disagreement(name + " is done while " + task->full_name + " is " + text_of(task->state));
     }
     if (!record.queue.empty()) throw Disagreement(name + " has left rows in the queue");
+    if (record.has_ownership || record.left_over > 0 || record.pending_from) throw Disagreement(name + " has left rows of its tasks");
     const auto& ends = workloads.at(id)->ends;
     if (record.killed() || !ends) return;
     std::map<std::string, std::int64_t> generations;

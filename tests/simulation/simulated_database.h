@@ -12,6 +12,7 @@
 
 #include "engine/stored_task.h"
 #include "store/attempt_store.h"
+#include "store/change_steps.h"
 #include "store/owned_attempts.h"
 
 namespace digdag::simulation {
@@ -40,9 +41,12 @@ struct AttemptRecord {
   std::uint8_t flags = 0;                                        ///< store::AttemptFlag
   std::vector<std::shared_ptr<const engine::StoredTask>> tasks;  ///< at the end those of the archive
   std::optional<engine::StoredMonitor> monitor;
-  std::map<std::string, Queued> queue;  ///< by unique name
-  std::vector<std::int64_t> events;     ///< kills that were not applied
-  bool was_broken = false;              ///< ended by end_broken
+  std::map<std::string, Queued> queue;       ///< by unique name
+  std::vector<std::int64_t> events;          ///< kills that were not applied
+  std::optional<std::int64_t> pending_from;  ///< tasks from this id on do not count yet
+  bool is_torn = false;                      ///< steps of a large change are missing
+  std::size_t left_over = 0;                 ///< rows of tasks of one that is done, which go in steps
+  bool was_broken = false;                   ///< ended by end_broken
 
   bool done() const { return (flags & store::attempt_done) != 0; }
   bool killed() const { return (flags & store::attempt_cancel_requested) != 0; }
@@ -65,6 +69,14 @@ class SimulatedDatabase {
   /// As store::write_changes. Throws DatabaseError and changes nothing.
   void write_changes(const std::vector<store::AttemptChange>& changes, const std::string& owner, store::Durability durability);
 
+  // A large change, as OwnedAttempts::commit_in_steps does it.
+  void write_step(const store::ChangeStep& step, bool is_last, const std::string& owner);
+  void write_end(const store::AttemptChange& change, const std::string& owner);
+  /// Of an attempt that is done, whose owner this is: "" of one that died. False where nothing is left any more.
+  bool remove_rows(std::int64_t id, const std::string& owner, std::size_t count);
+  /// False where none is left, or another one owns the attempt.
+  bool remove_pending(std::int64_t id, const std::string& server, std::size_t count);
+
   // What server::Takeover and OwnedAttempts do.
   void release_attempts(const std::function<bool(const std::string& owner)>& is_gone);
   std::vector<std::int64_t> claim(const std::string& server);
@@ -83,11 +95,14 @@ class SimulatedDatabase {
 
   /// Whether this run was taken by this server.
   bool is_taken(const RunKey& key, const std::string& server) const;
-  /// An agent gets it. Throws Disagreement where one had it already.
-  void hand_out(const RunKey& key);
+  /// An agent gets it. Throws Disagreement where one had it already. False where a power cut made the database forget it: then it may be
+  /// given out again.
+  bool hand_out(const RunKey& key, const std::string& server);
   /// An agent answers: the result or error that carries this number is of this run.
   std::int64_t answer(const RunKey& key);
 
+  /// A power cut has undone its end.
+  bool has_forgotten_end(std::int64_t id) const { return undone_ends_.contains(id); }
   /// An attempt whose changes the database refuses.
   void poison(std::int64_t id) { poisoned_.insert(id); }
   bool is_poisoned(std::int64_t id) const { return poisoned_.contains(id); }
@@ -101,6 +116,8 @@ class SimulatedDatabase {
     std::vector<std::int64_t> counted;
   };
   AttemptRecord& edit(Undo& undo, std::map<std::int64_t, AttemptRecord>& edited, std::int64_t id) const;
+  void write(const std::vector<store::AttemptChange>& changes, const std::string& owner, store::Durability durability,
+             const std::function<void(AttemptRecord&)>& also);
   void check_owner(const store::AttemptChange& change, const std::string& owner) const;
   void write(const store::AttemptChange& change, AttemptRecord& record, const std::string& owner, Undo& undo);
   void write_task(const store::AttemptChange& change, AttemptRecord& record, engine::TaskIndex index, Undo& undo);
@@ -113,10 +130,11 @@ class SimulatedDatabase {
 
   std::map<std::int64_t, std::shared_ptr<const AttemptRecord>> attempts_;
   std::vector<Undo> log_;
-  std::set<std::int64_t> poisoned_;
+  std::set<std::int64_t> poisoned_, undone_ends_;
   std::int64_t next_attempt_ = 1, next_task_ = 100, next_event_ = 1, next_answer_ = 1;
 
-  std::set<std::pair<RunKey, std::string>> taken_;  ///< ever, with the server
+  std::set<std::pair<RunKey, std::string>> taken_;      ///< ever, with the server
+  std::set<std::pair<RunKey, std::string>> forgotten_;  ///< taken, and undone by a power cut: the server does not know
   std::set<RunKey> handed_out_;
   std::map<std::int64_t, RunKey> answers_;
   std::set<std::int64_t> counted_;  ///< answers that took effect

@@ -91,7 +91,10 @@ SimulatedServer::SimulatedServer(World& world, std::string id, std::int64_t plac
       id_(std::move(id)),
       places_(places),
       executor_(*this, *world.program_log, *world.templates, nullptr,
-                {.clock = [&world] { return world.now; }, .places = places, .database_pause = {}}) {
+                {.clock = [&world] { return world.now; },
+                 .places = places,
+                 .database_pause = {},
+                 .beside = [this](std::function<void()> work) { beside_.push_back(std::move(work)); }}) {
   executor_.use(static_cast<agent::TaskRunner&>(*this));
   executor_.use(static_cast<executor::Keeper&>(*this));
 }
@@ -112,26 +115,64 @@ void SimulatedServer::number_tasks(store::AttemptRows& rows, std::size_t size) {
   }
 }
 
-void SimulatedServer::commit(std::vector<store::AttemptChange>& changes) {
+void SimulatedServer::transaction(const std::string& what, const std::function<void()>& write) {
   world_.moment(*this, "commits");
   if (world_.chance(2)) throw DatabaseError(DatabaseError::Cause::unavailable, "the database went away before the commit");
   try {
-    world_.database.write_changes(changes, id_, store::Durability::process);
+    write();
   } catch (const DatabaseError& error) {
     log(error.message());
     throw;
   }
-  for (const store::AttemptChange& change : changes) {
-    std::string line = "commit of attempt " + std::to_string(change.rows->attempt_id) + ":";
-    for (const TaskIndex task : change.changed)
-      line += " #" + std::to_string(task) + " " + change.attempt->full_name(task) + " " + text_of(change.attempt->state(task));
-    for (const store::QueuedRun& run : change.runs)
-      line += (run.taken ? ", taken #" : ", waits #") + std::to_string(run.task) + " lease " + std::to_string(run.lease);
-    log(line + (change.finished ? ", finished" : ""));
-  }
+  log(what);
   world_.moment(*this, "has committed");
   if (world_.chance(2)) throw DatabaseError(DatabaseError::Cause::unavailable, "the database went away after the commit");
+}
+
+namespace {
+std::string line_of(const store::AttemptChange& change) {
+  std::string line = "commit of attempt " + std::to_string(change.rows->attempt_id) + ":";
+  for (const TaskIndex task : change.changed)
+    line += " #" + std::to_string(task) + " " + change.attempt->full_name(task) + " " + text_of(change.attempt->state(task));
+  for (const store::QueuedRun& run : change.runs)
+    line += (run.taken ? ", taken #" : ", waits #") + std::to_string(run.task) + " lease " + std::to_string(run.lease);
+  return line + (change.finished ? ", finished" : "");
+}
+}  // namespace
+
+void SimulatedServer::commit(std::vector<store::AttemptChange>& changes) {
+  std::string lines;
+  for (const store::AttemptChange& change : changes) lines += (lines.empty() ? "" : "; ") + line_of(change);
+  transaction(lines, [&] { world_.database.write_changes(changes, id_, store::Durability::process); });
   store::note_committed(changes);
+}
+
+void SimulatedServer::commit_in_steps(store::AttemptChange& change) {
+  if (change.finished) return end_in_steps(change);
+  const std::vector<store::ChangeStep> steps = store::steps_of(change, world_.rows_in_a_step);
+  for (const store::ChangeStep& step : steps) {
+    const std::string what =
+        "a step, " + line_of(step.part) + (step.pending_from ? ", pending" : "") + (step.completes ? ", complete" : "");
+    transaction(what, [&] { world_.database.write_step(step, &step == &steps.back(), id_); });
+    std::vector<store::AttemptChange> parts{step.part};
+    store::note_committed(parts);
+  }
+}
+
+void SimulatedServer::end_in_steps(store::AttemptChange& change) {
+  store::AttemptRows& rows = *change.rows;
+  if (!rows.end_stored) transaction("in steps, " + line_of(change), [&] { world_.database.write_end(change, id_); });
+  rows.end_stored = true;
+  for (bool more = true; more;) {
+    transaction("removes rows of attempt " + std::to_string(rows.attempt_id),
+                [&] { more = world_.database.remove_rows(rows.attempt_id, id_, world_.rows_in_a_step); });
+  }
+}
+
+void SimulatedServer::write_beside() {
+  const std::function<void()> write = std::move(beside_.front());
+  beside_.pop_front();
+  write();
 }
 
 // ---- Its agent -----------------------------------------------------------------------------------------------------------
@@ -141,18 +182,19 @@ void SimulatedServer::run(agent::RunRequest request) {
   const RunKey key{request.attempt, request.task, request.lease};
   log("runs " + text_of(key) + " " + request.identity.task_name + (request.cleanup ? " to clean up" : ""));
   if (!world_.database.is_taken(key, id_)) throw Disagreement("the run of " + text_of(key) + " is given out before that is stored");
-  world_.database.hand_out(key);
+  const bool is_known = world_.database.hand_out(key, id_);
   if (static_cast<std::int64_t>(runs_.size()) >= places_) throw Disagreement("more runs than places");
   const AttemptRecord& record = world_.database.attempt(request.attempt);
-  const engine::StoredTask& task = record.task(request.task);
-  if (task.full_name != request.identity.task_name || task.id != request.identity.task_id)
+  const std::string& name = request.identity.task_name;
+  if (is_known && (record.task(request.task).full_name != name || record.task(request.task).id != request.identity.task_id))
     throw Disagreement("the run of " + text_of(key) + " is named after another task");
   const auto is_same = [&](const AgentRun& other) { return RunKey{other.request.attempt, other.request.task, other.request.lease} == key; };
   if (std::any_of(runs_.begin(), runs_.end(), is_same)) throw Disagreement("the run of " + text_of(key) + " is still under way here");
   std::int64_t generation = 0;
-  for (TaskIndex i = 0; i < request.task; ++i) generation += record.task(i).full_name == task.full_name ? 1 : 0;
-  const std::string name = task.full_name + "#" + std::to_string(generation);
-  runs_.push_back({std::move(request), name});
+  for (TaskIndex i = 0; i < request.task && static_cast<std::size_t>(i) < record.tasks.size(); ++i)
+    generation += record.task(i).full_name == name ? 1 : 0;
+  const std::string run = name + "#" + std::to_string(generation);
+  runs_.push_back({std::move(request), run});
   world_.moment(*this, "has handed a run out");
 }
 
@@ -214,12 +256,17 @@ void SimulatedServer::take_over(const std::vector<std::string>& dead) {
   }
   world_.database.release_attempts([&](const std::string& owner) { return owner != id_ && !world_.registered.contains(owner); });
   world_.moment(*this, "has removed dead servers");
+  for (const auto& [attempt, record] : world_.database.attempts()) {
+    while (world_.database.remove_rows(attempt, "", world_.rows_in_a_step)) world_.moment(*this, "has removed rows that were left");
+  }
   const std::vector<std::int64_t> claimed = world_.database.claim(id_);
   world_.moment(*this, "has claimed attempts");
   for (const std::int64_t attempt : claimed) read(attempt);
 }
 
 void SimulatedServer::read(std::int64_t attempt) {
+  while (world_.database.remove_rows(attempt, id_, world_.rows_in_a_step)) world_.moment(*this, "has removed rows that were left");
+  while (world_.database.remove_pending(attempt, id_, world_.rows_in_a_step)) world_.moment(*this, "has removed pending tasks");
   std::optional<store::OwnedAttempt> owned = world_.database.load(attempt, id_);
   if (!owned) return;
   // Events are read and handed over before the same thread reads the attempt back.
@@ -267,6 +314,7 @@ void SimulatedServer::broken(std::int64_t attempt_id, const std::string& cause) 
 void SimulatedServer::ended(const executor::AttemptIdentity& attempt, bool success) {
   world_.moment(*this, "tells that an attempt ended");
   const AttemptRecord& record = world_.database.attempt(attempt.attempt_id);
+  if (world_.database.has_forgotten_end(attempt.attempt_id)) return;
   if (!record.done() || ((record.flags & store::attempt_success) != 0) != success)
     throw Disagreement("attempt " + std::to_string(attempt.attempt_id) + " is said to have ended otherwise than it is stored");
 }
@@ -285,6 +333,7 @@ void SimulatedServer::check_kills() const {
 
 void SimulatedServer::check_idle() {
   const executor::Executor::Counts counts = executor_.counts();
+  if (has_beside()) throw Disagreement(id_ + " still has something to write at the end");
   if (counts.attempts != 0) throw Disagreement(id_ + " still owns " + std::to_string(counts.attempts) + " attempts");
   if (counts.running != 0) throw Disagreement(id_ + " has " + std::to_string(counts.running) + " places taken at the end");
   if (counts.waiting != 0) throw Disagreement(id_ + " has " + std::to_string(counts.waiting) + " runs waiting at the end");

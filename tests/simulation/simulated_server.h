@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -46,6 +47,7 @@ class World {
   virtual void log(const std::string& line) = 0;
 
   Instant now{1'700'000'000'000};
+  std::size_t most_rows_at_once = std::numeric_limits<std::size_t>::max(), rows_in_a_step = 1;
   SimulatedDatabase database;
   std::set<std::string> registered;                   ///< rows of digdag_native_servers
   std::map<std::int64_t, const Workload*> workloads;  ///< by attempt
@@ -76,6 +78,9 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
   void read_forgotten();
   bool has_work() const { return !to_read_.empty() || !to_end_.empty(); }
   void work_off();
+  /// Large changes on their way, each of which the history lets go on.
+  bool has_beside() const { return !beside_.empty(); }
+  void write_beside();
 
   std::size_t runs() const { return runs_.size(); }
   void answer(std::size_t which, Random& random);
@@ -94,9 +99,11 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
 
   void number_tasks(store::AttemptRows& rows, std::size_t size) override;
   void commit(std::vector<store::AttemptChange>& changes) override;
-  /// All changes go through `commit`: steps of large ones are the database's business (store/owned_attempts_test.cpp).
-  std::size_t most_rows_at_once() const override { return std::numeric_limits<std::size_t>::max(); }
-  void commit_in_steps(store::AttemptChange&) override { throw std::logic_error("nothing is large here"); }
+  std::size_t most_rows_at_once() const override { return world_.most_rows_at_once; }
+  void commit_in_steps(store::AttemptChange& change) override;
+  void end_in_steps(store::AttemptChange& change);
+  /// One transaction: it may fail before and after.
+  void transaction(const std::string& what, const std::function<void()>& write);
 
   void run(agent::RunRequest request) override;
   std::size_t free_slots() const override { return 1000; }
@@ -118,6 +125,7 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
   std::set<std::int64_t> missing_before_;
   std::vector<store::AttemptEvent> read_too_;
   std::vector<AgentRun> runs_;
+  std::deque<std::function<void()>> beside_;
   executor::Executor executor_;
 };
 

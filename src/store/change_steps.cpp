@@ -1,0 +1,65 @@
+#include "store/change_steps.h"
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
+
+namespace digdag::store {
+namespace {
+
+using engine::TaskIndex;
+using engine::TaskState;
+
+template <typename Item, typename Work>
+void in_steps(const std::vector<Item>& items, std::size_t length, const Work& work) {
+  for (std::size_t i = 0; i < items.size(); i += length) {
+    const auto begin = items.begin() + static_cast<std::ptrdiff_t>(i);
+    work(std::vector<Item>(begin, begin + static_cast<std::ptrdiff_t>(std::min(length, items.size() - i))));
+  }
+}
+
+std::unordered_set<TaskIndex> ancestors(const engine::Attempt& attempt, const std::vector<TaskIndex>& tasks) {
+  std::unordered_set<TaskIndex> found;
+  for (const TaskIndex task : tasks) {
+    for (TaskIndex i = attempt.parent(task); i != engine::no_task && found.insert(i).second; i = attempt.parent(i)) {
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+std::vector<ChangeStep> steps_of(const AttemptChange& change, std::size_t rows_in_a_step) {
+  const AttemptRows& rows = *change.rows;
+  const auto stored = static_cast<TaskIndex>(rows.states.size());
+  std::vector<TaskIndex> added, released, others;
+  const auto first_added = std::lower_bound(change.changed.begin(), change.changed.end(), stored);
+  added.assign(first_added, change.changed.end());
+  const std::unordered_set<TaskIndex> above = ancestors(*change.attempt, added);
+  for (auto task = change.changed.begin(); task != first_added; ++task) {
+    const bool was_blocked = rows.states[static_cast<std::size_t>(*task)] == TaskState::blocked;
+    const bool is_released = was_blocked && change.attempt->state(*task) != TaskState::blocked;
+    const bool is_killed = (change.attempt->flags(*task) & engine::cancel_requested) != 0;  // the kill counts for all of them or for none
+    (is_released && !is_killed && *task != 0 && !above.contains(*task) ? released : others).push_back(*task);
+  }
+  std::vector<ChangeStep> steps;
+  const auto add = [&](std::vector<TaskIndex> tasks) -> ChangeStep& {
+    AttemptChange part{change.rows, change.attempt, std::move(tasks), {}, {}, {}, false, true};
+    std::set_intersection(part.changed.begin(), part.changed.end(), change.results_changed.begin(), change.results_changed.end(),
+                          std::back_inserter(part.results_changed));
+    return steps.emplace_back(ChangeStep{std::move(part)});
+  };
+  in_steps(added, rows_in_a_step, [&](std::vector<TaskIndex> tasks) {
+    add(std::move(tasks)).pending_from = rows.task_ids[static_cast<std::size_t>(added.front())];
+  });
+  ChangeStep& cause = add(std::move(others));
+  cause.part.is_part = false;
+  cause.part.events = change.events;
+  cause.completes = true;
+  in_steps(released, rows_in_a_step, [&](std::vector<TaskIndex> tasks) { add(std::move(tasks)); });
+  in_steps(change.runs, rows_in_a_step, [&](std::vector<QueuedRun> runs) { add({}).part.runs = std::move(runs); });
+  return steps;
+}
+
+}  // namespace digdag::store
