@@ -34,7 +34,8 @@ void go_on(Executor& executor, AttemptIdentity identity, store::OwnedAttempt fro
            const engine::AttemptOptions& options, Instant now) {
   const std::int64_t id = from.attempt.id;
   if (from.tasks.empty()) {
-    engine::Attempt attempt(dig::compile(workflow_of(*from.workflow)), std::move(params), from.attempt.timezone, options);
+    engine::Attempt attempt(dig::compile(workflow_of(*from.workflow)), std::move(params), from.attempt.timezone, options,
+                            std::move(from.stored.resumed));
     executor.add(std::move(identity), std::move(attempt), std::move(from.rows));
   } else {
     const bool is_unstarted = from.tasks[0].state == engine::TaskState::blocked;

@@ -249,6 +249,9 @@ struct Starter::Impl {
     }
     Started started{attempt_of(wanted, *inserted, session, request)};
     prepared.identity = identity_of(started.attempt, request.workflow);
+    // Whoever makes the tasks later has nothing else to tell what was taken over.
+    const bool has_rows = !prepared.delayed && has_first_rows(prepared);
+    store::insert_resuming_tasks(transaction, inserted->id, has_rows ? engine::for_generated_tasks(prepared.resumed) : prepared.resumed);
     if (prepared.delayed) {
       sessions.insert_delayed(inserted->id, prepared.waits_for);
       transaction.notify(store::schedules_notice);
@@ -285,16 +288,18 @@ struct Starter::Impl {
     return executor::first_change(prepared.rows, *prepared.attempt, prepared.outcome, prepared.given, executor && executor->has_agent());
   }
 
+  /// Else, for a large one, they come with the first commit of the loop.
+  bool has_first_rows(const Preparation& prepared) const { return !executor || prepared.is_started; }
+
   void write(store::Transaction& transaction, Preparation& prepared) {
-    store::insert_resuming_tasks(transaction, prepared.rows.attempt_id, engine::for_generated_tasks(prepared.resumed));
     if (!executor) {
       store::insert_ownership(transaction, prepared.rows, "");
       std::vector<store::AttemptChange> changes{first_change(prepared)};
       store::write_first(transaction, changes);
-    } else if (prepared.is_started) {
+    } else if (has_first_rows(prepared)) {
       store::AttemptChange change = first_change(prepared);
       owned.write_new(transaction, change);
-    } else {  // a large one: its rows come with the first commit of the loop
+    } else {
       owned.own_new(transaction, prepared.rows);
     }
   }
@@ -320,6 +325,7 @@ struct Starter::Impl {
   struct Known {
     store::SessionAttempt attempt;
     std::optional<store::WorkflowDefinition> workflow;
+    engine::ResumedTasks resumed;
   };
   std::optional<Known> look_up(std::int64_t attempt_id) {
     return database.read([&](store::Transaction& transaction) -> std::optional<Known> {
@@ -327,7 +333,7 @@ struct Starter::Impl {
       if (!row) return std::nullopt;
       auto attempt = store::Sessions(transaction, row->integer(0)).attempt(attempt_id);
       if (!attempt) return std::nullopt;
-      Known known{*std::move(attempt), {}};
+      Known known{*std::move(attempt), {}, store::stored_attempts(transaction, {attempt_id}).at(attempt_id).resumed};
       if (known.attempt.workflow_definition_id)
         known.workflow = store::Projects(transaction, row->integer(0)).workflow(*known.attempt.workflow_definition_id);
       return known;
@@ -346,6 +352,7 @@ struct Starter::Impl {
     request.retry_attempt_name = known->attempt.retry_attempt_name;
     auto prepared = std::make_unique<Preparation>(request, executor);
     prepared->params = known->attempt.params;
+    prepared->resumed = known->resumed;
     prepared->concurrency = concurrency_of(workflow->config);
     try {
       make_attempt(*prepared, false);
