@@ -13,14 +13,10 @@
 namespace digdag::executor {
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr seconds renewed_every{3};
-/// Runs are stopped so long before others may begin them again.
-constexpr seconds time_to_stop{2};
-constexpr seconds kept{seconds(store::server_lease_seconds) - time_to_stop};
 
 }  // namespace
 
@@ -39,9 +35,15 @@ struct ServerLease::Impl {
 
   void enter() {
     const Clock::time_point sent = Clock::now();
-    database.write([&](store::Transaction& transaction) { store::insert_server(transaction, options.server); }, store::Durability::process);
+    const auto others = database.write(
+        [&](store::Transaction& transaction) {
+          store::insert_server(transaction, options.server);
+          return store::renew_server(transaction, options.server.id);
+        },
+        store::Durability::process);
     const std::lock_guard lock(mutex);
-    kept_until = sent + kept;
+    has_company = others.value() > 0;
+    kept_until = sent + options.kept;
     is_lost = false;
   }
 
@@ -58,12 +60,12 @@ struct ServerLease::Impl {
   void renew() {
     const Clock::time_point sent = Clock::now();
     const auto others = database.write([&](store::Transaction& transaction) { return store::renew_server(transaction, options.server.id); },
-                                       store::Durability::process, milliseconds(kept));
+                                       store::Durability::process, options.kept);
     if (others) {
       const std::lock_guard lock(mutex);
       has_company = *others > 0;
       if (!is_lost) {
-        kept_until = sent + kept;
+        kept_until = sent + options.kept;
         return;
       }
     } else {
@@ -96,7 +98,7 @@ struct ServerLease::Impl {
       const bool is_over = !is_lost && Clock::now() >= kept_until;
       if (is_over && has_company) {
         lock.unlock();
-        lose("The lease of this server could not be renewed for " + std::to_string(kept.count()) + " seconds");
+        lose("The lease of this server could not be renewed for " + std::to_string(options.kept.count() / 1000) + " seconds");
         lock.lock();
       }
       const Clock::time_point next = std::max(kept_until, Clock::now() + (is_over || is_lost ? renewed_every : seconds(0)));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -22,6 +23,8 @@ class ServerLease {
     std::function<void()> lost;
     /// Registered anew after that: attempts may be taken again. On a thread of this.
     std::function<void()> regained;
+    /// How long after a renewal was sent this server goes on without another one. Runs are stopped so long before others may begin them.
+    std::chrono::milliseconds kept = std::chrono::seconds(store::server_lease_seconds - 2);
   };
   ServerLease(Options options, store::Database& database, Log& log);
   /// Ends renewing; the row stays.
