@@ -29,10 +29,10 @@ struct Executor::Impl {
     loop.inbox.push(std::move(one));
   }
   /// A run is over, or was refused: its place is free.
-  void ended(QueuedEvent event) {
+  void ended(const agent::RunRequest& request, QueuedEvent event) {
     ++tasks_ended;
     // Together, or the loop would seem to be drained between them.
-    loop.inbox.push(std::move(event), [this] { loop.handouts.free_place(); });
+    loop.inbox.push(std::move(event), [&] { loop.handouts.free_place(request.identity.site_id); });
   }
   /// An event of no attempt: the loop looks whose turn it is.
   void look_again() { loop.inbox.push(QueuedEvent{0, engine::Tick{}}); }
@@ -71,25 +71,27 @@ void Executor::resume(AttemptIdentity identity, engine::Restored restored, store
                 .untaken = std::move(untaken)});
 }
 
-std::int64_t Executor::take_places(std::int64_t wanted) { return impl_->loop.handouts.try_take(wanted); }
-bool Executor::has_agent() const { return impl_->loop.options.places > 0; }
-void Executor::give_places_back(std::int64_t places) {
-  for (; places > 0; --places) impl_->loop.handouts.free_place();
+std::int64_t Executor::take_places(std::int64_t site, std::int64_t wanted) { return impl_->loop.handouts.try_take(site, wanted); }
+bool Executor::has_agent(std::int64_t site) const { return impl_->loop.handouts.serves(site); }
+void Executor::give_places_back(std::int64_t site, std::int64_t places) {
+  for (; places > 0; --places) impl_->loop.handouts.free_place(site);
   if (impl_->loop.handouts.waiting() > 0) impl_->look_again();
 }
 
 void Executor::ended(const agent::RunRequest& request, agent::RunEnd end) {
   if (auto* done = std::get_if<agent::RunSucceeded>(&end)) {
-    impl_->ended({request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result), std::move(done->retry)}});
+    impl_->ended(request,
+                 {request.attempt, engine::Succeeded{request.task, request.lease, std::move(done->result), std::move(done->retry)}});
   } else if (auto* later = std::get_if<agent::RunLater>(&end)) {
-    impl_->ended({request.attempt,
+    impl_->ended(request,
+                 {request.attempt,
                   engine::RetryLater{request.task, request.lease, later->delay_millis, std::move(later->state), std::move(later->retry)},
                   later->wakes_after});
   } else {
     auto& failed = std::get<agent::RunFailed>(end);
     if (impl_->listener) impl_->listener->run_failed(request, failed);
-    impl_->ended({request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry}, std::nullopt,
-                  failed.cause.hint_text()});
+    impl_->ended(request, {request.attempt, engine::Failed{request.task, request.lease, failed.error, failed.retryable, failed.retry},
+                           std::nullopt, failed.cause.hint_text()});
   }
 }
 
@@ -103,7 +105,7 @@ void Executor::kill(std::int64_t attempt_id, std::int64_t stored_event) {
 
 void Executor::drop_all() {
   for (const Added& one : impl_->loop.inbox.drop_all()) {
-    give_places_back(static_cast<std::int64_t>(one.given.size()));
+    give_places_back(one.identity.site_id, static_cast<std::int64_t>(one.given.size()));
     impl_->loop.statuses.forget(one.identity.attempt_id);
   }
 }

@@ -17,6 +17,7 @@
 #include "engine/attempt.h"
 #include "engine/stored_task.h"
 #include "executor/attempt_identity.h"
+#include "executor/handouts.h"
 #include "executor/statuses.h"
 #include "store/attempt_store.h"
 
@@ -56,8 +57,8 @@ class Executor {
   struct Options {
     /// Asked on the loop's thread; what it says must never go back.
     std::function<Instant()> clock = steady_clock();
-    std::int64_t places = std::int64_t{1} << 40;     ///< runs at the agent at the same time; 0: there is no agent here
-    std::chrono::milliseconds database_pause{1000};  ///< between two tries of a commit while the database cannot take it
+    Handouts::Limits handouts = {.places = std::int64_t{1} << 40};  ///< of runs at the agent
+    std::chrono::milliseconds database_pause{1000};                 ///< between two tries of a commit while the database cannot take it
     /// Does what would hold up the loop, the writing of large changes. Unset: a thread does.
     std::function<void(std::function<void()>)> beside = {};
     std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
@@ -85,11 +86,11 @@ class Executor {
   /// An attempt that was read back. `untaken`: tasks whose run waits in the queue and was never given to anybody; all other runs that
   /// were under way are lost (E-45).
   void resume(AttemptIdentity identity, engine::Restored restored, store::AttemptRows rows, std::vector<engine::TaskIndex> untaken);
-  /// Places for runs of an attempt that is about to be adopted; at most `wanted`, perhaps none.
-  std::int64_t take_places(std::int64_t wanted);
-  void give_places_back(std::int64_t places);
-  /// Whether tasks run in this process at all; else all their runs wait in the queue for others.
-  bool has_agent() const;
+  /// Places for runs of an attempt of the site that is about to be adopted; at most `wanted`, perhaps none.
+  std::int64_t take_places(std::int64_t site, std::int64_t wanted);
+  void give_places_back(std::int64_t site, std::int64_t places);
+  /// Whether tasks of the site run in this process at all; else all their runs wait in the queue for others.
+  bool has_agent(std::int64_t site) const;
 
   void ended(const agent::RunRequest& request, agent::RunEnd end);
   void limits_evaluated(const agent::RunRequest& request, Value limits);

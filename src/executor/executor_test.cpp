@@ -152,16 +152,16 @@ class AtOnce : public Runner {
 
 TEST_F(ExecutorTest, APlaceThatAStartGivesBackGoesToWhoWaits) {
   AtOnce runner;
-  Executor executor(store_, log_, templates_, nullptr, {.places = 1});
+  Executor executor(store_, log_, templates_, nullptr, {.handouts = {.places = 1}});
   runner.executor = &executor;
   executor.use(runner);
-  ASSERT_EQ(executor.take_places(1), 1);
+  ASSERT_EQ(executor.take_places(0, 1), 1);
   add(executor, 1, "+x: {echo>: 1}\n");
   executor.step();
   EXPECT_EQ(executor.counts().waiting, 1);
   std::thread loop([&] { executor.run_until_done(1); });
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // so that it has gone to sleep: passes in any case, but tells more
-  executor.give_places_back(1);
+  executor.give_places_back(0, 1);
   loop.join();
   EXPECT_TRUE(executor.status(1).success);
 }
@@ -569,7 +569,7 @@ TEST_F(ExecutorTest, WhatIsReadBackWaitsForTheRunsThatWereDropped) {
 }
 
 TEST_F(ExecutorTest, WhatStoppedARunThatWaitedForAPlaceDoesNotCountForAnAttemptThatIsReadBack) {
-  Executor executor(store_, log_, templates_, nullptr, {.clock = [this] { return now_; }, .places = 1});
+  Executor executor(store_, log_, templates_, nullptr, {.clock = [this] { return now_; }, .handouts = {.places = 1}});
   executor.use(runner_);
   add(executor, 1, "+x: {sh>: x}\n");
   add(executor, 2, "+y: {sh>: y, _timeout: 30s}\n");

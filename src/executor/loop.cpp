@@ -66,7 +66,7 @@ std::string failure_of(const Owned& owned) {
 }  // namespace
 
 Loop::Loop(store::AttemptStore& store, Log& log, const dig::TemplateEngine& templates, Listener* listener, Executor::Options the_options)
-    : handouts(the_options.places),
+    : handouts(the_options.handouts),
       statuses(the_options.remembered),
       options(std::move(the_options)),
       log_(log),
@@ -95,9 +95,10 @@ Loop::Untaken Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) 
   for (Added& one : fresh) {
     const std::int64_t id = one.identity.attempt_id;
     one.rows.attempt_id = id;
+    const std::int64_t site = one.identity.site_id;
     const auto [place, is_new] = attempts_.try_emplace(id, Owned{std::move(one.identity), std::move(one.attempt), std::move(one.rows)});
     if (!is_new) {  // read back twice
-      for (std::size_t i = 0; i < one.given.size(); ++i) handouts.free_place();
+      for (std::size_t i = 0; i < one.given.size(); ++i) handouts.free_place(site);
       continue;
     }
     ++attempts_owned;
@@ -122,7 +123,7 @@ void Loop::adopt(Owned& owned, Added one, std::vector<Work>& round) {
   for (engine::Effect& effect : one.outcome->effects) {
     if (const auto* run = std::get_if<engine::Run>(&effect)) {
       const auto same = [&](const engine::Run& given) { return given.task == run->task; };
-      if (std::none_of(work.given.begin(), work.given.end(), same)) handouts.wait(owned.identity.attempt_id, *run);
+      if (std::none_of(work.given.begin(), work.given.end(), same)) wait(owned, *run);
     } else {
       work.outcome.effects.push_back(std::move(effect));
     }
@@ -134,7 +135,7 @@ void Loop::adopt(Owned& owned, Added one, std::vector<Work>& round) {
 void Loop::run_again(Owned& owned, const std::vector<engine::TaskIndex>& untaken, std::vector<Work>& round) {
   for (const engine::Running& running : owned.attempt.running()) {
     if (std::find(untaken.begin(), untaken.end(), running.task) != untaken.end() && !running.cancel_requested) {
-      handouts.wait(owned.identity.attempt_id, {running.task, running.lease, running.cleanup});
+      wait(owned, {running.task, running.lease, running.cleanup});
     } else {
       note_outcome(owned, owned.attempt.apply(engine::Lost{running.task, running.lease}, clock()), round);
     }
@@ -220,6 +221,14 @@ void Loop::sleep(const Owned& owned, const QueuedEvent& poll, std::int64_t await
   }
 }
 
+void Loop::wait(const Owned& owned, const engine::Run& run) { handouts.wait(owned.identity.site_id, owned.identity.attempt_id, run); }
+
+std::deque<engine::Run> Loop::take_out(const Owned& owned) { return handouts.take_out(owned.identity.site_id, owned.identity.attempt_id); }
+
+void Loop::free_places(const Work& work) {
+  for (std::size_t i = 0; i < work.given.size(); ++i) handouts.free_place(work.owned->identity.site_id);
+}
+
 /// Gives places to the runs whose turn it is; what begins without one waits in the queue.
 void Loop::hand_out(std::vector<Work>& round) {
   std::map<std::pair<std::int64_t, engine::TaskIndex>, engine::Lease> begun;
@@ -228,7 +237,7 @@ void Loop::hand_out(std::vector<Work>& round) {
     std::erase_if(work.outcome.effects, [&](const engine::Effect& effect) {
       const auto* run = std::get_if<engine::Run>(&effect);
       if (run == nullptr) return false;
-      handouts.wait(id, *run);
+      wait(*work.owned, *run);
       begun[{id, run->task}] = run->lease;
       return true;
     });
@@ -239,7 +248,7 @@ void Loop::hand_out(std::vector<Work>& round) {
     const auto& [id, run] = *next;
     Owned& owned = attempts_.at(id);
     if (owned.attempt.state(run.task) != engine::TaskState::running || owned.attempt.lease(run.task) != run.lease) {
-      handouts.free_place();  // it is over already
+      handouts.free_place(owned.identity.site_id);  // it is over already
       continue;
     }
     Work& work = work_of(owned, round);
@@ -250,7 +259,7 @@ void Loop::hand_out(std::vector<Work>& round) {
   for (const auto& [key, lease] : begun) {
     Owned& owned = attempts_.at(key.first);
     // What waits for a place here needs no row: nobody else is to take it. One that it has must not name an old run.
-    if (options.places > 0 && !owned.rows.queued.contains(key.second)) continue;
+    if (handouts.serves(owned.identity.site_id) && !owned.rows.queued.contains(key.second)) continue;
     if (owned.attempt.state(key.second) == engine::TaskState::running && owned.attempt.lease(key.second) == lease)
       work_of(owned, round).runs.push_back({key.second, lease, false});
   }
@@ -261,7 +270,7 @@ void Loop::write_beside(std::vector<Work>& round) {
     if (!writer_.is_large(work)) continue;
     Owned& owned = *work.owned;
     owned.busy = true;
-    owned.waiting = handouts.take_out(owned.identity.attempt_id);
+    owned.waiting = take_out(owned);
     if (owned.due) timers_.erase({*owned.due, owned.identity.attempt_id});
     owned.due.reset();
     owned.work = 0;
@@ -281,11 +290,11 @@ void Loop::take_written(std::vector<Written> done, std::vector<QueuedEvent>& eve
     writer_.taken();
     events.insert(events.end(), std::make_move_iterator(owned.deferred.begin()), std::make_move_iterator(owned.deferred.end()));
     owned.deferred.clear();
-    for (const engine::Run& run : owned.waiting) handouts.wait(owned.identity.attempt_id, run);
+    for (const engine::Run& run : owned.waiting) wait(owned, run);
     owned.waiting.clear();
     if (owned.doomed) {
       const std::int64_t id = owned.identity.attempt_id;
-      for (std::size_t i = 0; i < one.work->given.size(); ++i) handouts.free_place();
+      free_places(*one.work);
       let_go(id);
       statuses.forget(id);
       continue;
@@ -311,7 +320,7 @@ void Loop::drop(Work& work, const Trouble& trouble) {
                  (refused ? " cannot be stored: "
                           : " is read back, its rows are not as they were left (another server has it, or the database has crashed): ") +
                  error.report());
-  for (std::size_t i = 0; i < work.given.size(); ++i) handouts.free_place();
+  free_places(work);
   let_go(id);
   work.owned = nullptr;
   statuses.forget(id);
@@ -341,7 +350,7 @@ void Loop::let_go(std::int64_t id) {
     runner_->stop(id, task, lease, std::nullopt);
   }
   if (place->second.due) timers_.erase({*place->second.due, id});
-  handouts.take_out(id);
+  take_out(place->second);
   attempts_.erase(place);
   --attempts_owned;
 }
@@ -379,7 +388,7 @@ void Loop::perform(Owned& owned, const engine::Effect& effect) {
     if (at_agent != owned.at_agent.end() && at_agent->second == stop->lease) {
       runner_->stop(id, stop->task, stop->lease, stop->grace_seconds);
     } else if (owned.attempt.lease(stop->task) == stop->lease) {  // it still waits for a place: nobody else will answer
-      handouts.remove(id, stop->task, stop->lease);
+      handouts.remove(owned.identity.site_id, id, stop->task, stop->lease);
       owned.at_agent[stop->task] = stop->lease;  // as if it were: should the attempt be dropped before, the answer is of no use
       inbox.push(QueuedEvent{id, engine::Failed{stop->task, stop->lease, Value::object(), false, {}}});
     }
@@ -397,7 +406,7 @@ void Loop::leave(const std::vector<Work>& round) {
     for (const auto& [poll, lease] : sleepers_.take(id)) inbox.push(QueuedEvent{poll.first, engine::Wake{poll.second, lease}});
     if (keeper_) keeper_->ended(work.owned->identity, work.owned->attempt.success());
     if (kept_ == id) continue;
-    handouts.take_out(id);
+    take_out(*work.owned);
     attempts_.erase(id);
     --attempts_owned;
   }

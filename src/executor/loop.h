@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -65,6 +66,11 @@ class Loop {
   void note_outcome(Owned& owned, engine::Outcome outcome, std::vector<Work>& round);
   void set_timer(Owned& owned);
   void sleep(const Owned& owned, const QueuedEvent& poll, std::int64_t awaited);
+
+  // Places at the agent.
+  void wait(const Owned& owned, const engine::Run& run);
+  std::deque<engine::Run> take_out(const Owned& owned);
+  void free_places(const Work& work);
 
   // What is stored.
   void hand_out(std::vector<Work>& round);

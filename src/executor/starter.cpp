@@ -73,13 +73,13 @@ class Preparation : public SessionStarter::Prepared {
  public:
   Preparation(StartRequest wanted, Executor* the_executor) : request(std::move(wanted)), executor(the_executor) {}
   ~Preparation() override {
-    if (executor && places > 0) executor->give_places_back(places);
+    if (executor && places > 0) executor->give_places_back(request.workflow.project.site_id, places);
   }
   Preparation(const Preparation&) = delete;
   Preparation& operator=(const Preparation&) = delete;
 
   StartRequest request;
-  Executor* const executor;
+  Executor* const executor;  ///< nullptr: it is for other servers
   std::optional<StartRefused> refusal;
   std::string session_uuid = random_uuid();
   Value params;  ///< of the attempt, as they are stored
@@ -113,6 +113,10 @@ struct Starter::Impl {
   std::mutex counts_mutex = {};
   std::map<std::int64_t, Count> counts = {};  ///< of attempts that run, by site
 
+  Executor* executor_of(const StartRequest& request) const {
+    return options.sites.has(request.workflow.project.site_id) ? executor : nullptr;
+  }
+
   engine::Params base_params(const store::WorkflowDefinition& workflow, const Value& params) const {
     const engine::Params layers = engine::Params().with(options.default_params).with(workflow.revision_default_params);
     return layers.with(dig::declared_params(workflow_of(workflow), params)).with(params);
@@ -128,11 +132,11 @@ struct Starter::Impl {
     prepared.attempt.emplace(tree, base_params(request.workflow, prepared.params), request.workflow.timezone, options.attempt,
                              prepared.resumed);
     const bool is_large = tree.tasks.size() > most_tasks_at_once;
-    if (executor && !is_large) {
+    if (prepared.executor && !is_large) {
       prepared.outcome = prepared.attempt->start(clock());
       prepared.is_started = true;
     }
-    if (!executor || !is_large) owned.number_tasks(prepared.rows, prepared.attempt->size());
+    if (!prepared.executor || !is_large) owned.number_tasks(prepared.rows, prepared.attempt->size());
     if (prepared.is_started) give_places(prepared);
   }
 
@@ -141,7 +145,7 @@ struct Starter::Impl {
     for (const engine::Effect& effect : prepared.outcome.effects) {
       if (const auto* run = std::get_if<engine::Run>(&effect)) runs.push_back(*run);
     }
-    prepared.places = executor->take_places(static_cast<std::int64_t>(runs.size()));
+    prepared.places = prepared.executor->take_places(prepared.request.workflow.project.site_id, static_cast<std::int64_t>(runs.size()));
     runs.resize(static_cast<std::size_t>(prepared.places));
     prepared.given = std::move(runs);
   }
@@ -165,7 +169,7 @@ struct Starter::Impl {
   }
 
   std::unique_ptr<Prepared> prepare(const StartRequest& request) {
-    auto prepared = std::make_unique<Preparation>(request, executor);
+    auto prepared = std::make_unique<Preparation>(request, executor_of(request));
     try {
       prepared->request.session_time = Instant::of_seconds(request.session_time.seconds());
       prepared->params = request.params.is_object() ? request.params : Value::object();
@@ -285,14 +289,15 @@ struct Starter::Impl {
   }
 
   store::AttemptChange first_change(Preparation& prepared) const {
-    return executor::first_change(prepared.rows, *prepared.attempt, prepared.outcome, prepared.given, executor && executor->has_agent());
+    return executor::first_change(prepared.rows, *prepared.attempt, prepared.outcome, prepared.given,
+                                  prepared.executor && prepared.executor->has_agent(prepared.rows.site_id));
   }
 
   /// Else, for a large one, they come with the first commit of the loop.
-  bool has_first_rows(const Preparation& prepared) const { return !executor || prepared.is_started; }
+  bool has_first_rows(const Preparation& prepared) const { return !prepared.executor || prepared.is_started; }
 
   void write(store::Transaction& transaction, Preparation& prepared) {
-    if (!executor) {
+    if (!prepared.executor) {
       store::insert_ownership(transaction, prepared.rows, "");
       std::vector<store::AttemptChange> changes{first_change(prepared)};
       store::write_first(transaction, changes);
@@ -310,16 +315,16 @@ struct Starter::Impl {
       if (options.delayed) options.delayed();
       return;
     }
-    if (!executor) return;
+    if (!prepared.executor) return;
     if (!prepared.is_started) {
-      executor->add(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows));
+      prepared.executor->add(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows));
       return;
     }
     std::vector<store::AttemptChange> changes{first_change(prepared)};
     store::note_committed(changes);
     prepared.places = 0;
-    executor->adopt(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows), std::move(prepared.outcome),
-                    std::move(prepared.given));
+    prepared.executor->adopt(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows),
+                             std::move(prepared.outcome), std::move(prepared.given));
   }
 
   struct Known {
@@ -350,7 +355,7 @@ struct Starter::Impl {
     request.workflow = *workflow;
     request.session_time = known->attempt.session_time;
     request.retry_attempt_name = known->attempt.retry_attempt_name;
-    auto prepared = std::make_unique<Preparation>(request, executor);
+    auto prepared = std::make_unique<Preparation>(request, executor_of(request));
     prepared->params = known->attempt.params;
     prepared->resumed = known->resumed;
     prepared->concurrency = concurrency_of(workflow->config);

@@ -11,6 +11,7 @@
 #include "executor/executor.h"
 #include "executor/session_starter.h"
 #include "store/owned_attempts.h"
+#include "store/site_selection.h"
 
 namespace digdag::executor {
 
@@ -20,7 +21,8 @@ class Starter : public SessionStarter {
   struct Options {
     std::int64_t attempt_limit = 100;  ///< executor.attempt_max_run: not-done attempts of a site (E-61); 0: none
     engine::AttemptOptions attempt;
-    Value default_params;  ///< digdag.defaultParams: below all others
+    store::SiteSelection sites;  ///< executor.account_routing.*: whose attempts the executor here takes
+    Value default_params;        ///< digdag.defaultParams: below all others
     /// Session params around a session time, of workflows that have a schedule; `{}` of others (schedule::schedule_params).
     std::function<Value(const store::WorkflowDefinition&, Instant session_time)> times_around;
     /// Called after a commit that made a delayed attempt: somebody must look when it may start. May be unset.

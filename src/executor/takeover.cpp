@@ -82,7 +82,7 @@ struct Takeover::Impl {
     owned.remove_leftovers();
     read_unread();
     while (true) {
-      const std::vector<std::int64_t> ids = owned.claim(attempts_at_once);
+      const std::vector<std::int64_t> ids = owned.claim(attempts_at_once, options.sites);
       unread.insert(unread.end(), ids.begin(), ids.end());
       read_unread();
       if (first) executor.step();

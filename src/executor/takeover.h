@@ -10,6 +10,7 @@
 #include "store/database.h"
 #include "store/owned_attempts.h"
 #include "store/servers.h"
+#include "store/site_selection.h"
 
 namespace digdag::executor {
 
@@ -21,11 +22,12 @@ class Takeover : public Keeper {
  public:
   struct Options {
     store::ServerProcess server;
-    bool alone = false;                            ///< no other process can use this database: all other servers are dead
-    std::int64_t heartbeat_seconds = 60;           ///< agent.heartbeat-interval
+    bool alone = false;                                          ///< no other process can use this database: all other servers are dead
+    store::SiteSelection sites;                                  ///< executor.account_routing.*: whose attempts are taken
+    std::int64_t heartbeat_seconds = 60;                         ///< agent.heartbeat-interval
     std::int64_t attempt_ttl_seconds = std::int64_t{7} * 86400;  ///< executor.attempt_ttl
-    std::int64_t task_ttl_seconds = 86400;         ///< executor.task_ttl
-    std::int64_t reaping_seconds = 5;              ///< executor.ttl_reaping_interval
+    std::int64_t task_ttl_seconds = 86400;                       ///< executor.task_ttl
+    std::int64_t reaping_seconds = 5;                            ///< executor.ttl_reaping_interval
     /// An attempt of this site has ended, its end is committed. On the executor's thread; must not block.
     std::function<void(const AttemptIdentity&, bool success)> ended;
     /// Something was cancelled for its age (spec/execution.md 19.2). May be unset.

@@ -251,7 +251,7 @@ TEST_P(TakeoverOf, OneThatWasTakenForDeadStopsWhatRunsAndWritesNothingMoreOfIt) 
     store::remove_server(transaction, here_->process);
     store::insert_server(transaction, gone_->process);
   });
-  ASSERT_THAT(gone_->owned.claim(10), ElementsAre(attempt));
+  ASSERT_THAT(gone_->owned.claim(10, {}), ElementsAre(attempt));
   here_->takeover.wake();
   EXPECT_TRUE(here_->comes_to([&] { return !here_->runner.stopped.empty(); }));
   EXPECT_TRUE(here_->is_lost);

@@ -15,7 +15,6 @@ using Type = ConfigKey::Type;
 using Use = ConfigKey::Use;
 
 constexpr std::string_view no_jvm = "there is no Java virtual machine to configure";
-constexpr std::string_view not_routed = "every server runs the attempts and tasks of all sites";
 constexpr std::string_view no_plugins = "Java plugins cannot be loaded; a task that needs one fails";
 
 /// A key belongs to one of these families if it begins so; in them, unknown keys are mistakes.
@@ -127,9 +126,9 @@ const std::vector<ConfigKey>& config_keys() {
       {"agent.kill-grace-time", Type::integer},
       {"agent.max-lost-leases", Type::integer},
       {"agent.command_executor.*"},
-      {"agent.account_routing.enabled", Type::boolean, Use::ignored, not_routed},
-      {"agent.account_routing.include", Type::text, Use::ignored, not_routed},
-      {"agent.account_routing.exclude", Type::text, Use::ignored, not_routed},
+      {"agent.account_routing.enabled", Type::boolean},
+      {"agent.account_routing.include"},
+      {"agent.account_routing.exclude"},
 
       {"executor.attempt_ttl", Type::duration},
       {"executor.task_ttl", Type::duration},
@@ -141,11 +140,11 @@ const std::vector<ConfigKey>& config_keys() {
       {"executor.lease-time", Type::duration, Use::ignored, "the lease of a server is 10 seconds"},
       {"executor.enqueue_random_fetch", Type::boolean, Use::ignored, "tasks are handed on when they become ready"},
       {"executor.enqueue_fetch_size", Type::integer, Use::ignored, "tasks are handed on when they become ready"},
-      {"executor.account_routing.enabled", Type::boolean, Use::ignored, not_routed},
-      {"executor.account_routing.include", Type::text, Use::ignored, not_routed},
-      {"executor.account_routing.exclude", Type::text, Use::ignored, not_routed},
+      {"executor.account_routing.enabled", Type::boolean},
+      {"executor.account_routing.include"},
+      {"executor.account_routing.exclude"},
       {"queue-server.type", Type::text, Use::ignored, "the queue is in the database"},
-      {"queue.db.max_concurrency", Type::integer, Use::ignored, "use agent.max-task-threads"},
+      {"queue.db.max_concurrency", Type::integer},
 
       {"schedule.enabled", Type::boolean},
       {"schedule.backfill_sla", Type::boolean, Use::ignored, "backfills have no sla yet"},

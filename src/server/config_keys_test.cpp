@@ -78,7 +78,7 @@ TEST(ConfigKeys, AnUnknownKindOfMetricsIsAnError) {
 }
 
 TEST(ConfigKeys, WhatIsNotHonouredIsTold) {
-  for (const char* key : {"agent.account_routing.enabled", "log-server.mask-secrets", "schedule.backfill_sla"})
+  for (const char* key : {"log-server.mask-secrets", "schedule.backfill_sla"})
     EXPECT_THAT(config_warnings(config_of(key, "true")), ElementsAre(HasSubstr("is ignored"))) << key;
 }
 

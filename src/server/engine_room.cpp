@@ -34,6 +34,7 @@
 #include "store/secrets.h"
 #include "store/servers.h"
 #include "store/sessions.h"
+#include "store/site_selection.h"
 #include "store/tasks.h"
 
 namespace digdag::server {
@@ -125,6 +126,7 @@ struct EngineRoom::Impl {
   std::unique_ptr<agent::Workspaces> open_workspaces(const Parts& parts);
   bool logs_nothing_more(const LiveLogs::Wanted& wanted);
   agent::AgentOptions agent_options(const Parts& parts);
+  executor::Handouts::Limits handouts() const;
   executor::Starter::Options starter_options();
   executor::Takeover::Options takeover_options();
 
@@ -161,10 +163,19 @@ agent::AgentOptions EngineRoom::Impl::agent_options(const Parts& parts) {
   return options;
 }
 
+executor::Handouts::Limits EngineRoom::Impl::handouts() const {
+  const std::int64_t threads = config.integer_or("agent.max-task-threads", 0);
+  executor::Handouts::Limits limits{.places = !runs_tasks ? 0 : threads > 0 ? threads : most_runs};
+  limits.of_site = config.integer_or("queue.db.max_concurrency", limits.of_site);
+  limits.served = store::SiteSelection::of(config, "agent");
+  return limits;
+}
+
 executor::Starter::Options EngineRoom::Impl::starter_options() {
   executor::Starter::Options options;
   options.attempt_limit = config.integer_or("executor.attempt_max_run", config.integer_or("io.digdag.limits.maxAttempts", 100));
   options.attempt = executor::attempt_options(config);
+  options.sites = store::SiteSelection::of(config, "executor");
   if (const auto defaults = config.get("digdag.defaultParams")) options.default_params = parse_json(*defaults);
   options.times_around = times_around;
   options.delayed = [this] {
@@ -176,6 +187,7 @@ executor::Starter::Options EngineRoom::Impl::starter_options() {
 executor::Takeover::Options EngineRoom::Impl::takeover_options() {
   executor::Takeover::Options options;
   options.server = server;
+  options.sites = store::SiteSelection::of(config, "executor");
   options.alone = database.type() != "postgresql";
   options.heartbeat_seconds = config.integer_or("agent.heartbeat-interval", options.heartbeat_seconds);
   options.attempt_ttl_seconds = duration_or(config, "executor.attempt_ttl", options.attempt_ttl_seconds);
@@ -218,12 +230,7 @@ EngineRoom::Impl::Impl(const Parts& parts)
       the_starter(starter_options(), database, owned,
                   executes
                       ? &the_executor.emplace(owned, log, templates, nullptr,
-                                              executor::Executor::Options{.clock = clock,
-                                                                          .places = !runs_tasks ? 0
-                                                                                    : config.integer_or("agent.max-task-threads", 0) > 0
-                                                                                        ? config.integer_or("agent.max-task-threads", 0)
-                                                                                        : most_runs,
-                                                                          .remembered = 10'000})
+                                              executor::Executor::Options{.clock = clock, .handouts = handouts(), .remembered = 10'000})
                       : nullptr,
                   clock),
       notifications(executor::Notifications::of(config, commands, templates, log)) {

@@ -93,7 +93,7 @@ class LargeChanges : public DatabaseWithSchema {
   std::optional<OwnedAttempt> taken_over() {
     write([&](Transaction& transaction) { remove_server(transaction, here_); });
     other_->remove_leftovers();
-    const std::vector<std::int64_t> claimed = other_->claim(10);
+    const std::vector<std::int64_t> claimed = other_->claim(10, {});
     std::optional<OwnedAttempt> found;
     other_->load(
         claimed, [&](OwnedAttempt attempt) { found = std::move(attempt); },

@@ -8,6 +8,7 @@
 
 #include "engine/task_archive.h"
 #include "store/attempt_events.h"
+#include "store/sql_by_sites.h"
 #include "store/task_rows.h"
 #include "store/tasks.h"
 
@@ -219,22 +220,21 @@ void OwnedAttempts::remove_rows(std::int64_t attempt_id) {
 }
 
 // Outlives a power cut: an epoch that were given twice would let memory of the first one pass for that of the second.
-std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit) {
+std::vector<std::int64_t> OwnedAttempts::claim(std::int64_t limit, const SiteSelection& sites) {
+  // An owner without a row: it was removed as dead while a start of it was being committed.
+  static constexpr BySites sql = BY_SITES(
+      "with free as (select a.id from session_attempts a left join digdag_native_attempts o on o.id = a.id where a.state_flags & 2 = 0 "
+      "and (o.owner is null or not exists (select 1 from digdag_native_servers s where s.id = o.owner)) and not exists (select 1 from "
+      "delayed_session_attempts d where d.id = a.id)",
+      "a.site_id", "$3",
+      " order by a.id limit $2) insert into digdag_native_attempts (id, owner, epoch, version) select id, $1, 1, 0 from free where true "
+      "on conflict (id) do update set owner = excluded.owner, epoch = digdag_native_attempts.epoch + 1, version = "
+      "digdag_native_attempts.version + 1 where digdag_native_attempts.owner is null or not exists (select 1 from digdag_native_servers "
+      "s where s.id = digdag_native_attempts.owner) returning id");
   return database_.write(
       [&](Transaction& transaction) {
         std::vector<std::int64_t> ids;
-        // An owner without a row: it was removed as dead while a start of it was being committed.
-        for (const Row& row : transaction.query(
-                 "with free as (select a.id from session_attempts a left join digdag_native_attempts o on o.id = a.id where "
-                 "a.state_flags & 2 = 0 and (o.owner is null or not exists (select 1 from digdag_native_servers s where s.id = o.owner)) "
-                 "and not exists (select 1 from delayed_session_attempts d where d.id = a.id) order by a.id limit $2) "
-                 "insert into digdag_native_attempts (id, owner, epoch, version) select id, $1, 1, 0 from free where true on conflict (id) "
-                 "do update set owner = excluded.owner, epoch = digdag_native_attempts.epoch + 1, version = "
-                 "digdag_native_attempts.version + 1 where digdag_native_attempts.owner is null or not exists (select 1 from "
-                 "digdag_native_servers s where s.id = digdag_native_attempts.owner) returning id",
-                 {server_id_, limit})) {
-          ids.push_back(row.integer(0));
-        }
+        for (const Row& row : sql.query(transaction, sites, {server_id_, limit})) ids.push_back(row.integer(0));
         std::sort(ids.begin(), ids.end());
         return ids;
       },

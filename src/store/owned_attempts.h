@@ -14,6 +14,7 @@
 #include "store/database.h"
 #include "store/projects.h"
 #include "store/sessions.h"
+#include "store/site_selection.h"
 
 namespace digdag::store {
 
@@ -51,8 +52,8 @@ class OwnedAttempts : public AttemptStore {
   void write_new(Transaction& transaction, AttemptChange& change) const { store::write_new(transaction, change, server_id_, lease_); }
 
   /// Takes attempts over that are not done and that nobody alive owns, at most `limit`, by ascending id. Delayed ones that have not
-  /// started are left alone. `sites`: those that this server serves; empty: all.
-  std::vector<std::int64_t> claim(std::int64_t limit);
+  /// started are left alone. `sites`: whose attempts.
+  std::vector<std::int64_t> claim(std::int64_t limit, const SiteSelection& sites);
   /// Removes what a server that died has left of large attempts that are done.
   void remove_leftovers();
   /// All that are ours by their rows.

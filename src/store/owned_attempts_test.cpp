@@ -99,9 +99,18 @@ TEST_P(OwnedAttemptsOf, ARunThatIsReadBackIsFoundInTheQueueWhateverItPolled) {
 
 TEST_P(OwnedAttemptsOf, WhatAServerTookThatNobodyKnowsIsFreeForOthers) {
   start(OwnedAttempts(*database_, "unknown", QueueLease{"2@here", 300}));
-  EXPECT_THAT(owned_->claim(10), ElementsAre(rows_.attempt_id));
+  EXPECT_THAT(owned_->claim(10, {}), ElementsAre(rows_.attempt_id));
   EXPECT_THAT(owned_->ids(), ElementsAre(rows_.attempt_id));
-  EXPECT_THAT(owned_->claim(10), IsEmpty());
+  EXPECT_THAT(owned_->claim(10, {}), IsEmpty());
+}
+
+// server 4.3
+TEST_P(OwnedAttemptsOf, AttemptsOfSitesThatAreNotSelectedAreLeftAlone) {
+  using Mode = SiteSelection::Mode;
+  start(OwnedAttempts(*database_, "unknown", QueueLease{"2@here", 300}));
+  EXPECT_THAT(owned_->claim(10, {Mode::except, {0, 7}}), IsEmpty());
+  EXPECT_THAT(owned_->claim(10, {Mode::only, {7}}), IsEmpty());
+  EXPECT_THAT(owned_->claim(10, {Mode::only, {7, 0}}), ElementsAre(rows_.attempt_id));
 }
 
 DIGDAG_FOR_EVERY_DATABASE(OwnedAttemptsOf);

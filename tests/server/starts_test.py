@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""How many attempts a server runs at once: of a site (spec/decisions.md E-61), of a workflow (E-62), and of which size."""
+"""How much a server runs at once: attempts of a site (spec/decisions.md E-61) and of a workflow (E-62), their size, tasks of a site (E-46)."""
 import concurrent.futures
 import json
 import os
+import re
 import unittest
 
 from running import ServerTest
@@ -14,7 +15,7 @@ class Starts(ServerTest):
         self.gate = os.path.join(self.project, 'gate')
 
     def pushed(self, settings='', **workflows):
-        server = self.server(*self.config('database.type = memory\n' + settings))
+        server = self.server(*self.config('database.type = memory\n' + settings), admin=True)
         self.environment['DIGDAG_CONFIG'] = f'client.http.endpoint=http://127.0.0.1:{server.port}'
         for name, text in workflows.items():
             self.file(f'p/{name}.dig', text)
@@ -118,6 +119,31 @@ class Starts(ServerTest):
             self.assertEqual(self.put(server, day).status, 200, day)
         self.assertEqual(self.put(server, 1, 'other').status, 200)
         self.open_gate()
+
+    def metric(self, server, name):
+        return re.search(rf'^{name} (\d+)$', server.get('/metrics', port=server.admin_port).body.decode(), re.M).group(1)
+
+    # server 23.47, decisions E-46
+    def test_tasks_beyond_the_limit_of_a_site_wait(self):
+        server = self.pushed('queue.db.max_concurrency = 1\n', w=self.gated(9).split('\n', 1)[1])
+        ids = [self.put(server, day).json()['id'] for day in (1, 2, 3)]
+        self.wait_for('the first', lambda: self.noted() == ['2026-01-01'])
+        self.wait_for('the others in the line', lambda: self.metric(server, 'digdag_tasks_waiting') == '2')
+        self.assertEqual(self.metric(server, 'digdag_tasks_running'), '1')
+        self.assertEqual(self.noted(), ['2026-01-01'])
+        self.open_gate()
+        for attempt in ids:
+            self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
+        self.assertEqual(self.noted(), ['2026-01-01', '2026-01-02', '2026-01-03'])
+
+    def test_tasks_of_a_site_that_is_not_served_wait_in_the_queue(self):
+        server = self.pushed('agent.account_routing.enabled = true\nagent.account_routing.exclude = 0\n', w='+a:\n  echo>: x\n')
+        attempt = self.put(server, 1).json()['id']
+        self.wait_for('the run', lambda: self.metric(server, 'digdag_tasks_waiting') == '1')
+        self.assertEqual([task['state'] for task in server.get(f'/api/attempts/{attempt}/tasks').json()['tasks']], ['planned', 'running'])
+        self.assertEqual(self.metric(server, 'digdag_tasks_running'), '0')
+        self.assertEqual(server.send('POST', f'/api/attempts/{attempt}/kill', {}).status, 200)
+        self.wait_for('the kill', lambda: self.status(server, attempt) == 'killed')
 
     def test_a_workflow_of_too_many_tasks_is_refused_at_its_start(self):
         server = self.pushed('executor.task_max_run = 3\n', w='+a:\n  echo>: 1\n+b:\n  echo>: 2\n+c:\n  echo>: 3\n')

@@ -56,6 +56,14 @@ class TwoServers(PostgresqlServerTest):
         self.push(door, w='+a:\n  echo>: a\n')
         self.wait_for_status(worker, self.start_attempt(door, 'w'), 'success')
 
+    # server 4.3
+    def test_an_attempt_of_a_site_that_is_not_served_begins_at_another_one(self):
+        door = self.one('-X', 'executor.account_routing.enabled=true', '-X', 'executor.account_routing.exclude=0')
+        self.push(door, w='+a:\n  echo>: a\n')
+        attempt = self.start_attempt(door, 'w')
+        self.assertEqual(self.sql('select count(*) from digdag_native_attempts where owner is null'), '1')
+        self.wait_for_status(self.one(), attempt, 'success')
+
     def test_one_that_was_taken_for_dead_stops_what_it_runs_and_goes_on_as_a_new_one(self):
         first, second = self.one(), self.one()
         self.push(first, w=f'+a:\n  sh>: echo $$ >> {self.project}/ran; test -e {self.project}/go || exec sleep 600\n')

@@ -61,9 +61,9 @@ void SimulatedServer::start_attempt(const Workload& workload, How how) {
   for (const engine::Effect& effect : outcome.effects) {
     if (const auto* run = std::get_if<engine::Run>(&effect)) given.push_back(*run);
   }
-  given.resize(static_cast<std::size_t>(executor_.take_places(static_cast<std::int64_t>(given.size()))));
+  given.resize(static_cast<std::size_t>(executor_.take_places(0, static_cast<std::int64_t>(given.size()))));
   if (world_.chance(5)) {
-    executor_.give_places_back(static_cast<std::int64_t>(given.size()));
+    executor_.give_places_back(0, static_cast<std::int64_t>(given.size()));
     log("the start is refused");
     return;
   }
@@ -92,7 +92,7 @@ SimulatedServer::SimulatedServer(World& world, std::string id, std::int64_t plac
       places_(places),
       executor_(*this, *world.program_log, *world.templates, nullptr,
                 {.clock = [&world] { return world.now; },
-                 .places = places,
+                 .handouts = {.places = places},
                  .database_pause = {},
                  .beside = [this](std::function<void()> work) { beside_.push_back(std::move(work)); }}) {
   executor_.use(static_cast<agent::TaskRunner&>(*this));
@@ -337,8 +337,8 @@ void SimulatedServer::check_idle() {
   if (counts.attempts != 0) throw Disagreement(id_ + " still owns " + std::to_string(counts.attempts) + " attempts");
   if (counts.running != 0) throw Disagreement(id_ + " has " + std::to_string(counts.running) + " places taken at the end");
   if (counts.waiting != 0) throw Disagreement(id_ + " has " + std::to_string(counts.waiting) + " runs waiting at the end");
-  if (executor_.take_places(places_ + 1) != places_) throw Disagreement(id_ + " has another number of places at the end");
-  executor_.give_places_back(places_);
+  if (executor_.take_places(0, places_ + 1) != places_) throw Disagreement(id_ + " has another number of places at the end");
+  executor_.give_places_back(0, places_);
 }
 
 }  // namespace digdag::simulation
