@@ -328,6 +328,13 @@ TEST_F(AgentTest, SecretsAreMaskedWhereverTheTaskShowsThem) {
   EXPECT_THAT(log_text(), Not(HasSubstr("a-long-secret")));
 }
 
+// decisions V-33
+TEST_F(AgentTest, SecretsAreShownWhereTheConfigurationSaysSo) {
+  secrets = {{"long", "a-long-secret"}};
+  system.set("log-server.mask-secrets", "false");
+  EXPECT_THAT(printed([&] { run("sh>: echo '${secret:long}'"); }), HasSubstr("a-long-secret\n"));
+}
+
 // execution 32.88
 TEST_F(AgentTest, WhatStandsBelowARemountedSecretMovesWithIt) {
   secrets = {{"x.y.c", "moved"}, {"a.b.c", "in its place"}, {"a.d", "beside"}};

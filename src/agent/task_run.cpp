@@ -179,7 +179,8 @@ void TaskRun::prepare_context(const OperatorChoice& choice) {
   if (services_.options.secrets) {
     source = [this](std::string_view key) { return services_.options.secrets(request_.identity.project_id, key); };
   }
-  secrets_ = std::make_unique<TaskSecrets>(std::move(source), std::move(mounts));
+  secrets_ = std::make_unique<TaskSecrets>(std::move(source), std::move(mounts),
+                                           services_.options.system->boolean_or("log-server.mask-secrets", true));
   if (choice.key != "_type") {
     config.set("_type", choice.type);
     const Value command = *config.find(choice.key);

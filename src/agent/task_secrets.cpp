@@ -25,7 +25,8 @@ bool grants(const Value& node) {
 
 }  // namespace
 
-TaskSecrets::TaskSecrets(operators::SecretLookup source, Value mounts) : source_(std::move(source)), mounts_(std::move(mounts)) {}
+TaskSecrets::TaskSecrets(operators::SecretLookup source, Value mounts, bool masks)
+    : source_(std::move(source)), mounts_(std::move(mounts)), masks_(masks) {}
 
 bool TaskSecrets::has_grants() const { return grants(mounts_); }
 
@@ -46,10 +47,13 @@ std::string TaskSecrets::mounted(std::string_view key) const {
   return std::string(key);
 }
 
-void TaskSecrets::hide(std::string_view text) {
+void TaskSecrets::hide_value(std::string_view key, std::string_view value) {
+  if (!masks_) return;
   const std::lock_guard lock(mutex_);
-  mask_.add("made from secrets", std::string(text));
+  mask_.add(key, value);
 }
+
+void TaskSecrets::hide(std::string_view text) { hide_value("made from secrets", text); }
 
 std::optional<std::string> TaskSecrets::find(std::string_view key) {
   check_key(key);
@@ -60,10 +64,7 @@ std::optional<std::string> TaskSecrets::find_unmounted(std::string_view key) {
   check_key(key);
   if (!source_) return std::nullopt;
   auto value = source_(key);
-  if (value) {
-    const std::lock_guard lock(mutex_);
-    mask_.add(key, *value);
-  }
+  if (value) hide_value(key, *value);
   return value;
 }
 

@@ -15,8 +15,8 @@ namespace digdag::agent {
 /// the task shows (spec/operators.md 1.6, spec/decisions.md V-33). Thread-safe.
 class TaskSecrets {
  public:
-  /// `source`: all secrets of the project; may be empty.
-  TaskSecrets(operators::SecretLookup source, Value mounts);
+  /// `source`: all secrets of the project; may be empty. `masks`: log-server.mask-secrets; else all is shown as it is.
+  TaskSecrets(operators::SecretLookup source, Value mounts, bool masks);
 
   /// Error(illegal argument) `Illegal key: '…'`; Error(config) `Illegal value in _secrets: …`.
   std::optional<std::string> find(std::string_view key);
@@ -36,9 +36,11 @@ class TaskSecrets {
 
  private:
   std::string mounted(std::string_view key) const;
+  void hide_value(std::string_view key, std::string_view value);
 
   const operators::SecretLookup source_;
   const Value mounts_;
+  const bool masks_;
   mutable std::mutex mutex_;
   SecretMask mask_;
 };

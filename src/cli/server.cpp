@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <chrono>
 #include <filesystem>
 #include <future>
@@ -100,15 +98,6 @@ void set_default_params(SystemConfig& config, const Arguments& arguments) {
   config.set("digdag.defaultParams", to_json(params));
 }
 
-void set_environment(SystemConfig& config) {
-  for (char** variable = environ; *variable != nullptr; ++variable) {
-    const std::string_view text = *variable;
-    const std::size_t equals = text.find('=');
-    if (equals != std::string_view::npos)
-      config.set("server.environment." + std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
-  }
-}
-
 /// Until a signal comes. Gives the exit code.
 int serve(const SystemConfig& config, Log& log) {
   std::promise<void> asked_to_end;
@@ -131,7 +120,6 @@ SystemConfig server_config(const Arguments& arguments, const Invocation& invocat
   SystemConfig config = load_system_config(arguments, invocation.config);
   apply_options(config, arguments);
   set_default_params(config, arguments);
-  set_environment(config);
   return config;
 }
 

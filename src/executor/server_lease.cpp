@@ -13,17 +13,20 @@
 namespace digdag::executor {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr seconds renewed_every{3};
-
 }  // namespace
+
+milliseconds time_kept(seconds lease) { return lease - std::min(milliseconds(2000), milliseconds(lease) / 5); }
 
 struct ServerLease::Impl {
   Options options;
   store::Database& database;
   Log& log;
+  const seconds renewed_every = store::renewal_time(options.server.lease);
+  const milliseconds kept = options.kept.value_or(time_kept(options.server.lease));
 
   std::mutex mutex;
   std::condition_variable wake;
@@ -38,12 +41,12 @@ struct ServerLease::Impl {
     const auto others = database.write(
         [&](store::Transaction& transaction) {
           store::insert_server(transaction, options.server);
-          return store::renew_server(transaction, options.server.id);
+          return store::renew_server(transaction, options.server);
         },
         store::Durability::process);
     const std::lock_guard lock(mutex);
     has_company = others.value() > 0;
-    kept_until = sent + options.kept;
+    kept_until = sent + kept;
     is_lost = false;
   }
 
@@ -59,13 +62,13 @@ struct ServerLease::Impl {
 
   void renew() {
     const Clock::time_point sent = Clock::now();
-    const auto others = database.write([&](store::Transaction& transaction) { return store::renew_server(transaction, options.server.id); },
-                                       store::Durability::process, options.kept);
+    const auto others = database.write([&](store::Transaction& transaction) { return store::renew_server(transaction, options.server); },
+                                       store::Durability::process, kept);
     if (others) {
       const std::lock_guard lock(mutex);
       has_company = *others > 0;
       if (!is_lost) {
-        kept_until = sent + options.kept;
+        kept_until = sent + kept;
         return;
       }
     } else {
@@ -98,7 +101,7 @@ struct ServerLease::Impl {
       const bool is_over = !is_lost && Clock::now() >= kept_until;
       if (is_over && has_company) {
         lock.unlock();
-        lose("The lease of this server could not be renewed for " + std::to_string(options.kept.count() / 1000) + " seconds");
+        lose("The lease of this server could not be renewed for " + std::to_string(kept.count() / 1000) + " seconds");
         lock.lock();
       }
       const Clock::time_point next = std::max(kept_until, Clock::now() + (is_over || is_lost ? renewed_every : seconds(0)));

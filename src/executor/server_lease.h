@@ -3,12 +3,16 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "base/log.h"
 #include "store/database.h"
 #include "store/servers.h"
 
 namespace digdag::executor {
+
+/// How long after a renewal was sent a server goes on without another one. Runs are stopped so long before others may begin them.
+std::chrono::milliseconds time_kept(std::chrono::seconds lease);
 
 /// Keeps this server's place among those of one database (spec/decisions.md E-44): renews its lease, and notices in time when others may
 /// take this server for dead.
@@ -23,8 +27,7 @@ class ServerLease {
     std::function<void()> lost;
     /// Registered anew after that: attempts may be taken again. On a thread of this.
     std::function<void()> regained;
-    /// How long after a renewal was sent this server goes on without another one. Runs are stopped so long before others may begin them.
-    std::chrono::milliseconds kept = std::chrono::seconds(store::server_lease_seconds - 2);
+    std::optional<std::chrono::milliseconds> kept = {};  ///< unset: `time_kept`
   };
   ServerLease(Options options, store::Database& database, Log& log);
   /// Ends renewing; the row stays.

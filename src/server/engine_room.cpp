@@ -215,7 +215,11 @@ EngineRoom::Impl::Impl(const Parts& parts)
         const std::string configured(trim(config.get_or("agent.id", "")));
         return configured.empty() ? agent::agent_id() : configured;
       }()),
-      server(store::this_process(agent_id)),
+      server([&] {
+        store::ServerProcess process = store::this_process(agent_id);
+        process.lease = std::chrono::seconds(duration_or(config, "executor.lease-time", process.lease.count()));
+        return process;
+      }()),
       executes(config.boolean_or("server.executor.enabled", true)),
       runs_tasks(config.boolean_or("agent.enabled", true)),
       schedules(schedule::ScheduleLoop::enabled(config)),

@@ -65,21 +65,9 @@ class TemporaryDirectory {
   bool own_ = false;
 };
 
-std::int64_t at_least_zero(const SystemConfig& config, std::string_view key, std::int64_t fallback) {
-  const std::int64_t value = config.integer_or(key, fallback);
-  if (value < 0) throw config_error("'" + std::string(key) + "' must not be negative, but it is " + std::to_string(value));
-  return value;
-}
-
 std::optional<ClientVersion> version_of(const SystemConfig& config, std::string_view key) {
   const std::optional<std::string> text = config.get(key);
   return text ? ClientVersion::parse(trim(*text)) : std::nullopt;
-}
-
-void check_archive_type(const SystemConfig& config) {
-  const std::string type(trim(config.get_or("archive.type", "db")));
-  if (type == "s3" || type == "gcs") throw config_error("archive.type " + type + " is not built in yet").hint("use archive.type = db");
-  if (type != "db") throw config_error("Unknown storage type: " + type).hint("archive.type is db");
 }
 
 /// Where our listeners are, for those who start us with port 0 (spec/server.md 21).
@@ -116,7 +104,6 @@ void tell_about_config(const SystemConfig& config, Log& log) {
 /// The configuration, after it was looked at as a whole: nothing is opened or made for one that is wrong.
 const SystemConfig& checked(const SystemConfig& config, Log& log) {
   check_config(config);
-  check_archive_type(config);
   tell_about_config(config, log);
   return config;
 }
@@ -203,9 +190,9 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
           .clock = [this] { return engine_room.now(); },
           .ready = [this] { return engine_room.ready(); },
           .refuses_writes = [this] { return engine_room.refuses_writes(); },
-          .attempts_page_limit = at_least_zero(config, "api.max_attempts_page_size", 100),
-          .sessions_page_limit = at_least_zero(config, "api.max_sessions_page_size", 100),
-          .archive_limits = {.bytes = static_cast<std::uint64_t>(at_least_zero(config, "api.max_archive_total_size_limit", 2 << 20))},
+          .attempts_page_limit = config.integer_or("api.max_attempts_page_size", 100),
+          .sessions_page_limit = config.integer_or("api.max_sessions_page_size", 100),
+          .archive_limits = {.bytes = static_cast<std::uint64_t>(config.integer_or("api.max_archive_total_size_limit", 2 << 20))},
           .temporary_directory = temporary_directory.path(),
           .incompatible_if_older = version_of(config, "server.client-version-check.api-incompatible-if-older"),
           .upgrade_if_older = version_of(config, "server.client-version-check.upgrade-recommended-if-older")},

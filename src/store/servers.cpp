@@ -15,6 +15,12 @@
 namespace digdag::store {
 namespace {
 
+using std::chrono::seconds;
+
+// A number of seconds in PostgreSQL and in SQLite.
+#define SECONDS(n) "make_interval(secs => cast(" n " as double precision))"
+#define SECONDS_OF_SQLITE(n) n " * 1000000"
+
 std::string line_of(const char* file) {
   std::ifstream stream(file);
   std::string line;
@@ -58,35 +64,38 @@ void insert_server(Transaction& transaction, const ServerProcess& server) {
   remove_server(transaction, server);
 #define INSERT(until)                                                                                                                   \
   "insert into digdag_native_servers (id, host, boot_id, pid, process_start, agent_id, lease_expires_at, lock_key, started_at) values " \
-  "($1, "                                                                                                                               \
-  "$2, $3, $4, $5, $6, " until ", $7, now())"
-  static constexpr Sql sql(INSERT("now() + interval '10 seconds'"), INSERT("now() + 10000000"));
+  "($1, $2, $3, $4, $5, $6, " until ", $7, now())"
+  static constexpr Sql sql(INSERT("now() + " SECONDS("$8")), INSERT("now() + " SECONDS_OF_SQLITE("$8")));
 #undef INSERT
-  transaction.execute(sql, {server.id, server.host, server.boot_id, server.pid, server.process_start, server.agent_id, server.lock_key});
+  transaction.execute(sql, {server.id, server.host, server.boot_id, server.pid, server.process_start, server.agent_id, server.lock_key,
+                            server.lease.count()});
   transaction.notify(attempts_notice);
 }
 
-std::optional<std::int64_t> renew_server(Transaction& transaction, const std::string& id) {
+std::optional<std::int64_t> renew_server(Transaction& transaction, const ServerProcess& server) {
 #define RENEW(until) \
   "update digdag_native_servers set lease_expires_at = " until " where id = $1 returning (select count(*) - 1 from digdag_native_servers)"
-  static constexpr Sql sql(RENEW("now() + interval '10 seconds'"), RENEW("now() + 10000000"));
+  static constexpr Sql sql(RENEW("now() + " SECONDS("$2")), RENEW("now() + " SECONDS_OF_SQLITE("$2")));
 #undef RENEW
-  const auto others = transaction.first(sql, {id});
+  const auto others = transaction.first(sql, {server.id, server.lease.count()});
   return others ? std::optional(others->integer(0)) : std::nullopt;
 }
 
 std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone) {
 #define SERVERS(is_dead) \
   "select id, host, boot_id, pid, process_start, agent_id, lock_key, " is_dead " from digdag_native_servers where id <> $1"
-  static constexpr Sql sql(
-      SERVERS("case when pg_postmaster_start_time() > now() - interval '10 seconds' then 0 when lease_expires_at < now() then 1 "
-              "when lock_key = 0 or lease_expires_at > now() + interval '6 seconds' then 0 "
-              "when pg_try_advisory_xact_lock(lock_key) then 1 else 0 end"),
-      SERVERS("lease_expires_at < now()"));
+  static constexpr Sql sql(SERVERS("case when pg_postmaster_start_time() > now() - " SECONDS(
+                               "$2") " then 0 when lease_expires_at < now() then 1 "
+                                     "when lock_key = 0 or lease_expires_at > now() + " SECONDS(
+                                         "$3") " then 0 "
+                                               "when pg_try_advisory_xact_lock(lock_key) then 1 else 0 end"),
+                           SERVERS("lease_expires_at < now()"));
 #undef SERVERS
+  // Who has this much left has missed no renewal.
+  const std::chrono::seconds fresh = here.lease - renewal_time(here.lease) - seconds(1);
   std::vector<ServerProcess> dead;
-  for (const Row& row : transaction.query(sql, {here.id})) {
-    ServerProcess server{row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.text(5), row.integer(6)};
+  for (const Row& row : transaction.query(sql, {here.id, here.lease.count(), fresh.count()})) {
+    ServerProcess server{row.text(0), row.text(1), row.text(2), row.integer(3), row.integer(4), row.text(5), row.integer(6), here.lease};
     if (alone || row.integer(7) == 1 || is_running(server, here) == false) dead.push_back(std::move(server));
   }
   return dead;

@@ -12,7 +12,9 @@ class Servers : public DatabaseWithSchema {
  protected:
   /// A server of another machine, which nothing but the database tells about. `key`: of its lock.
   ServerProcess elsewhere(const std::string& id, std::int64_t key = 0) {
-    return {.id = id, .host = "elsewhere", .boot_id = "another", .pid = 1, .process_start = 1, .agent_id = "1@elsewhere", .lock_key = key};
+    ServerProcess server{.id = id, .host = "elsewhere", .boot_id = "another", .pid = 1, .process_start = 1, .agent_id = "1@elsewhere"};
+    server.lock_key = key;
+    return server;
   }
   void insert(const ServerProcess& server) {
     write([&](Transaction& transaction) { insert_server(transaction, server); });
@@ -45,11 +47,26 @@ TEST_P(Servers, OneThatDoesNotRenewItsLeaseIsDead) {
   insert(here_);
   insert(elsewhere("a"));
   insert(elsewhere("b"));
-  let_pass("b", server_lease_seconds + 1);
+  let_pass("b", 11);
   EXPECT_TRUE(is_dead_in_the_end("b"));
   EXPECT_FALSE(is_dead("a"));
   EXPECT_TRUE(is_dead("a", true));
   EXPECT_FALSE(is_dead(here_.id, true));
+}
+
+// decisions E-44
+TEST_P(Servers, ALeaseLastsAsLongAsTheConfigurationSays) {
+  ServerProcess patient = elsewhere("patient");
+  patient.lease = std::chrono::seconds(60);
+  insert(patient);
+  insert(elsewhere("other"));
+  let_pass("patient", 30);
+  let_pass("other", 30);
+  EXPECT_TRUE(is_dead_in_the_end("other"));
+  EXPECT_FALSE(is_dead("patient"));
+  write([&](Transaction& transaction) { renew_server(transaction, patient); });
+  let_pass("patient", 59);
+  EXPECT_FALSE(is_dead("patient"));
 }
 
 // decisions E-44
@@ -77,7 +94,7 @@ TEST_P(Servers, OneWhoseLockIsFreeIsDeadWhenItHasMissedARenewal) {
   let_pass("gone", 5);
   EXPECT_TRUE(eventually([&] {
     // As it does itself every three seconds.
-    write([](Transaction& transaction) { renew_server(transaction, "fresh"); });
+    write([&](Transaction& transaction) { renew_server(transaction, elsewhere("fresh")); });
     return is_dead("gone");
   }));
   EXPECT_FALSE(is_dead("fresh"));  // it only connects anew
@@ -88,7 +105,7 @@ TEST_P(Servers, OneWhoseLockIsFreeIsDeadWhenItHasMissedARenewal) {
 // decisions E-44
 TEST_P(Servers, RenewingTellsOfTheOthersAndThatOneWasTakenForDead) {
   insert(here_);
-  const auto renew = [&] { return write([&](Transaction& transaction) { return renew_server(transaction, here_.id); }); };
+  const auto renew = [&] { return write([&](Transaction& transaction) { return renew_server(transaction, here_); }); };
   EXPECT_EQ(renew(), 0);
   insert(elsewhere("a"));
   EXPECT_EQ(renew(), 1);

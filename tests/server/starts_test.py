@@ -136,6 +136,12 @@ class Starts(ServerTest):
             self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
         self.assertEqual(self.noted(), ['2026-01-01', '2026-01-02', '2026-01-03'])
 
+    # server 23.47
+    def test_a_limit_below_one_is_refused(self):
+        done = self.digdag('server', *self.config('database.type = memory\nqueue.db.max_concurrency = 0\n'), '-n', '0')
+        self.assertEqual(done.code, 1)
+        self.assertIn("'queue.db.max_concurrency' must be at least 1, but it is 0", done.err)
+
     def test_tasks_of_a_site_that_is_not_served_wait_in_the_queue(self):
         server = self.pushed('agent.account_routing.enabled = true\nagent.account_routing.exclude = 0\n', w='+a:\n  echo>: x\n')
         attempt = self.put(server, 1).json()['id']
