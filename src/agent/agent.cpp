@@ -118,6 +118,11 @@ struct Agent::Impl {
     return static_cast<std::size_t>(std::max<std::int64_t>(0, most - taken));
   }
 
+  bool is_idle() const {
+    const std::lock_guard lock(mutex);
+    return active == 0 && waiting.empty();
+  }
+
   std::int64_t grace_at_shutdown(const TaskRun& run) const {
     const std::int64_t grace = run.kill_grace_seconds().value_or(options.kill_grace_seconds);
     return grace < 0 ? default_kill_grace_seconds : grace;
@@ -187,6 +192,7 @@ void Agent::stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lea
 }
 
 std::size_t Agent::free_slots() const { return impl_->free_slots(); }
+bool Agent::is_idle() const { return impl_->is_idle(); }
 void Agent::stop_all() { impl_->stop_all(); }
 void Agent::shutdown() { impl_->shutdown(); }
 std::int64_t Agent::longest_grace() const { return impl_->longest_grace(); }

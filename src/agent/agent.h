@@ -129,6 +129,8 @@ class Agent : public TaskRunner {
   void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
   /// Stops all that runs or waits here, each with its grace time; takes new runs. For when somebody else may have begun them again.
   void stop_all();
+  /// Whether nothing runs or waits here.
+  bool is_idle() const;
   /// Takes nothing more, stops what runs (SIGTERM, SIGKILL after its `_kill_grace` or else agent.kill-grace-time; evaluations at once) and
   /// waits for it. Who never interrupts cannot wait for ever here: that gives the default grace.
   void shutdown();

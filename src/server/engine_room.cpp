@@ -26,6 +26,7 @@
 #include "schedule/schedule_loop.h"
 #include "schedule/scheduler.h"
 #include "server/database_clock.h"
+#include "server/shutdown_watch.h"
 #include "store/attempt_events.h"
 #include "store/log_spool.h"
 #include "store/owned_attempts.h"
@@ -42,8 +43,6 @@ namespace {
 
 /// Runs at the same time where `agent.max-task-threads` sets no limit: each costs some 10 KB here, and its processes outside.
 constexpr std::int64_t most_runs = 2000;
-/// What a commit that is under way when the time of a shutdown is over may take yet: the database may be away.
-constexpr std::chrono::seconds last_commit{5};
 
 std::int64_t duration_or(const SystemConfig& config, std::string_view key, std::int64_t fallback) {
   const std::string text(trim(config.get_or(key, "")));
@@ -137,6 +136,8 @@ struct EngineRoom::Impl {
   void hold(bool held);
   void look_out();
   bool pause(std::chrono::seconds time);
+  std::optional<std::chrono::seconds> shutdown_limit() const;
+  ShutdownWatch::Options shutdown_watch(std::optional<std::chrono::seconds> limit);
   void shut_down();
 };
 
@@ -366,6 +367,26 @@ bool EngineRoom::Impl::try_to_begin() {
   return true;
 }
 
+std::optional<std::chrono::seconds> EngineRoom::Impl::shutdown_limit() const {
+  const std::string limit(trim(config.get_or("server.shutdown-timeout", "")));
+  if (limit.empty() || limit == "unlimited") return std::nullopt;
+  return std::chrono::seconds(duration_or(config, "server.shutdown-timeout", 0));
+}
+
+ShutdownWatch::Options EngineRoom::Impl::shutdown_watch(std::optional<std::chrono::seconds> limit) {
+  ShutdownWatch::Options options;
+  options.limit = limit;
+  options.tasks_run = [this] { return the_agent && !the_agent->is_idle(); };
+  options.give_up = [this] {
+    if (the_executor) the_executor->interrupt();
+  };
+  options.ask_database = [this](store::Database::Patience patience) {
+    database.write([this](store::Transaction& transaction) { store::renew_server(transaction, server); }, store::Durability::process,
+                   patience);
+  };
+  return options;
+}
+
 void EngineRoom::Impl::shut_down() {
   if (std::exchange(is_shut_down, true)) return;
   const auto say = [&](const std::string& text) { log.write(LogLevel::info, "shutdown", "server", text); };
@@ -374,19 +395,8 @@ void EngineRoom::Impl::shut_down() {
     stopping = true;
   }
   wake.notify_all();
-  const std::string limit(trim(config.get_or("server.shutdown-timeout", "unlimited")));
-  Thread watch;
-  std::mutex over_mutex;
-  std::condition_variable over_wake;
-  bool over = false;
-  if (the_executor && limit != "unlimited") {
-    watch = Thread("the time limit of the shutdown", [&, most = std::chrono::seconds(duration_or(config, "server.shutdown-timeout", 0))] {
-      std::unique_lock lock(over_mutex);
-      if (over_wake.wait_for(lock, most, [&] { return over; })) return;
-      the_executor->interrupt();  // what runs now is run again elsewhere: its end is not wanted any more
-      if (!over_wake.wait_for(lock, last_commit, [&] { return over; })) database.shut_down();
-    });
-  }
+  std::optional<ShutdownWatch> watch;
+  watch.emplace(shutdown_watch(shutdown_limit()), database, log);
   beginning.join();
   say("Shutting down workflow executor loop");
   if (schedule_loop) schedule_loop->stop();
@@ -396,13 +406,9 @@ void EngineRoom::Impl::shut_down() {
   if (running > 0) say("Waiting for completion of " + std::to_string(running) + " running tasks...");
   log.flush();
   loop.join();
-  {
-    const std::lock_guard lock(over_mutex);
-    over = true;
-  }
-  over_wake.notify_all();
-  watch.join();
+  watch.reset();
   the_agent->shutdown();
+  watch.emplace(shutdown_watch({}), database, log);
   takeover->stop();
   listening.reset();
 }
