@@ -258,6 +258,9 @@ EngineRoom::Impl::Impl(const Parts& parts)
   if (schedules) schedule_loop.emplace(schedule::ScheduleLoop::Options::of(config, clock), database, the_starter, log);
   listen();
   if (takeover) takeover->announce(listening ? server.lock_key : 0);  // before requests can start attempts
+  // Before requests, too: what they write beside another server that lives cannot be taken back.
+  if (!config.boolean_or("server.take-over", false))
+    waits_for_locks = database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); }).count > 0;
 }
 
 /// Its attempt has ended, or no task of that name is still to run.
