@@ -84,8 +84,8 @@ struct Log::Impl {
         watched(::isatty(STDOUT_FILENO) == 1),
         can_show_progress(!options.quiet && watched && ::isatty(STDIN_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1 &&
                           terminal_understands_escapes()),
-        out(STDOUT_FILENO),
-        err(STDERR_FILENO) {
+        out(STDOUT_FILENO, options.drops_unread),
+        err(STDERR_FILENO, options.drops_unread) {
     if (!options.file.empty()) file.emplace(options.file);
     rescue_at_crash(&out, file ? &*file : nullptr);
   }
@@ -102,7 +102,9 @@ struct Log::Impl {
       if (rescued == &out || (file && rescued == &*file)) slot.compare_exchange_strong(rescued, nullptr);
     }
     hide_progress();
+    out.finish();
     flush();
+    err.finish();
   }
 
   bool enabled(LogLevel level) const {
@@ -175,6 +177,7 @@ struct Log::Impl {
     hide_progress();
     err.append(text);
     err.flush();
+    if (err.waiting()) flush_later();
     at_line_start = text.back() == '\n' || text.ends_with(end_of_color);
     show_progress();
   }
@@ -202,8 +205,17 @@ struct Log::Impl {
 
   void flush() {
     out.flush();
+    err.flush();
     if (file) file->flush();
     report_trouble();
+    report_dropped();
+    if (out.waiting() || err.waiting()) flush_later();
+  }
+
+  /// Not while a line is being written.
+  void report_dropped() {
+    if (const std::size_t bytes = out.take_dropped() + err.take_dropped(); bytes > 0)
+      write(LogLevel::warn, "main", "log", std::to_string(bytes) + " bytes of the output were lost: nobody read it");
   }
 
   void report_trouble() {
@@ -221,7 +233,7 @@ struct Log::Impl {
 
   /// Somebody has to write what waits when nothing else comes: a thread, made when first needed.
   void flush_later() {
-    if (flusher_has_work) return;
+    if (flusher_has_work || ending) return;
     flusher_has_work = true;
     if (flusher.running()) {
       wake.notify_one();
@@ -238,15 +250,15 @@ struct Log::Impl {
   void flush_when_due() {
     std::unique_lock lock(mutex);
     while (!ending) {
-      const bool console_waits = out.waiting();
-      const bool file_waits = file && file->waiting();
-      flusher_has_work = console_waits || file_waits;
+      report_dropped();
+      auto due = LogOutput::Clock::time_point::max();
+      for (const LogOutput* output : {&out, &err, file ? &*file : nullptr}) {
+        if (output && output->waiting()) due = std::min(due, output->due());
+      }
+      flusher_has_work = due != LogOutput::Clock::time_point::max();
       if (!flusher_has_work) {
         wake.wait(lock);
-        continue;
-      }
-      const auto due = console_waits && file_waits ? std::min(out.due(), file->due()) : console_waits ? out.due() : file->due();
-      if (LogOutput::Clock::now() < due) {
+      } else if (LogOutput::Clock::now() < due) {
         wake.wait_until(lock, due);
       } else {
         flush();

@@ -28,6 +28,9 @@ class Log {
     bool console_to_stderr = false;  ///< --log-to stderr
     Color color = Color::when_terminal;
     bool quiet = false;  ///< -q: only warnings and errors on the console
+    /// Nobody waits for who reads the console: of a program that must go on though a pipe is full. What is lost is told when it is read
+    /// again.
+    bool drops_unread = false;
   };
   explicit Log(Options options);
   ~Log();

@@ -9,10 +9,13 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 
@@ -21,6 +24,8 @@ namespace digdag {
 namespace {
 
 constexpr std::size_t buffer_size = 64 << 10;
+constexpr std::size_t most_unread = 4 << 20;
+constexpr std::chrono::milliseconds first_retry{1}, last_retry{200}, patience_at_the_end{1000};
 constexpr std::int64_t full_file = 10 << 20;
 constexpr int most_old_files = 5;
 
@@ -70,7 +75,15 @@ bool compress(const std::string& from, const std::string& to) {
   return good;
 }
 
+/// A regular file never makes anybody wait.
+bool has_reader(int descriptor) {
+  struct stat file {};
+  return ::fstat(descriptor, &file) == 0 && !S_ISREG(file.st_mode);
+}
+
 }  // namespace
+
+LogOutput::LogOutput(int descriptor, bool may_drop) : descriptor_(descriptor), may_drop_(may_drop && has_reader(descriptor)) {}
 
 LogOutput::LogOutput(std::string path) : path_(std::move(path)) {
   std::error_code ignored;  // open() names the trouble
@@ -90,16 +103,23 @@ LogOutput::~LogOutput() {
 
 void LogOutput::append(std::string_view bytes) {
   if (bytes.empty()) return;
+  dropping_ = dropping_ || (may_drop_ && buffer_.size() + bytes.size() > most_unread && is_stuck());
+  if (dropping_) {
+    dropped_ += bytes.size();
+    return;
+  }
   if (buffer_.empty()) {
     waiting_since_ = Clock::now();
     if (buffer_.capacity() < buffer_size) buffer_.reserve(2 * buffer_size);
   }
   buffer_ += bytes;
+  if (is_stuck() && Clock::now() < retry_at_) return;
   if (buffer_.size() >= buffer_size || waiting_since_ - written_at_ > patience) flush();
 }
 
 void LogOutput::flush() {
   if (buffer_.empty()) return;
+  if (may_drop_) return flush_what_is_read(std::chrono::milliseconds(0));
   if (!path_.empty()) reopen_if_replaced();
   write_all(buffer_);
   buffer_.clear();
@@ -107,6 +127,52 @@ void LogOutput::flush() {
   written_at_ = Clock::now();
   if (!path_.empty()) roll_if_full();
 }
+
+void LogOutput::finish() {
+  if (may_drop_ && !buffer_.empty())
+    flush_what_is_read(patience_at_the_end);
+  else
+    flush();
+}
+
+void LogOutput::flush_what_is_read(std::chrono::milliseconds wait) {
+  const std::size_t written = write_what_is_read(buffer_, wait);
+  if (written > 0) retry_after_ = std::chrono::milliseconds(0);
+  buffer_.erase(0, written);
+  written_at_ = Clock::now();
+  if (buffer_.empty()) {
+    dropping_ = false;
+    if (buffer_.capacity() > 4 * buffer_size) buffer_.shrink_to_fit();
+    return;
+  }
+  retry_after_ = std::clamp(2 * retry_after_, first_retry, last_retry);
+  retry_at_ = written_at_ + retry_after_;
+}
+
+/// How much of it need not be written any more. Who can take something can take as much as a pipe takes at once.
+std::size_t LogOutput::write_what_is_read(std::string_view bytes, std::chrono::milliseconds wait) {
+  if (reader_gone_) return bytes.size();
+  PipeSignalHeld pipe_signal;
+  std::size_t written = 0;
+  while (written < bytes.size()) {
+    pollfd wanted{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+    if (::poll(&wanted, 1, static_cast<int>(wait.count())) == 0) return written;
+    const ssize_t size = ::write(descriptor_, bytes.data() + written, std::min<std::size_t>(bytes.size() - written, PIPE_BUF));
+    if (size >= 0) {
+      written += static_cast<std::size_t>(size);
+    } else if (errno == EAGAIN) {
+      return written;
+    } else if (errno != EINTR) {
+      if (errno == EPIPE) pipe_signal.raised();
+      lose(errno);
+      return bytes.size();
+    }
+  }
+  losing_ = false;
+  return written;
+}
+
+std::size_t LogOutput::take_dropped() { return dropping_ ? 0 : std::exchange(dropped_, 0); }
 
 void LogOutput::write_all(std::string_view bytes) {
   if (reader_gone_ || descriptor_ < 0) return;
@@ -142,6 +208,8 @@ std::string LogOutput::take_trouble() {
 }
 
 void LogOutput::rescue() const {
+  pollfd wanted{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+  if (may_drop_ && ::poll(&wanted, 1, 0) == 0) return;
   if (!buffer_.empty() && !reader_gone_) {
     const ssize_t size = ::write(descriptor_, buffer_.data(), buffer_.size());
     static_cast<void>(size);

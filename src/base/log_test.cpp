@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/eventually_for_test.h"
 #include "base/log_output.h"
 
 namespace digdag {
@@ -174,6 +175,32 @@ TEST(Log, NothingOfALineIsObeyedByATerminal) {
 TEST(Log, TaskOutputIsPassedOnAsItIs) {
   const std::string bytes("no line end \xff\0 here", 20);
   EXPECT_EQ(through_pipes([&] { Log({}).task_output(bytes); }).out, bytes);
+}
+
+TEST(LogOutput, WaitsForNobodyWhereItMayDrop) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const std::string piece(64 << 10, 'x');
+  constexpr std::size_t pieces = 100;
+  LogOutput output(ends[1], true);
+  for (std::size_t i = 0; i < pieces; ++i) output.append(piece);
+  EXPECT_EQ(output.take_dropped(), 0U) << "it goes on";
+
+  std::string read;
+  std::thread reader([&] { read = read_all(ends[0]); });
+  EXPECT_TRUE(eventually([&] {
+    output.flush();
+    return !output.waiting();
+  }));
+  const std::size_t dropped = output.take_dropped();
+  EXPECT_GT(dropped, 0U);
+  output.append("after");
+  output.flush();
+  ::close(ends[1]);
+  reader.join();
+  EXPECT_EQ(read.size() + dropped, pieces * piece.size() + 5);
+  EXPECT_TRUE(read.ends_with("after"));
+  ::close(ends[0]);
 }
 
 TEST(Log, LinesForTheUserGoToStandardErrorAfterWhatWasPrinted) {

@@ -112,6 +112,13 @@ int serve(const SystemConfig& config, Log& log) {
   return 128 + interrupts.signal();
 }
 
+/// Tasks go on although what they print is not read.
+Log::Options server_log_options(const Arguments& arguments) {
+  Log::Options options = log_options(arguments);
+  options.drops_unread = true;
+  return options;
+}
+
 void refuse_two_databases(const Arguments& arguments) {
   if (arguments.has("-o") && arguments.has("-m")) throw UsageError{"Setting both --database and --memory is invalid", true};
 }
@@ -134,7 +141,7 @@ int server_command(const Invocation& invocation) {
     throw UsageError{"--database, --memory, or --config option is required", true};
   }
   refuse_two_databases(arguments);
-  Log log(log_options(arguments));
+  Log log(server_log_options(arguments));
   return serve(server_config(arguments, invocation), log);
 }
 
@@ -144,7 +151,7 @@ int scheduler_command(const Invocation& invocation) {
   const Arguments arguments(scheduler_options(), invocation.words);
   if (!arguments.positional().empty()) return print_usage(usage);
   refuse_two_databases(arguments);
-  Log log(log_options(arguments));
+  Log log(server_log_options(arguments));
   SystemConfig config = server_config(arguments, invocation);
   if (is_blank(config.get_or("database.type", ""))) config.set("database.type", "memory");
   const std::filesystem::path project = project_directory(arguments);
