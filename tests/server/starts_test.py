@@ -73,6 +73,21 @@ class Starts(ServerTest):
         self.assertEqual(self.noted(), ['2026-01-01', '2026-01-03'])
 
     # decisions E-62
+    def test_a_resume_that_waits_keeps_what_it_took_over(self):
+        noted = os.path.join(self.project, 'noted')
+        server = self.pushed(w=f'_concurrency: 1\n+a:\n  sh>: echo ${{session_date}} >> {noted}\n'
+                               f'+b:\n  sh>: test ${{session_date}} = 2026-01-02 || exit 1; while [ ! -e {self.gate} ]; do sleep 0.05; done\n')
+        failed = self.put(server, 1).json()['id']
+        self.wait_for('the failure', lambda: self.status(server, failed) == 'error')
+        self.put(server, 2)
+        self.wait_for('the second', lambda: self.noted() == ['2026-01-01', '2026-01-02'])
+        again = self.put(server, 1, retryAttemptName='again', resume={'mode': 'failed', 'attemptId': failed}).json()['id']
+        self.assertEqual(server.get(f'/api/attempts/{again}/tasks').json(), {'tasks': []})
+        self.open_gate()
+        self.wait_for('the end', lambda: self.status(server, again) == 'error')
+        self.assertEqual(self.noted(), ['2026-01-01', '2026-01-02'], '+a was not run again')
+
+    # decisions E-62
     def test_skip_answers_with_the_attempt_that_runs(self):
         server = self.pushed(w=self.gated('{limit: 1, on_limit: skip}'))
         first = self.put(server, 1).json()['id']
