@@ -41,7 +41,7 @@ std::vector<ChangeStep> steps_of(const AttemptChange& change, std::size_t rows_i
     const bool was_blocked = rows.states[static_cast<std::size_t>(*task)] == TaskState::blocked;
     const bool is_released = was_blocked && change.attempt->state(*task) != TaskState::blocked;
     const bool is_killed = (change.attempt->flags(*task) & engine::cancel_requested) != 0;  // the kill counts for all of them or for none
-    (is_released && !is_killed && *task != 0 && !above.contains(*task) ? released : others).push_back(*task);
+    (is_released && !is_killed && !above.contains(*task) ? released : others).push_back(*task);
   }
   std::vector<ChangeStep> steps;
   const auto add = [&](std::vector<TaskIndex> tasks) -> ChangeStep& {

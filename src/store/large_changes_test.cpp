@@ -45,7 +45,7 @@ class LargeChanges : public DatabaseWithSchema {
   /// A new attempt of the server that will die, accepted, without any task.
   void accept(const std::string& dig) {
     attempt_.emplace(dig::compile(dig::workflow_of("w", dig::load_yaml(dig, dig::Source{".", ".", "w.dig"}), "w.dig")), engine::Params(),
-                     TimeZone(), engine::AttemptOptions());
+                     TimeZone(), options_);
     rows_ = {};
     forget();
     owner_.emplace(*database_, here_.id, QueueLease{"1@here", 300});
@@ -129,8 +129,7 @@ class LargeChanges : public DatabaseWithSchema {
       }
       found_all = true;
       check_all(*found);
-      const engine::Restored restored =
-          engine::Attempt::restore(found->stored, found->tasks, engine::Params(), TimeZone(), engine::AttemptOptions(), now_);
+      const engine::Restored restored = engine::Attempt::restore(found->stored, found->tasks, engine::Params(), TimeZone(), options_, now_);
       ASSERT_EQ(restored.attempt.size(), attempt_->size()) << "at statement " << statement;
       for (std::size_t i = 0; i < attempt_->size(); ++i) {
         const auto task = static_cast<engine::TaskIndex>(i);
@@ -152,6 +151,7 @@ class LargeChanges : public DatabaseWithSchema {
 
   std::function<void(const OwnedAttempt&)> check_nothing = [](const OwnedAttempt&) {}, check_all = check_nothing;
   Instant now_;
+  const engine::AttemptOptions options_{.group_check = true};
   ServerProcess here_, there_;
   std::optional<OwnedAttempts> owner_, other_;
   AttemptRows rows_;
@@ -206,6 +206,17 @@ TEST_P(LargeChanges, TasksThatWereGeneratedComeWithWhatElseHappened) {
   check_nothing = [](const OwnedAttempt& found) { EXPECT_TRUE(found.stored.monitor) << "its time is not over yet"; };
   check_all = [](const OwnedAttempt& found) { EXPECT_FALSE(found.stored.monitor) << "it was told already"; };
   finds_all_or_nothing("sla: {duration: 00:00:10, +late: {echo>: late}}\n+a: {loop>: 510}\n", begun, generated);
+}
+
+TEST_P(LargeChanges, NewTasksComeWithWhatBroughtThemForthAlsoAtTheStart) {
+  const auto accepted_by_one_that_executes_nothing = [&] {
+    owner_->number_tasks(rows_, attempt_->size());
+    std::vector<AttemptChange> first{{&rows_, &*attempt_, {0, 1, 2}, {}, {}, {}}};
+    write([&](Transaction& transaction) { write_first(transaction, first); });
+    rows_.states.assign(attempt_->size(), TaskState::blocked);
+  };
+  finds_all_or_nothing("_parallel: true\n+a:\n  _check: {echo>: 1}\n+b: {echo>: 1}\n", accepted_by_one_that_executes_nothing,
+                       [&] { start(); });
 }
 
 TEST_P(LargeChanges, AKillReachesAllTasksOrIsStillToBeApplied) {

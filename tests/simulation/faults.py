@@ -86,7 +86,8 @@ def verdict(patch, tree, work, options):
         seconds = time.monotonic() - began
         if done.returncode == 0:
             return False, 'NOT FOUND: ' + done.stdout.strip()
-        return True, f'found in {seconds:.1f} s: ' + done.stdout.strip().splitlines()[0][:150]
+        said = done.stdout.strip() or f'it ended with status {done.returncode}'
+        return True, f'found in {seconds:.1f} s: ' + said.splitlines()[0][:150]
     except subprocess.TimeoutExpired:
         return True, 'found: the run does not end'
     finally:

@@ -32,8 +32,8 @@ class History : public World {
     poison_percent_ = random_.chance(8) ? 3 : 0;
     power_percent_ = random_.chance(30) ? 2 : 0;
     restarts_database_ = random_.chance(50);
-    if (random_.chance(30)) {
-      most_rows_at_once = static_cast<std::size_t>(random_.between(1, 8));
+    if (random_.chance(50)) {
+      most_rows_at_once = static_cast<std::size_t>(random_.between(1, 6));
       rows_in_a_step = static_cast<std::size_t>(random_.between(1, 3));
     }
   }
