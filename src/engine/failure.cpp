@@ -219,6 +219,7 @@ void Attempt::Impl::cancel(TaskIndex task) {
   const bool failed_before = (rows[task].flags & (delayed_error | delayed_group_error)) != 0;
   if (killed && !considered && !failed_before && wants_handler_after_kill(task)) {
     rows.extra(task).handler_was_considered = true;
+    rows.extra(task).timed_out = false;  // it ends by the kill
     const auto first_new = static_cast<TaskIndex>(rows.size());
     Value error = Value::object({{"message", "killed"}});
     if (add_error_handler(task, error, false)) {

@@ -73,6 +73,17 @@ TEST(StoredTask, TellsTheDeadlineOfATimeout) {
   EXPECT_EQ(native_of(run, "+a"), R"({"timed_out":true})");
 }
 
+TEST(StoredTask, OneThatIsKilledAfterItsTimeWasUpComesBackWithItsHandlerUnderWay) {
+  AttemptOf run("+a: {sh>: x, _timeout: 10, _error: {sh>: e}, _error_on_cancel: true}");
+  run.wait(10);
+  run.kill();
+  run.finish("+a", failure("stopped"));
+  ASSERT_EQ(run.state("+a^error"), "running");
+  leave_memory(run);
+  run.finish("+a^error");
+  EXPECT_EQ(run.state("+a"), "canceled");
+}
+
 TEST(StoredTask, AChunkIsNamedByItsEndsOrByAllOfIt) {
   AttemptOf run(R"(
     _parallel: {limit: 2}
