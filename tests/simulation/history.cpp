@@ -191,6 +191,7 @@ class History : public World {
   void renew(Place& place) {
     if (registered.contains(place.server->id())) return;
     log(place.server->id() + " was taken for dead");
+    place.server->lose();
     place.server->register_here();
   }
 

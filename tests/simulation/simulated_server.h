@@ -73,6 +73,7 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
 
   // As executor::Takeover does it.
   void register_here();
+  void lose() { executor_.drop_all(); }
   void take_over(const std::vector<std::string>& dead);
   void apply_events();
   void read_forgotten();
