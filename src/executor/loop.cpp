@@ -288,6 +288,8 @@ void Loop::take_written(std::vector<Written> done, std::vector<QueuedEvent>& eve
     Owned& owned = *one.work->owned;
     owned.busy = false;
     writer_.taken();
+    // What its rows hold comes again with them, unless another owner has applied it.
+    if (owned.doomed || one.trouble) std::erase_if(owned.deferred, [](const QueuedEvent& event) { return event.stored_event != 0; });
     events.insert(events.end(), std::make_move_iterator(owned.deferred.begin()), std::make_move_iterator(owned.deferred.end()));
     owned.deferred.clear();
     for (const engine::Run& run : owned.waiting) wait(owned, run);

@@ -28,6 +28,12 @@ std::unordered_set<TaskIndex> ancestors(const engine::Attempt& attempt, const st
   return found;
 }
 
+/// Whether who reads the rows of its parent back lets this task begin: not below one that has failed meanwhile.
+bool releases(const engine::Attempt& attempt, TaskIndex task) {
+  const TaskIndex parent = attempt.parent(task);
+  return parent == engine::no_task || attempt.state(parent) == TaskState::planned || attempt.state(parent) == TaskState::success;
+}
+
 }  // namespace
 
 std::vector<ChangeStep> steps_of(const AttemptChange& change, std::size_t rows_in_a_step) {
@@ -39,7 +45,7 @@ std::vector<ChangeStep> steps_of(const AttemptChange& change, std::size_t rows_i
   const std::unordered_set<TaskIndex> above = ancestors(*change.attempt, added);
   for (auto task = change.changed.begin(); task != first_added; ++task) {
     const bool was_blocked = rows.states[static_cast<std::size_t>(*task)] == TaskState::blocked;
-    const bool is_released = was_blocked && change.attempt->state(*task) != TaskState::blocked;
+    const bool is_released = was_blocked && change.attempt->state(*task) != TaskState::blocked && releases(*change.attempt, *task);
     const bool is_killed = (change.attempt->flags(*task) & engine::cancel_requested) != 0;  // the kill counts for all of them or for none
     (is_released && !is_killed && !above.contains(*task) ? released : others).push_back(*task);
   }

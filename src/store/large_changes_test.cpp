@@ -219,6 +219,15 @@ TEST_P(LargeChanges, NewTasksComeWithWhatBroughtThemForthAlsoAtTheStart) {
                        [&] { start(); });
 }
 
+TEST_P(LargeChanges, WhatWasReleasedInAGroupThatFailsAtTheSameTimeIsNotForgotten) {
+  const auto begun = [&] {
+    start();
+    store();
+  };
+  const auto fails = [&] { happens(engine::Failed{2, attempt_->lease(2), Value::object({{"message", "no"}}), false, {}}); };
+  finds_all_or_nothing("+g:\n  _parallel: {limit: 1, mode: window}\n  +a: {echo>: 1}\n  +b: {_export: {k: 1}}\n", begun, fails);
+}
+
 TEST_P(LargeChanges, AKillReachesAllTasksOrIsStillToBeApplied) {
   const auto begun = [&] {
     start();

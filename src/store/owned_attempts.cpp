@@ -176,6 +176,7 @@ bool OwnedAttempts::remove_some_tasks(Transaction& transaction, std::int64_t att
 }
 
 // Of an attempt that has another owner by now, they are that one's: it may be writing them.
+// Outlives a power cut: what came back would count with the next change, whose owner does not know of it.
 void OwnedAttempts::remove_pending(std::int64_t attempt_id) {
   for (bool more = true; more;) {
     more = database_.write(
@@ -189,7 +190,7 @@ void OwnedAttempts::remove_pending(std::int64_t attempt_id) {
           transaction.send("update digdag_native_attempts set pending_from = null where id = $1", {attempt_id});
           return false;
         },
-        Durability::process, std::nullopt);
+        Durability::power_cut, std::nullopt);
   }
 }
 

@@ -199,7 +199,7 @@ bool SimulatedDatabase::remove_rows(std::int64_t id, const std::string& owner, s
 
 bool SimulatedDatabase::remove_pending(std::int64_t id, const std::string& server, std::size_t count) {
   if (attempt(id).owner != server || !attempt(id).pending_from) return false;
-  change(id, Durability::process, [&](AttemptRecord& record) {
+  change(id, Durability::power_cut, [&](AttemptRecord& record) {
     for (; count > 0 && !record.tasks.empty() && record.tasks.back()->id >= *record.pending_from; --count) record.tasks.pop_back();
     if (count > 0) record.pending_from.reset();
   });
