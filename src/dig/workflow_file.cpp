@@ -87,12 +87,29 @@ class Splitter {
       report(*limit, unexpected_type("a number of attempts", "_concurrency", limit->value).message(),
              "write `_concurrency: 1`, or `_concurrency: {limit: 1, on_limit: wait}`; on_limit is wait, skip or fail");
     }
-    if (const Object::Member* trigger = set_member("trigger")) {
-      const Value* name = trigger->value.find("dependent_workflow_name");
-      if (!name || !name->is_string())
-        report(*trigger, "trigger needs dependent_workflow_name", "name the workflow after which this one starts");
-    }
+    if (const Object::Member* trigger = set_member("trigger")) check_trigger(*trigger);
   }
+
+  void check_trigger(const Object::Member& trigger) {
+    static const std::vector<std::string> known{"attempt>", "dependent_workflow_name", "dependent_project_name"};
+    if (!trigger.value.is_object())
+      return report(trigger, "Parameter 'trigger' must be an object", "write `trigger: {attempt>: , dependent_workflow_name: w}`");
+    const Object& keys = trigger.value.as_object();
+    for (const Object::Member& entry : keys) {
+      if (std::find(known.begin(), known.end(), entry.key) == known.end())
+        report(entry, "trigger includes unknown keys: " + name_with_suggestions({entry.key}, known));
+    }
+    const Object::Member* command = keys.find_member("attempt>");
+    if (!command || !command->value.is_null())
+      report(command ? *command : trigger, "trigger needs `attempt>:` without a value",
+             "it starts after an attempt; the keys beside it say of what");
+    const Value* workflow = keys.find("dependent_workflow_name");
+    if (!workflow || !is_name(*workflow))
+      report(trigger, "trigger needs dependent_workflow_name", "name the workflow after which this one starts");
+    if (const Object::Member* project = keys.find_member("dependent_project_name"); project && !is_name(project->value))
+      report(*project, "dependent_project_name must be the name of a project", "without it the workflow is one of the same project");
+  }
+  static bool is_name(const Value& value) { return value.is_string() && !value.as_string().empty(); }
 
   const Object::Member* set_member(std::string_view key) const {
     const Object::Member* found = member(key);

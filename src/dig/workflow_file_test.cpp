@@ -77,12 +77,27 @@ TEST(WorkflowFile, RequiredKeysMustNotBeNull) {
 
 TEST(WorkflowFile, ItsOwnNewKeysMustHaveTheirForm) {
   EXPECT_EQ(faults_of("_params: [date]\n"), "Parameter '_params' must be an object\n");
-  EXPECT_EQ(faults_of("trigger: {attempt>: }\n"), "trigger needs dependent_workflow_name\n");
   for (const char* wrong : {"0", "many", "{on_limit: skip}", "{limit: 1, on_limit: queue}"}) {
     EXPECT_THAT(faults_of("_concurrency: " + std::string(wrong) + "\n"), HasSubstr("for key '_concurrency'")) << wrong;
   }
   for (const char* right : {"1", "{limit: 3}", "{limit: 1, on_limit: fail}"})
     EXPECT_EQ(faults_of("_concurrency: " + std::string(right) + "\n"), "") << right;
+}
+
+// decisions S-40
+TEST(WorkflowFile, ATriggerNamesWhatItFollows) {
+  const auto faults = [](const std::string& trigger) { return faults_of("trigger: " + trigger + "\n"); };
+  EXPECT_EQ(faults("{attempt>: , dependent_workflow_name: w}"), "");
+  EXPECT_EQ(faults("{attempt>: , dependent_workflow_name: w, dependent_project_name: p}"), "");
+  EXPECT_EQ(faults("w"), "Parameter 'trigger' must be an object\n");
+  EXPECT_EQ(faults("{attempt>: }"), "trigger needs dependent_workflow_name\n");
+  EXPECT_EQ(faults("{attempt>: , dependent_workflow_name: 1}"), "trigger needs dependent_workflow_name\n");
+  EXPECT_EQ(faults("{dependent_workflow_name: w}"), "trigger needs `attempt>:` without a value\n");
+  EXPECT_EQ(faults("{attempt>: w, dependent_workflow_name: w}"), "trigger needs `attempt>:` without a value\n");
+  EXPECT_EQ(faults("{attempt>: , dependent_workflow_name: w, dependent_project_name: }"),
+            "dependent_project_name must be the name of a project\n");
+  EXPECT_EQ(faults("{attempt>: , dependent_workflow: w, dependent_workflow_name: w}"),
+            "trigger includes unknown keys: 'dependent_workflow' (did you mean [dependent_workflow_name, dependent_project_name]?)\n");
 }
 
 TEST(WorkflowFile, TaskNamesAtTheTop) {

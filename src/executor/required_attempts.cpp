@@ -88,7 +88,9 @@ RequiredAttempts::Answer RequiredAttempts::start(const Request& request) {
       starter_.committed(std::move(prepared));
       answer = found(made->attempt, true);
     } else {
-      answer = found(std::get<SessionExists>(started).attempt, false);
+      const auto& exists = std::get<SessionExists>(started);
+      if (exists.skipped) return Refused{*exists.skipped};
+      answer = found(exists.attempt, false);
     }
   } else {
     answer = found(*target.existing, false);

@@ -40,10 +40,13 @@ struct Started {
 };
 struct SessionExists {
   store::SessionAttempt attempt;  ///< that of this retry name, or the session's last one
+  /// Why the session is passed over although it has no attempt (`_concurrency`, `on_limit: skip`); then `attempt` is one that runs.
+  std::optional<std::string> skipped = {};
 };
-/// 400: an attempt limit, a task limit, a broken definition, a resume that cannot be; 404 with `not_found`.
+/// 400: a broken definition, a resume that cannot be, a task limit or `_concurrency` (`limit`), the attempt limit of the site
+/// (`site_limit`); 404 with `not_found`.
 struct StartRefused {
-  enum class Why : std::uint8_t { invalid, limit, not_found } why;
+  enum class Why : std::uint8_t { invalid, limit, site_limit, not_found } why;
   std::string message;
 };
 using StartAnswer = std::variant<Started, SessionExists, StartRefused>;
@@ -70,7 +73,7 @@ class SessionStarter {
 
   /// Gives a delayed attempt its tasks and removes its row of `delayed_session_attempts`, in a transaction of its own, and hands its
   /// first tasks out. Started: it runs. StartRefused changes nothing: `not_found`: it waits no longer (another server has started it,
-  /// or it was killed); `limit`: the site has too many attempts, later it may start; `invalid`: it never can.
+  /// or it was killed); `site_limit`: the site has too many attempts, later it may start; else it never can.
   virtual StartAnswer start_delayed(std::int64_t attempt_id) = 0;
 };
 

@@ -212,8 +212,31 @@ struct Starter::Impl {
       counts[site_id] = {std::chrono::steady_clock::now(), running, 0};
     }
     if (running < options.attempt_limit) return std::nullopt;
-    return StartRefused{StartRefused::Why::limit, "Too many attempts running. Limit: " + std::to_string(options.attempt_limit) +
-                                                      ", Current: " + std::to_string(running)};
+    return StartRefused{StartRefused::Why::site_limit, "Too many attempts running. Limit: " + std::to_string(options.attempt_limit) +
+                                                           ", Current: " + std::to_string(running)};
+  }
+
+  /// What `_concurrency` says to a start: an answer, or nothing, and then the attempt may be told to wait.
+  static std::optional<StartAnswer> concurrency_reached(store::Sessions& sessions, Preparation& prepared) {
+    const auto& [limit, on_limit] = prepared.concurrency;
+    if (limit <= 0 || prepared.delayed) return std::nullopt;
+    const StartRequest& request = prepared.request;
+    const std::int64_t project_id = request.workflow.project.id;
+    const std::string& workflow = request.workflow.name;
+    const auto blocking = sessions.running_of_workflow(project_id, workflow);
+    if (static_cast<std::int64_t>(blocking.size()) < limit) return std::nullopt;
+    if (on_limit == "wait") {
+      prepared.delayed = true;
+      prepared.waits_for = sessions.least_awaited(blocking);
+      return std::nullopt;
+    }
+    // A session that has its attempt is answered with that one, whatever else runs.
+    const auto session = sessions.find_session({project_id, workflow, request.session_time});
+    if (session && sessions.conflicting(*session, request.retry_attempt_name.value_or("")))
+      return SessionExists{*sessions.conflicting(*session, request.retry_attempt_name)};
+    const std::string why = "Workflow '" + workflow + "' runs already. _concurrency limit: " + std::to_string(limit);
+    if (on_limit == "skip") return SessionExists{blocking.front(), why};
+    return StartRefused{StartRefused::Why::limit, why};
   }
 
   StartAnswer insert(store::Transaction& transaction, Preparation& prepared) {
@@ -224,6 +247,9 @@ struct Starter::Impl {
     store::Sessions sessions(transaction, site_id);
     if (prepared.concurrency.limit > 0) sessions.hold_count();
     if (auto limit = limit_reached(sessions, site_id)) return *limit;
+    prepared.delayed = request.after_session.has_value();
+    prepared.waits_for = request.after_session.value_or(0);
+    if (auto answer = concurrency_reached(sessions, prepared)) return *std::move(answer);
     const auto session = sessions.put_session({workflow.project.id, workflow.name, request.session_time}, prepared.session_uuid);
     store::NewAttempt wanted;
     wanted.session_id = session.id;
@@ -232,19 +258,6 @@ struct Starter::Impl {
     wanted.workflow_definition_id = workflow.id;
     wanted.timezone = workflow.timezone;
     wanted.params = prepared.params;
-    prepared.delayed = request.after_session.has_value();
-    prepared.waits_for = request.after_session.value_or(0);
-    if (prepared.concurrency.limit > 0 && !prepared.delayed) {
-      const auto blocking = sessions.running_of_workflow(workflow.project.id, workflow.name);
-      if (static_cast<std::int64_t>(blocking.size()) >= prepared.concurrency.limit) {
-        if (prepared.concurrency.on_limit == "skip") return SessionExists{blocking.front()};
-        if (prepared.concurrency.on_limit == "fail")
-          return StartRefused{StartRefused::Why::limit, "Workflow '" + workflow.name + "' runs already. _concurrency limit: " +
-                                                            std::to_string(prepared.concurrency.limit)};
-        prepared.delayed = true;
-        prepared.waits_for = sessions.least_awaited(blocking);
-      }
-    }
     const auto inserted = sessions.insert_attempt(wanted);
     if (!inserted) {
       auto existing = sessions.conflicting(session.id, request.retry_attempt_name);

@@ -44,7 +44,7 @@ DelayedAttempts::Became DelayedAttempts::start(std::int64_t attempt_id, Instant 
     const executor::StartAnswer answer = starter_.start_delayed(attempt_id);
     const auto* refused = std::get_if<executor::StartRefused>(&answer);
     if (refused == nullptr) return Became::started;
-    if (refused->why == executor::StartRefused::Why::limit) return Became::limited;
+    if (refused->why == executor::StartRefused::Why::site_limit) return Became::limited;
     if (refused->why == executor::StartRefused::Why::not_found) return Became::left;
     return fail(attempt_id, refused->message);
   } catch (const store::DatabaseError& error) {

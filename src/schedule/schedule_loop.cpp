@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "schedule/delayed_attempts.h"
 #include "schedule/start_batch.h"
+#include "schedule/triggered_starts.h"
 
 namespace digdag::schedule {
 
@@ -24,11 +25,31 @@ constexpr std::int64_t most_batch_starts = 100;
 constexpr int most_batches = 10;  ///< in a round: then others have their turn
 constexpr std::int64_t busy_delay_millis = 200;
 constexpr std::chrono::seconds net_period{5}, error_pause{1};
-/// Looking for delayed attempts reads all that wait, which may be thousands: it is done again after so many times of what it took,
-/// when an attempt has ended, and when nothing has been said.
-constexpr int delayed_after_end = 20, delayed_after_nothing = 2000;
-constexpr std::chrono::milliseconds least_delayed_period{20};
-constexpr std::chrono::seconds most_delayed_period{60};
+/// When to look for what waits for the ends of attempts. A look reads all that waits, which may be thousands: it is taken again after so
+/// many times of what it took, when an attempt has ended, and when nothing has been said.
+class Lookout {
+ public:
+  bool wanted = false;
+
+  void want_now() { next_ = Clock::now(); }
+  Clock::time_point next() const { return wanted ? std::min(next_, next_wanted_) : next_; }
+  bool is_due() const { return Clock::now() >= next(); }
+  /// `look` gives how many it started.
+  template <typename Look>
+  void take(const Look& look) {
+    const Clock::time_point begin = Clock::now();
+    const Clock::duration took = look() == 0 ? Clock::now() - begin : Clock::duration::zero();
+    next_wanted_ = Clock::now() + std::max<Clock::duration>(after_end * took, least_period);
+    next_ = Clock::now() + std::clamp<Clock::duration>(after_nothing * took, net_period, most_period);
+    wanted = false;
+  }
+
+ private:
+  static constexpr int after_end = 20, after_nothing = 2000;
+  static constexpr std::chrono::milliseconds least_period{20};
+  static constexpr std::chrono::seconds most_period{60};
+  Clock::time_point next_, next_wanted_;
+};
 
 /// How many sessions may be started: `rate` each second, and none saved up.
 class StartAllowance {
@@ -72,6 +93,7 @@ struct ScheduleLoop::Impl {
         starter(the_starter),
         log(the_log),
         delayed(database, starter, log, options.sites),
+        triggered(database, starter, log, options.sites),
         allowance(options.max_starts_per_second) {}
 
   // ---- Work, on one thread at a time ----
@@ -117,9 +139,9 @@ struct ScheduleLoop::Impl {
 
   /// What others have said since the last turn.
   struct Changes {
-    bool schedules = false, delayed = false;
-    std::set<std::int64_t> ended_sites;  ///< of which attempts have ended
-    bool any() const { return schedules || delayed; }
+    bool schedules = false, starts = false;  ///< starts: delayed and triggered ones
+    std::set<std::int64_t> ended_sites;      ///< of which attempts have ended
+    bool any() const { return schedules || starts; }
   };
 
   void main() {
@@ -136,7 +158,7 @@ struct ScheduleLoop::Impl {
   /// Does what is due and gives the time of the next turn.
   Clock::time_point turn(const Changes& told) {
     try {
-      delayed_wanted = delayed_wanted || told.delayed;
+      for (Lookout* lookout : {&for_delayed, &for_triggered}) lookout->wanted = lookout->wanted || told.starts;
       const Instant now = options.clock();
       const bool net = Clock::now() >= next_net;
       if (net) {
@@ -150,28 +172,25 @@ struct ScheduleLoop::Impl {
         start_sessions(now, round);
         next_due = round.next;
       }
-      if (Clock::now() >= next_delayed || (delayed_wanted && Clock::now() >= next_delayed_wanted)) start_delayed(now);
+      if (for_triggered.is_due()) for_triggered.take([&] { return triggered.start_ready(now); });
+      if (for_delayed.is_due()) for_delayed.take([&] { return delayed.start_ready(now); });
 
-      Clock::time_point until = std::min(next_net, next_delayed);
-      if (delayed_wanted) until = std::min(until, next_delayed_wanted);
+      Clock::time_point until = std::min({next_net, for_delayed.next(), for_triggered.next()});
       if (next_due) until = std::min(until, Clock::now() + std::chrono::milliseconds(next_due->millis - options.clock().millis));
       return until;
     } catch (const std::exception& error) {
       const auto* ours = dynamic_cast<const Error*>(&error);
       log.write(LogLevel::error, "scheduler", "schedule",
                 "The schedules cannot be looked at, they are again in 1 second: " + (ours != nullptr ? ours->chain() : error.what()));
-      next_net = next_delayed = Clock::now();
+      look_at_all();
       return Clock::now() + error_pause;
     }
   }
 
-  void start_delayed(Instant now) {
-    const Clock::time_point begin = Clock::now();
-    const std::int64_t started = delayed.start_ready(now);
-    const Clock::duration took = started == 0 ? Clock::now() - begin : Clock::duration::zero();
-    next_delayed_wanted = Clock::now() + std::max<Clock::duration>(delayed_after_end * took, least_delayed_period);
-    next_delayed = Clock::now() + std::clamp<Clock::duration>(delayed_after_nothing * took, net_period, most_delayed_period);
-    delayed_wanted = false;
+  void look_at_all() {
+    next_net = Clock::now();
+    for_delayed.want_now();
+    for_triggered.want_now();
   }
 
   void tell(const std::function<void()>& change) {
@@ -188,11 +207,12 @@ struct ScheduleLoop::Impl {
   Log& log;
 
   DelayedAttempts delayed;
+  TriggeredStarts triggered;
   StartAllowance allowance;
   std::set<std::int64_t> full_sites;  ///< that have, or may have, waiting schedules
   std::optional<Instant> next_due;    ///< of the last look at the schedules
-  bool delayed_wanted = false;
-  Clock::time_point next_net, next_delayed, next_delayed_wanted;
+  Lookout for_delayed, for_triggered;
+  Clock::time_point next_net;
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -209,7 +229,7 @@ ScheduleLoop::~ScheduleLoop() { stop(); }
 void ScheduleLoop::start() {
   if (impl_->thread.running()) return;
   impl_->stopping = false;
-  impl_->next_net = impl_->next_delayed = Clock::now();
+  impl_->look_at_all();
   impl_->thread = Thread("the schedules", [this] { impl_->main(); });
 }
 
@@ -219,12 +239,12 @@ void ScheduleLoop::stop() {
 }
 
 void ScheduleLoop::wake() {
-  impl_->tell([&] { impl_->changes.schedules = impl_->changes.delayed = true; });
+  impl_->tell([&] { impl_->changes.schedules = impl_->changes.starts = true; });
 }
 
 void ScheduleLoop::attempt_ended(std::int64_t site_id) {
   impl_->tell([&] {
-    impl_->changes.delayed = true;
+    impl_->changes.starts = true;
     impl_->changes.ended_sites.insert(site_id);
   });
 }
@@ -234,6 +254,7 @@ ScheduleLoop::Round ScheduleLoop::run_once(Instant now) {
   impl_->look_for_waiting();
   impl_->wake_waiting(impl_->full_sites, now);
   impl_->start_sessions(now, round);
+  round.triggered_started = impl_->triggered.start_ready(now);
   round.delayed_started = impl_->delayed.start_ready(now);
   return round;
 }

@@ -14,7 +14,8 @@
 
 namespace digdag::schedule {
 
-/// Starts the sessions that are due, and the delayed attempts of backfills whose turn has come (spec/scheduling.md 5 to 8).
+/// Starts the sessions that are due, the delayed attempts of backfills whose turn has come (spec/scheduling.md 5 to 8), and what is
+/// triggered by the success of an attempt (decisions.md S-40).
 ///
 /// A session is started in the commit that moves its schedule on, so exactly once, whatever crashes, and by however many servers on
 /// one database. Sessions are started in the order of their run times over all schedules (S-19). One that cannot be started keeps no
@@ -45,14 +46,15 @@ class ScheduleLoop {
   void stop();
   /// A schedule has changed: a push, skip, enable, backfill. From any thread, never blocks.
   void wake();
-  /// An attempt of the site has ended, its end is committed: what waits for the session or for the attempt limit may go on (E-63).
+  /// An attempt of the site has ended, its end is committed: what it triggers is to be started, and what waits for the session or for
+  /// the attempt limit may go on (E-63).
   /// From any thread, never blocks.
   void attempt_ended(std::int64_t site_id);
 
   // ---- The heart, for the thread above or for a test ----
 
   struct Round {
-    std::int64_t started = 0, skipped = 0, delayed_started = 0;
+    std::int64_t started = 0, skipped = 0, delayed_started = 0, triggered_started = 0;
     std::optional<Instant> next;  ///< when something is due next; nothing: not before something changes
   };
   /// Does what is due at `now`; where that is very much, a part of it, and `next` is not after `now`. Throws

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "executor/session_starter.h"
 #include "schedule/pushed_schedules.h"
+#include "schedule/pushed_triggers.h"
 #include "schedule/scheduler.h"
 #include "store/projects.h"
 #include "store/schedules.h"
@@ -46,7 +47,7 @@ class RowStarter : public executor::SessionStarter {
     store::Sessions sessions(transaction, project.site_id);
     if (broken.contains(request.workflow.name)) return executor::StartRefused{executor::StartRefused::Why::invalid, "it is broken"};
     if (!request.after_session && attempt_limit < 1'000'000 && sessions.unfinished() >= attempt_limit) {
-      return executor::StartRefused{executor::StartRefused::Why::limit, "Too many attempts running"};
+      return executor::StartRefused{executor::StartRefused::Why::site_limit, "Too many attempts running"};
     }
     const auto session = sessions.put_session(
         {.project_id = project.id, .workflow_name = request.workflow.name, .session_time = request.session_time}, random_uuid());
@@ -83,7 +84,7 @@ class RowStarter : public executor::SessionStarter {
       if (broken.contains(row->text(1))) return executor::StartRefused{executor::StartRefused::Why::invalid, "it is broken"};
       store::Sessions sessions(transaction, row->integer(0));
       if (sessions.unfinished() >= attempt_limit)
-        return executor::StartRefused{executor::StartRefused::Why::limit, "Too many attempts running"};
+        return executor::StartRefused{executor::StartRefused::Why::site_limit, "Too many attempts running"};
       if (!transaction.changes_one("delete from delayed_session_attempts where id = $1", {attempt_id})) {
         return executor::StartRefused{executor::StartRefused::Why::not_found, ""};
       }
@@ -128,6 +129,7 @@ class WithSchedules : public store::DatabaseWithSchema {
       added.push_back({name, TimeZone::of(zone).value(), value});
     }
     const PushedSchedules schedules(pushed, options);
+    const PushedTriggers triggers(pushed);
     database_->write([&](store::Transaction& transaction) {
       store::Projects projects(transaction, site);
       const store::Project project = projects.put_and_lock(project_name);
@@ -136,6 +138,7 @@ class WithSchedules : public store::DatabaseWithSchema {
       std::map<std::string, std::int64_t, std::less<>> ids;
       for (const auto& definition : projects.insert_workflows(project, *revision, added)) ids[definition.name] = definition.id;
       schedules.apply(transaction, project.id, ids);
+      triggers.apply(transaction, project, ids);
     });
   }
 

@@ -271,7 +271,7 @@ void StartBatch::run_step(store::Transaction& transaction, Step& step, Outcome& 
   }
   executor::StartAnswer answer = starter_.insert(transaction, *step.start);
   if (const auto* refused = std::get_if<executor::StartRefused>(&answer)) {
-    if (refused->why == executor::StartRefused::Why::limit) {
+    if (refused->why == executor::StartRefused::Why::limit || refused->why == executor::StartRefused::Why::site_limit) {
       // Who waits longest is woken first; who was woken and finds no room after all goes to the end.
       outcome.row.waiting_since = outcome.row.waiting_since ? Instant::of_seconds(now_.seconds()) : outcome.row.next_run_time;
       outcome.full = true;
@@ -279,6 +279,8 @@ void StartBatch::run_step(store::Transaction& transaction, Step& step, Outcome& 
     }
     return outcome.put_off(std::max(now_, outcome.row.next_run_time).plus_seconds(error_delay_seconds), LogLevel::error, refused->message);
   }
+  if (const auto* exists = std::get_if<executor::SessionExists>(&answer); exists && exists->skipped)
+    return outcome.skip(step.time.session, *exists->skipped);
   const bool started = std::holds_alternative<executor::Started>(answer);
   if (started) outcome.started.push_back(&step);
   outcome.messages.emplace_back(LogLevel::info, started ? "Started " + outcome.line->session(step.time.session)

@@ -201,7 +201,7 @@ TEST_F(ApiOf, WhatCannotBeStartedIsSaid) {
   EXPECT_EQ(unknown.status, 404);
   EXPECT_EQ(unknown.message(), "Resource does not exist: workflow id=99");
   using Why = executor::StartRefused::Why;
-  refused_ = {Why::limit, "Too many attempts running. Limit: 100, Current: 100"};
+  refused_ = {Why::site_limit, "Too many attempts running. Limit: 100, Current: 100"};
   EXPECT_EQ(put().status, 400);
   EXPECT_EQ(put().message(), refused_->message);
   refused_ = {Why::not_found, "Resource does not exist: session attempt id=3"};

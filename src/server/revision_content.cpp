@@ -8,13 +8,14 @@
 namespace digdag::server {
 
 RevisionContent::RevisionContent(const dig::Project& project, const schedule::PushOptions& options) {
-  std::vector<schedule::PushedWorkflow> scheduled;
+  std::vector<schedule::PushedWorkflow> pushed;
   for (const dig::Project::File& file : project.files) {
     const dig::Workflow& workflow = file.workflow.value();
-    scheduled.push_back({workflow.name, workflow.timezone, workflow.config});
+    pushed.push_back({workflow.name, workflow.timezone, workflow.config});
     workflows_.push_back({workflow.name, workflow.timezone, workflow.config});
   }
-  schedules_ = std::make_unique<schedule::PushedSchedules>(scheduled, options);
+  schedules_ = std::make_unique<schedule::PushedSchedules>(pushed, options);
+  triggers_ = std::make_unique<schedule::PushedTriggers>(pushed);
 }
 
 std::optional<RevisionContent::Stored> RevisionContent::insert(store::Projects& projects, store::Transaction& transaction,
@@ -27,6 +28,7 @@ std::optional<RevisionContent::Stored> RevisionContent::insert(store::Projects& 
     ids.emplace(workflow.name, workflow.id);
   }
   schedules_->apply(transaction, project.id, ids);
+  triggers_->apply(transaction, project, ids);
   return Stored{project, *revision};
 }
 

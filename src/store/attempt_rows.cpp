@@ -10,6 +10,7 @@
 #include "store/attempt_events.h"
 #include "store/columns.h"
 #include "store/sessions.h"
+#include "store/triggers.h"
 
 namespace digdag::store {
 namespace {
@@ -218,7 +219,10 @@ class Gathered {
     for (std::size_t i = 0; i < attempt.size(); ++i) tasks.push_back(attempt.stored(static_cast<TaskIndex>(i), change.rows->task_ids));
     engine::expand_barriers(tasks);
     std::int64_t flags = attempt_done;
-    if (attempt.success()) flags |= attempt_success;
+    if (attempt.success()) {
+      flags |= attempt_success;
+      succeeded_ids_.push_back(change.rows->attempt_id);
+    }
     if (attempt.cancel_was_requested()) flags |= attempt_cancel_requested;
     archives_.add({change.rows->attempt_id, engine::to_archive(change.rows->attempt_id, tasks)});
     finished_.add({change.rows->attempt_id, flags});
@@ -372,6 +376,7 @@ class Gathered {
          "$2::smallint[]) as e(id, flags) where a.id = e.id",
          "update session_attempts set state_flags = state_flags | $2, finished_at = now() where id = $1"},
         finished_.get(), finished_.rows());
+    if (!succeeded_ids_.empty()) insert_triggered_starts(transaction, succeeded_ids_);
     if (!keep_tasks_) {
       transaction.send({"delete from digdag_native_attempts where id = any($1::bigint[])",
                         "delete from digdag_native_attempts where id in (select value from json_each($1))"},
@@ -382,7 +387,7 @@ class Gathered {
   const bool keep_tasks_;
   Columns attempts_{3}, updated_{10}, results_{6}, inserted_{12}, details_{5}, new_results_{6}, dependencies_{2};
   Columns enqueued_{4}, taken_{4}, dequeued_{2}, monitors_{4}, archives_{2}, finished_{2};
-  std::vector<std::int64_t> events_, cancelled_, gone_monitors_, finished_ids_, removed_;
+  std::vector<std::int64_t> events_, cancelled_, gone_monitors_, finished_ids_, succeeded_ids_, removed_;
 };
 
 /// `version`: what `note_committed` makes of it where a change is part of the same transaction.

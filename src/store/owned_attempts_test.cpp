@@ -9,6 +9,7 @@
 #include "store/schema_for_test.h"
 #include "store/servers.h"
 #include "store/sessions.h"
+#include "store/triggers.h"
 
 namespace digdag::store {
 namespace {
@@ -67,6 +68,28 @@ class OwnedAttemptsOf : public DatabaseWithSchema {
     owned_->load({rows_.attempt_id}, [&](OwnedAttempt attempt) { loaded = std::move(attempt); }, {});
     return loaded.value();
   }
+  AttemptChange end() {
+    std::vector<engine::TaskIndex> tasks{0, 1};
+    return {&rows_, &*attempt_, tasks, {1}, {}, {}, true};
+  }
+  /// `orders/x` starts after `orders/w`.
+  void trigger() {
+    write([](Transaction& transaction) {
+      Projects projects(transaction, 0);
+      const Project project = projects.put_and_lock("orders");
+      const auto revision = projects.insert_revision(project.id, {.name = "r", .archive_type = "none"});
+      const auto workflows = projects.insert_workflows(project, *revision, {{"x", TimeZone(), Value::object()}});
+      replace_triggers(transaction, project, {{workflows.front().id, {"orders", "w"}}});
+    });
+  }
+  /// Attempts whose success is still to start another one.
+  std::vector<std::int64_t> owing() {
+    return write([&](Transaction& transaction) {
+      std::vector<std::int64_t> attempts;
+      for (const TriggeredStart& start : triggered_starts(transaction, {}, now_, 100)) attempts.push_back(start.upstream_attempt_id);
+      return attempts;
+    });
+  }
   std::vector<std::string> queue() {
     return write([](Transaction& transaction) {
       std::vector<std::string> names;
@@ -111,6 +134,38 @@ TEST_P(OwnedAttemptsOf, AttemptsOfSitesThatAreNotSelectedAreLeftAlone) {
   EXPECT_THAT(owned_->claim(10, {Mode::except, {0, 7}}), IsEmpty());
   EXPECT_THAT(owned_->claim(10, {Mode::only, {7}}), IsEmpty());
   EXPECT_THAT(owned_->claim(10, {Mode::only, {7, 0}}), ElementsAre(rows_.attempt_id));
+}
+
+// decisions S-40
+TEST_P(OwnedAttemptsOf, ASuccessOwesWhatItTriggersInTheSameCommit) {
+  trigger();
+  start(*owned_);
+  attempt_->apply(engine::Succeeded{1, attempt_->lease(1), {}, {}}, now_);
+  EXPECT_THAT(owing(), IsEmpty());
+  commit();
+  EXPECT_THAT(owing(), ElementsAre(rows_.attempt_id));
+}
+
+// decisions S-40
+TEST_P(OwnedAttemptsOf, ASuccessThatIsStoredInStepsOwesWhatItTriggersOnce) {
+  trigger();
+  start(*owned_);
+  attempt_->apply(engine::Succeeded{1, attempt_->lease(1), {}, {}}, now_);
+  AttemptChange change = end();
+  owned_->commit_in_steps(change);
+  owned_->commit_in_steps(change);
+  EXPECT_THAT(owing(), ElementsAre(rows_.attempt_id));
+}
+
+// decisions S-40
+TEST_P(OwnedAttemptsOf, AnAttemptThatWasKilledTriggersNothing) {
+  trigger();
+  start(*owned_);
+  attempt_->apply(engine::Kill{}, now_);
+  attempt_->apply(engine::Failed{1, attempt_->lease(1), Value::object(), false, {}}, now_);
+  commit();
+  EXPECT_THAT(owned_->ids(), IsEmpty());
+  EXPECT_THAT(owing(), IsEmpty());
 }
 
 DIGDAG_FOR_EVERY_DATABASE(OwnedAttemptsOf);

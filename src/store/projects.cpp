@@ -11,6 +11,7 @@
 #include "store/columns.h"
 #include "store/crypto.h"
 #include "store/schedules.h"
+#include "store/triggers.h"
 
 namespace digdag::store {
 namespace {
@@ -111,6 +112,7 @@ bool Projects::remove(std::int64_t project_id) {
     return false;
   }
   delete_schedules_of_project(transaction_, project_id);
+  delete_triggers_of_project(transaction_, project_id);
   transaction_.send("delete from project_metadata where project_id = $1", {project_id});
   return true;
 }

@@ -77,7 +77,7 @@ class Projects {
   std::optional<Project> by_id(std::int64_t project_id);
   /// The project of this name, made where there is none, and locked until the transaction ends.
   Project put_and_lock(std::string_view name);
-  /// Its name becomes free and its schedules and metadata go; all else stays. False where it is deleted already.
+  /// Its name becomes free and its schedules, triggers and metadata go; all else stays. False where it is deleted already.
   bool remove(std::int64_t project_id);
 
   // ---- Revisions ----

@@ -1,6 +1,7 @@
 #include "store/schedules.h"
 
 #include "base/error.h"
+#include "store/sql_by_sites.h"
 #include "store/columns.h"
 #include "store/sessions.h"
 #include "store/sql_by_sites.h"

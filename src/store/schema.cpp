@@ -172,6 +172,15 @@ constexpr Sql native[] = {
 
     for_both<"create table digdag_native_commits (id text primary key, number bigint not null, at timestamptz not null)">(),
 
+    for_both<"create table digdag_native_triggers ("
+             "workflow_definition_id bigint primary key, site_id int not null, project_id int not null, upstream_project text not null, "
+             "upstream_workflow text not null)">(),
+    for_both<"create index digdag_native_triggers_on_upstream on digdag_native_triggers (site_id, upstream_project, upstream_workflow)">(),
+    for_both<"create index digdag_native_triggers_on_project_id on digdag_native_triggers (project_id)">(),
+    for_both<"create table digdag_native_triggered_starts ("
+             "id bigserial primary key, site_id int not null, workflow_definition_id bigint not null, session_time bigint not null, "
+             "upstream_attempt_id bigint not null, not_before bigint, created_at timestamptz not null)">(),
+
     // For the last attempts of a workflow. PostgreSQL finds its way by what it knows of the tables.
     Sql("select 1", "create index digdag_native_sessions_on_last_attempt on sessions (project_id, workflow_name, last_attempt_id desc)"),
 

@@ -94,7 +94,7 @@ class SchemaTest(ProgramTest):
         if not os.path.exists(DUMP):
             self.migrate('run', 'original')
             self.server.psql('original', 'drop table digdag_native_attempts, digdag_native_events, digdag_native_servers, digdag_native_commits, '
-                             'digdag_native_migrations; alter table queued_task_locks drop column lease; alter table tasks drop column native; '
+                             'digdag_native_triggers, digdag_native_triggered_starts, digdag_native_migrations; alter table queued_task_locks drop column lease; alter table tasks drop column native; '
                              'alter table schedules drop column skipped_until; alter table schedules drop column waiting_since; alter table session_attempts drop column native')
 
     def catalog(self, database):
