@@ -56,6 +56,14 @@ class Project(SchedulerTest):
         self.assertTrue(self.run_to_the_end(server, 'w')['success'])
         self.assertEqual(self.content('there/made'), os.path.realpath(os.path.join(self.project, 'there')) + ' v\n')
 
+    # decisions S-27, server 3.3
+    def test_parameters_of_the_command_line_are_those_of_the_server_and_below_those_of_the_revision(self):
+        self.file('w.dig', '+a:\n  sh>: echo ${k} ${l} ${m} > made\n')
+        self.file('params.yml', 'k: file\nl: file\nm: file\n')
+        server = self.scheduler('-P', 'params.yml', '-p', 'l=word', '-p', 'm=word', '-X', 'scheduler.localOverrideParams={"m": "revision"}')
+        self.assertTrue(self.run_to_the_end(server, 'w')['success'])
+        self.assertEqual(self.content('made'), 'file word revision\n')
+
     def test_a_broken_directory_is_an_error_at_the_start(self):
         self.file('w.dig', 'a: [')
         self.assert_error(self.digdag('scheduler', '-n', '0'), 'Validating project failed', 'w.dig:1')
