@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "engine/attempt_impl.h"
+#include "engine/stored_task.h"
 
 namespace digdag::engine {
 
@@ -38,6 +39,14 @@ Attempt::~Attempt() = default;
 Attempt::Attempt(Attempt&&) noexcept = default;
 Attempt& Attempt::operator=(Attempt&&) noexcept = default;
 
+void Attempt::count_sla_from(Instant run_time) {
+  if (impl_->monitor) impl_->monitor_due = impl_->monitor->due(run_time, impl_->zone);
+}
+
+void Attempt::continue_monitor(const StoredMonitor& stored) {
+  if (impl_->monitor) impl_->monitor_due = Instant::of_seconds(stored.next_run_time);
+}
+
 Outcome Attempt::start(Instant now) {
   if (impl_->started || impl_->done()) return {};
   impl_->started = true;
@@ -49,7 +58,7 @@ Outcome Attempt::start(Instant now) {
     if (of_source != Task::never) row.updated_at = of_source;  // taken over
   }
   if (impl_->monitor) {
-    impl_->monitor_due = impl_->monitor->due(now, impl_->zone);
+    if (!impl_->monitor_due) count_sla_from(now);
     impl_->timers.set(Timers::Kind::monitor, 0, *impl_->monitor_due);
   }
   impl_->releasable.push_back(0);

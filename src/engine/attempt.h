@@ -170,6 +170,10 @@ class Attempt {
   Attempt(Attempt&&) noexcept;
   Attempt& operator=(Attempt&&) noexcept;
 
+  /// Before the start, where `sla:` does not count from it: the run time of its schedule (spec/execution.md 18.2).
+  void count_sla_from(Instant run_time);
+  /// The same for an attempt whose monitor was stored before its tasks.
+  void continue_monitor(const StoredMonitor& stored);
   /// Starts it: the root becomes planned, what is free becomes running. Call once, before any event.
   Outcome start(Instant now);
   /// Takes one event and returns what changed and what is wanted in consequence. `now` never goes backwards.

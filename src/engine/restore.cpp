@@ -246,17 +246,15 @@ void Attempt::Impl::Restoring::set_timers(TaskIndex index) {
 }
 
 void Attempt::Impl::Restoring::set_monitor(const std::optional<StoredMonitor>& stored) {
-  const Value* of_root = rows[0].local.find("sla");
-  if (impl.started ? !stored : !of_root) return;
+  if (!stored) return;
   try {
-    impl.monitor = SessionMonitor::parse(impl.started ? stored->config : *of_root);
+    impl.monitor = SessionMonitor::parse(stored->config);
   } catch (const Error& error) {
     impl.note(Note::Kind::error, 0, "Could not continue the monitor of sla: " + error.message_with_kind());
     return;
   }
-  if (!impl.started) return;
   impl.monitor_due = Instant::of_seconds(stored->next_run_time);
-  if (!impl.done()) impl.timers.set(Timers::Kind::monitor, 0, *impl.monitor_due);
+  if (impl.started && !impl.done()) impl.timers.set(Timers::Kind::monitor, 0, *impl.monitor_due);
 }
 
 // ---- What moves ----------------------------------------------------------------------------------------------------------

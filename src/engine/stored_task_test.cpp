@@ -221,6 +221,21 @@ TEST(StoredTask, TheMonitorComesBackUntilItWasDue) {
   EXPECT_FALSE(run.attempt.monitor());
 }
 
+// execution 18.2
+TEST(StoredTask, AMonitorThatWasStoredBeforeTheStartKeepsItsTime) {
+  const dig::Workflow workflow =
+      dig::workflow_of("w", dig::load_yaml("sla: {duration: '00:10'}\n+a: {sh>: x}\n", dig::Source{".", ".", "w.dig"}), "w.dig");
+  Attempt attempt(dig::compile(workflow), Params(), TimeZone(), {});
+  attempt.count_sla_from(test_start.plus_seconds(-300));
+  const auto start_again = [&](const std::optional<StoredMonitor>& monitor) {
+    Restored restored = Attempt::restore(StoredAttempt{7, false, monitor, {}}, rows_of(attempt), Params(), TimeZone(), {}, test_start);
+    restored.attempt.start(test_start);
+    return restored.attempt.next_tick();
+  };
+  EXPECT_EQ(start_again(attempt.monitor()), test_start.plus_seconds(300));
+  EXPECT_EQ(start_again(std::nullopt), std::nullopt) << "of a backfill";
+}
+
 // ---- Rows that make no sense ---------------------------------------------------------------------------------------------
 
 TEST(StoredTask, RowsThatContradictEachOtherAreRefusedByName) {

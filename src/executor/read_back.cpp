@@ -34,8 +34,10 @@ void go_on(Executor& executor, AttemptIdentity identity, store::OwnedAttempt fro
            const engine::AttemptOptions& options, Instant now) {
   const std::int64_t id = from.attempt.id;
   if (from.tasks.empty()) {
-    engine::Attempt attempt(dig::compile(workflow_of(*from.workflow)), std::move(params), from.attempt.timezone, options,
-                            std::move(from.stored.resumed));
+    dig::Workflow workflow = workflow_of(*from.workflow);
+    if (!from.stored.monitor) workflow.config.mutable_object().erase("sla");  // a backfill
+    engine::Attempt attempt(dig::compile(workflow), std::move(params), from.attempt.timezone, options, std::move(from.stored.resumed));
+    if (from.stored.monitor) attempt.continue_monitor(*from.stored.monitor);
     executor.add(std::move(identity), std::move(attempt), std::move(from.rows));
   } else {
     const bool is_unstarted = from.tasks[0].state == engine::TaskState::blocked;

@@ -21,7 +21,7 @@ struct StartRequest {
   std::optional<std::string> retry_attempt_name;
   Value params;  ///< `last_session_time` and so on are put over them where the workflow has a schedule
   std::optional<Instant> last_executed_session_time;
-  std::optional<Instant> run_time;  ///< of `sla:`; nothing: now
+  std::optional<Instant> run_time;  ///< from which `sla:` counts (spec/execution.md 18.2); nothing: now
 
   struct Resume {
     std::int64_t attempt_id = 0;

@@ -84,8 +84,9 @@ class Preparation : public SessionStarter::Prepared {
   std::string session_uuid = random_uuid();
   Value params;  ///< of the attempt, as they are stored
   engine::ResumedTasks resumed;
-  std::vector<engine::StoredTask> source;  ///< of `resumed`, where changed tasks are to run again
-  std::optional<engine::Attempt> attempt;  ///< nothing: delayed
+  std::vector<engine::StoredTask> source;        ///< of `resumed`, where changed tasks are to run again
+  std::optional<engine::StoredMonitor> monitor;  ///< that was stored before its tasks
+  std::optional<engine::Attempt> attempt;        ///< nothing: delayed
   store::AttemptRows rows;
   engine::Outcome outcome;  ///< of its start, where it was started here
   bool is_started = false;
@@ -131,6 +132,10 @@ struct Starter::Impl {
     if (!prepared.source.empty()) prepared.resumed = engine::without_changed(std::move(prepared.resumed), prepared.source, tree);
     prepared.attempt.emplace(tree, base_params(request.workflow, prepared.params), request.workflow.timezone, options.attempt,
                              prepared.resumed);
+    if (prepared.monitor)
+      prepared.attempt->continue_monitor(*prepared.monitor);
+    else
+      prepared.attempt->count_sla_from(request.run_time.value_or(clock()));
     const bool is_large = tree.tasks.size() > most_tasks_at_once;
     if (prepared.executor && !is_large) {
       prepared.outcome = prepared.attempt->start(clock());
@@ -266,16 +271,17 @@ struct Starter::Impl {
     }
     Started started{attempt_of(wanted, *inserted, session, request)};
     prepared.identity = identity_of(started.attempt, request.workflow);
+    prepared.rows.attempt_id = inserted->id;
+    prepared.rows.site_id = site_id;
     // Whoever makes the tasks later has nothing else to tell what was taken over.
     const bool has_rows = !prepared.delayed && has_first_rows(prepared);
     store::insert_resuming_tasks(transaction, inserted->id, has_rows ? engine::for_generated_tasks(prepared.resumed) : prepared.resumed);
     if (prepared.delayed) {
       sessions.insert_delayed(inserted->id, prepared.waits_for);
+      if (prepared.attempt) write_monitor(transaction, prepared);
       transaction.notify(store::schedules_notice);
       return started;
     }
-    prepared.rows.attempt_id = inserted->id;
-    prepared.rows.site_id = site_id;
     write(transaction, prepared);
     return started;
   }
@@ -309,7 +315,13 @@ struct Starter::Impl {
   /// Else, for a large one, they come with the first commit of the loop.
   bool has_first_rows(const Preparation& prepared) const { return !prepared.executor || prepared.is_started; }
 
+  /// Of one whose tasks come later.
+  static void write_monitor(store::Transaction& transaction, Preparation& prepared) {
+    store::write_first(transaction, {store::AttemptChange{&prepared.rows, &*prepared.attempt, {}, {}, {}, {}}});
+  }
+
   void write(store::Transaction& transaction, Preparation& prepared) {
+    prepared.rows.monitor_stored = prepared.monitor.has_value();
     if (!prepared.executor) {
       store::insert_ownership(transaction, prepared.rows, "");
       std::vector<store::AttemptChange> changes{first_change(prepared)};
@@ -319,6 +331,7 @@ struct Starter::Impl {
       owned.write_new(transaction, change);
     } else {
       owned.own_new(transaction, prepared.rows);
+      write_monitor(transaction, prepared);
     }
   }
 
@@ -330,6 +343,7 @@ struct Starter::Impl {
     }
     if (!prepared.executor) return;
     if (!prepared.is_started) {
+      prepared.rows.monitor_stored = prepared.attempt->monitor().has_value();
       prepared.executor->add(std::move(*prepared.identity), std::move(*prepared.attempt), std::move(prepared.rows));
       return;
     }
@@ -343,7 +357,7 @@ struct Starter::Impl {
   struct Known {
     store::SessionAttempt attempt;
     std::optional<store::WorkflowDefinition> workflow;
-    engine::ResumedTasks resumed;
+    engine::StoredAttempt stored;
   };
   std::optional<Known> look_up(std::int64_t attempt_id) {
     return database.read([&](store::Transaction& transaction) -> std::optional<Known> {
@@ -351,7 +365,7 @@ struct Starter::Impl {
       if (!row) return std::nullopt;
       auto attempt = store::Sessions(transaction, row->integer(0)).attempt(attempt_id);
       if (!attempt) return std::nullopt;
-      Known known{*std::move(attempt), {}, store::stored_attempts(transaction, {attempt_id}).at(attempt_id).resumed};
+      Known known{*std::move(attempt), {}, store::stored_attempts(transaction, {attempt_id}).at(attempt_id)};
       if (known.attempt.workflow_definition_id)
         known.workflow = store::Projects(transaction, row->integer(0)).workflow(*known.attempt.workflow_definition_id);
       return known;
@@ -370,10 +384,11 @@ struct Starter::Impl {
     request.retry_attempt_name = known->attempt.retry_attempt_name;
     auto prepared = std::make_unique<Preparation>(request, executor_of(request));
     prepared->params = known->attempt.params;
-    prepared->resumed = known->resumed;
     prepared->concurrency = concurrency_of(workflow->config);
+    prepared->resumed = known->stored.resumed;
+    prepared->monitor = known->stored.monitor;
     try {
-      make_attempt(*prepared, false);
+      make_attempt(*prepared, prepared->monitor || options.backfill_sla);
     } catch (const store::DatabaseError&) {
       throw;
     } catch (const Error& error) {

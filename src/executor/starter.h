@@ -23,6 +23,7 @@ class Starter : public SessionStarter {
     engine::AttemptOptions attempt;
     store::SiteSelection sites;  ///< executor.account_routing.*: whose attempts the executor here takes
     Value default_params;        ///< digdag.defaultParams: below all others
+    bool backfill_sla = false;   ///< schedule.backfill_sla: `sla:` counts for attempts of backfills, too, from when their turn has come
     /// Session params around a session time, of workflows that have a schedule; `{}` of others (schedule::schedule_params).
     std::function<Value(const store::WorkflowDefinition&, Instant session_time)> times_around;
     /// Called after a commit that made a delayed attempt: somebody must look when it may start. May be unset.

@@ -226,7 +226,7 @@ BackfillAnswer ScheduleControl::backfill(std::int64_t site_id, std::int64_t id, 
                                                 .retry_attempt_name = request.attempt_name,
                                                 .params = Value::object(),
                                                 .last_executed_session_time = executed,
-                                                .run_time = plan.of.schedule.next_run_time,
+                                                .run_time = {},
                                                 .resume = {},
                                                 .after_session = 0}));
         executed = session;

@@ -1,4 +1,5 @@
 #include "executor/starter.h"
+#include "schedule/delayed_attempts.h"
 #include "schedule/schedule_control.h"
 #include "schedule/schedule_loop.h"
 #include "schedule/schedules_for_test.h"
@@ -17,7 +18,9 @@ class StartedSessions : public WithSchedules {
   void SetUp() override {
     WithSchedules::SetUp();
     owned_ = std::make_unique<store::OwnedAttempts>(*database_, "server", store::QueueLease{});
-    executor::Starter::Options options;
+    start_server({});
+  }
+  void start_server(executor::Starter::Options options) {
     options.attempt_limit = 5;
     options.times_around = [](const store::WorkflowDefinition& workflow, Instant session) {
       const auto scheduler = scheduler_of(workflow.config, workflow.timezone);
@@ -31,6 +34,41 @@ class StartedSessions : public WithSchedules {
   std::int64_t tasks() {
     return database_->read(
         [](store::Transaction& transaction) { return transaction.query("select count(*) from tasks").at(0).integer(0); });
+  }
+
+  void backfill(std::string_view from, int parallel = 1) {
+    ScheduleControl control({.clock = [] { return Instant{}; }, .changed = [] {}}, *database_, *real_starter_);
+    control.disable(0, schedule("w").id);
+    control.backfill(0, schedule("w").id, {.from = at(from), .attempt_name = "b", .count = {}, .parallel = parallel});
+  }
+  /// Starts those that wait and whose turn has come; gives their number.
+  std::int64_t start_waiting() { return DelayedAttempts(*database_, *real_starter_, log_, {}).start_ready(at("2999-01-01T00:00:00Z")); }
+  /// When `sla:` of attempts that are not done is violated.
+  std::vector<std::string> slas() {
+    return database_->read([](store::Transaction& transaction) {
+      std::vector<std::string> times;
+      for (const auto& row : transaction.query("select next_run_time from session_monitors order by next_run_time"))
+        times.push_back(format_instant(Instant::of_seconds(row.integer(0))));
+      return times;
+    });
+  }
+  /// Sessions whose attempt runs; the others wait for their turn.
+  std::vector<std::string> running() {
+    return database_->read([](store::Transaction& transaction) {
+      std::vector<std::string> sessions;
+      for (const auto& row :
+           transaction.query("select s.session_time from session_attempts a join sessions s on s.id = a.session_id where "
+                             "a.state_flags & 2 = 0 and not exists (select 1 from delayed_session_attempts d where d.id = "
+                             "a.id) order by s.session_time"))
+        sessions.push_back(format_instant(Instant::of_seconds(row.integer(0))));
+      return sessions;
+    });
+  }
+  void finish(std::string_view session) {
+    write([&](store::Transaction& transaction) {
+      transaction.send("update session_attempts set state_flags = 6 where session_id in (select id from sessions where session_time = $1)",
+                       {at(session).seconds()}, 1);
+    });
   }
 
   std::unique_ptr<store::OwnedAttempts> owned_;
@@ -70,6 +108,49 @@ TEST_P(StartedSessions, WaitAtTheAttemptLimit) {
   EXPECT_THAT(logged(), HasSubstr("Too many attempts running. Limit: 5, Current: 5"));
   finish_attempts();
   EXPECT_EQ(run("2026-01-10T00:10:01Z").started, 5);
+}
+
+// ---- sla: ----
+
+const std::string minutely = R"("schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})";
+
+// execution 18.2
+TEST_P(StartedSessions, HaveTheirSlaCountedFromTheRunTimeOfTheSchedule) {
+  push({{"w", R"({"sla": {"duration": "00:10"}, "schedule": {"daily>": "07:00:00"}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T08:00:00Z").started, 1);
+  EXPECT_THAT(slas(), ElementsAre("2026-01-10T07:10:00Z"));
+}
+
+// execution 32.62
+TEST_P(StartedSessions, WhoseSlaIsATimeOfDayBeforeTheRunTimeHaveItOnTheNextDay) {
+  push({{"w", R"({"sla": {"time": "06:00"}, "schedule": {"daily>": "07:00:00"}, "+a": {"echo>": 1}})"}}, "2026-01-09T12:00:00Z", {},
+       "Asia/Tokyo");
+  EXPECT_EQ(run("2026-01-10T08:00:00Z").started, 1);
+  EXPECT_THAT(slas(), ElementsAre("2026-01-10T21:00:00Z"));
+}
+
+// scheduling 14.53, decisions S-23
+TEST_P(StartedSessions, OfABackfillHaveNoSlaUnlessTheConfigurationWantsIt) {
+  push({{"w", R"({"sla": {"duration": "00:10"}, )" + minutely}}, "2026-01-10T00:02:00Z");
+  backfill("2026-01-10T00:00:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(slas(), ElementsAre());
+  finish_attempts();
+  executor::Starter::Options options;
+  options.backfill_sla = true;
+  start_server(options);
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(slas(), ElementsAre("2026-01-12T08:10:00Z")) << "since its turn has come";
+}
+
+// decisions E-62
+TEST_P(StartedSessions, ThatWaitForTheirTurnHaveTheirSlaFromTheSchedule) {
+  push({{"w", R"({"_concurrency": 1, "sla": {"duration": "00:10"}, )" + minutely}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:01:00Z").started, 2);
+  EXPECT_THAT(slas(), ElementsAre("2026-01-10T00:10:00Z", "2026-01-10T00:11:00Z"));
+  finish("2026-01-10T00:00:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(slas(), ElementsAre("2026-01-10T00:10:00Z", "2026-01-10T00:11:00Z"));
 }
 
 }  // namespace

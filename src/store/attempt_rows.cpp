@@ -286,6 +286,23 @@ class Gathered {
     }
   }
 
+  void send_monitors(Transaction& transaction) const {
+    if (!monitors_.empty()) {
+      transaction.send_rows(
+          {"insert into session_monitors (attempt_id, next_run_time, type, config, created_at, updated_at) select attempt_id, "
+           "next_run_time, type, config, now(), now() from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as "
+           "e(attempt_id, next_run_time, type, config)",
+           "insert into session_monitors (attempt_id, next_run_time, type, config, created_at, updated_at) values ($1, $2, $3, $4, "
+           "now(), now())"},
+          monitors_.get());
+    }
+    if (!gone_monitors_.empty()) {
+      transaction.send({"delete from session_monitors where attempt_id = any($1::bigint[])",
+                        "delete from session_monitors where attempt_id in (select value from json_each($1))"},
+                       {gone_monitors_});
+    }
+  }
+
  private:
   void send_queue(Transaction& transaction, const QueueLease& lease) const {
     const auto with_lease = [&](const Columns& columns) {
@@ -334,23 +351,6 @@ class Gathered {
                              "lock_agent_id = case when $4 = 1 then "
                              "$5 end, lease = $3 where id = (select id from queued_tasks where site_id = $1 and unique_name = $2)"},
                             with_lease(taken_), taken_.rows());
-    }
-  }
-
-  void send_monitors(Transaction& transaction) const {
-    if (!monitors_.empty()) {
-      transaction.send_rows(
-          {"insert into session_monitors (attempt_id, next_run_time, type, config, created_at, updated_at) select attempt_id, "
-           "next_run_time, type, config, now(), now() from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as "
-           "e(attempt_id, next_run_time, type, config)",
-           "insert into session_monitors (attempt_id, next_run_time, type, config, created_at, updated_at) values ($1, $2, $3, $4, "
-           "now(), now())"},
-          monitors_.get());
-    }
-    if (!gone_monitors_.empty()) {
-      transaction.send({"delete from session_monitors where attempt_id = any($1::bigint[])",
-                        "delete from session_monitors where attempt_id in (select value from json_each($1))"},
-                       {gone_monitors_});
     }
   }
 
@@ -429,6 +429,7 @@ void write_first(Transaction& transaction, const std::vector<AttemptChange>& cha
   Gathered gathered;
   for (const AttemptChange& change : changes) gathered.add(change);
   gathered.send_tasks(transaction);
+  gathered.send_monitors(transaction);
 }
 
 void note_committed(std::vector<AttemptChange>& changes) {

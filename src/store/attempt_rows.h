@@ -24,7 +24,7 @@ void write_changes(Transaction& transaction, const std::vector<AttemptChange>& c
 /// The row that says that `owner` owns a new attempt, and its first rows.
 void write_new(Transaction& transaction, AttemptChange& change, const std::string& owner, const QueueLease& lease);
 
-/// The first rows of an attempt that nobody owns yet: tasks that have not begun.
+/// The first rows of an attempt that nobody owns yet, or that waits: tasks that have not begun, its monitor.
 void write_first(Transaction& transaction, const std::vector<AttemptChange>& changes);
 
 /// Ends a large attempt (`change.finished`): as `write_changes`, but the rows of its tasks and of its ownership stay, to be removed in

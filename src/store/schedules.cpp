@@ -317,8 +317,11 @@ bool end_delayed_attempt(Transaction& transaction, std::int64_t attempt_id, std:
       "update session_attempts set state_flags = state_flags | cast($2 as smallint), finished_at = now() where id = $1"
       " and state_flags & 2 = 0 and exists (select 1 from delayed_session_attempts d where d.id = session_attempts.id)",
       {attempt_id, static_cast<std::int64_t>(flags | attempt_done)});
-  if (waits) transaction.send("delete from delayed_session_attempts where id = $1", {attempt_id});
-  return waits;
+  if (!waits) return false;
+  transaction.send("delete from delayed_session_attempts where id = $1", {attempt_id});
+  transaction.send("delete from session_monitors where attempt_id = $1", {attempt_id});
+  transaction.send("delete from resuming_tasks where attempt_id = $1", {attempt_id});
+  return true;
 }
 
 }  // namespace digdag::store

@@ -123,7 +123,7 @@ std::int64_t SimulatedDatabase::insert_attempt() {
   return next_attempt_++;
 }
 
-void SimulatedDatabase::begin_attempt(std::int64_t id, const std::string& owner, store::AttemptRows& rows) {
+void SimulatedDatabase::begin_attempt(std::int64_t id, const std::string& owner, store::AttemptRows& rows, const engine::Attempt& attempt) {
   rows.attempt_id = id;
   rows.epoch = 1;
   rows.version = 0;
@@ -131,6 +131,7 @@ void SimulatedDatabase::begin_attempt(std::int64_t id, const std::string& owner,
     record.has_ownership = true;
     record.owner = owner;
     record.epoch = 1;
+    record.monitor = attempt.monitor();
   });
 }
 

@@ -62,8 +62,8 @@ class SimulatedDatabase {
   const AttemptRecord& attempt(std::int64_t id) const { return *attempts_.at(id); }
   const std::map<std::int64_t, std::shared_ptr<const AttemptRecord>>& attempts() const { return attempts_; }
 
-  /// As store::insert_ownership: before the first rows, in the same transaction. `owner` "": nobody.
-  void begin_attempt(std::int64_t id, const std::string& owner, store::AttemptRows& rows);
+  /// As store::insert_ownership, with the monitor: before the first rows, in the same transaction. `owner` "": nobody.
+  void begin_attempt(std::int64_t id, const std::string& owner, store::AttemptRows& rows, const engine::Attempt& attempt);
   /// The first rows of an attempt that nobody owns.
   void write_first(const store::AttemptChange& change);
   /// As store::write_changes. Throws DatabaseError and changes nothing.

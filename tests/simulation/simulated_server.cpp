@@ -53,6 +53,7 @@ executor::AttemptIdentity SimulatedServer::identity_of(std::int64_t attempt) con
 
 void SimulatedServer::start_attempt(const Workload& workload, How how) {
   engine::Attempt attempt(workload.setup.tree, engine::Params().with(workload.setup.params), TimeZone(), workload.setup.options);
+  attempt.count_sla_from(world_.now);
   store::AttemptRows rows;
   engine::Outcome outcome;
   std::vector<engine::Run> given;
@@ -70,7 +71,7 @@ void SimulatedServer::start_attempt(const Workload& workload, How how) {
   world_.moment(*this, "starts an attempt");
   const std::int64_t id = world_.database.insert_attempt();
   world_.workloads.emplace(id, &workload);
-  world_.database.begin_attempt(id, how == How::by_nobody ? "" : id_, rows);
+  world_.database.begin_attempt(id, how == How::by_nobody ? "" : id_, rows, attempt);
   if (how == How::here)
     world_.database.write_changes({executor::first_change(rows, attempt, outcome, given)}, id_, store::Durability::power_cut);
   if (how == How::by_nobody) world_.database.write_first(executor::first_change(rows, attempt, outcome, given));
