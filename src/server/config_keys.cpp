@@ -210,7 +210,7 @@ const std::vector<ConfigKey>& config_keys() {
       integer("queue.db.max_concurrency", 1),
 
       boolean("schedule.enabled"),
-      ignored("schedule.backfill_sla", "backfills have no sla yet"),
+      boolean("schedule.backfill_sla"),
       integer("schedule.max_starts_per_second", 0),
       boolean("scheduler.account_routing.enabled"),
       text("scheduler.account_routing.include"),

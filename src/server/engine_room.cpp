@@ -178,6 +178,7 @@ executor::Starter::Options EngineRoom::Impl::starter_options() {
   options.attempt = executor::attempt_options(config);
   options.sites = store::SiteSelection::of(config, "executor");
   if (const auto defaults = config.get("digdag.defaultParams")) options.default_params = parse_json(*defaults);
+  options.backfill_sla = config.boolean_or("schedule.backfill_sla", false);
   options.times_around = times_around;
   options.delayed = [this] {
     if (schedule_loop) schedule_loop->wake();
