@@ -46,7 +46,7 @@ struct SessionExists {
 /// 400: a broken definition, a resume that cannot be, a task limit or `_concurrency` (`limit`), the attempt limit of the site
 /// (`site_limit`); 404 with `not_found`.
 struct StartRefused {
-  enum class Why : std::uint8_t { invalid, limit, site_limit, not_found } why;
+  enum class Why : std::uint8_t { invalid, limit, site_limit, not_found, not_its_turn } why;
   std::string message;
 };
 using StartAnswer = std::variant<Started, SessionExists, StartRefused>;
@@ -72,8 +72,9 @@ class SessionStarter {
   virtual void committed(std::unique_ptr<Prepared> prepared) = 0;
 
   /// Gives a delayed attempt its tasks and removes its row of `delayed_session_attempts`, in a transaction of its own, and hands its
-  /// first tasks out. Started: it runs. StartRefused changes nothing: `not_found`: it waits no longer (another server has started it,
-  /// or it was killed); `site_limit`: the site has too many attempts, later it may start; else it never can.
+  /// first tasks out. Started: it runs. StartRefused: `not_found`: it waits no longer (another server has started it,
+  /// or it was killed); `site_limit`: the site has too many attempts, later it may start; `not_its_turn`: another one goes first
+  /// (`_concurrency`), which can start now; else it never can.
   virtual StartAnswer start_delayed(std::int64_t attempt_id) = 0;
 };
 

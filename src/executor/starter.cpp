@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -29,6 +30,7 @@ constexpr std::int64_t uncounted_starts = 64;
 /// From this attempt limit on not every start counts, and how long a count lasts.
 constexpr std::int64_t high_limit = 1000;
 constexpr std::chrono::seconds count_lasts{1};
+constexpr std::int64_t last_id = std::numeric_limits<std::int64_t>::max();
 
 /// `_concurrency: N` or `{limit: N, on_limit: wait | skip | fail}` (spec/decisions.md E-62); limit 0: none.
 struct Concurrency {
@@ -95,7 +97,7 @@ class Preparation : public SessionStarter::Prepared {
   Concurrency concurrency;
   std::optional<AttemptIdentity> identity;  ///< since `insert`
   bool delayed = false;
-  std::int64_t waits_for = 0;  ///< a session
+  store::Sessions::Wait wait;
 };
 
 }  // namespace
@@ -229,12 +231,13 @@ struct Starter::Impl {
     const std::int64_t project_id = request.workflow.project.id;
     const std::string& workflow = request.workflow.name;
     const auto blocking = sessions.running_of_workflow(project_id, workflow);
-    if (static_cast<std::int64_t>(blocking.size()) < limit) return std::nullopt;
+    const bool reached = static_cast<std::int64_t>(blocking.size()) >= limit;
     if (on_limit == "wait") {
-      prepared.delayed = true;
-      prepared.waits_for = sessions.least_awaited(blocking);
-      return std::nullopt;
+      // Where there is room, those that wait for an earlier session go first.
+      prepared.delayed = reached || sessions.waiting_before({project_id, workflow, request.session_time}, last_id);
+      prepared.wait = {.after_session = reached ? sessions.least_awaited(blocking) : 0, .in_turn = prepared.delayed};
     }
+    if (!reached || prepared.delayed) return std::nullopt;
     // A session that has its attempt is answered with that one, whatever else runs.
     const auto session = sessions.find_session({project_id, workflow, request.session_time});
     if (session && sessions.conflicting(*session, request.retry_attempt_name.value_or("")))
@@ -253,7 +256,7 @@ struct Starter::Impl {
     if (prepared.concurrency.limit > 0) sessions.hold_count();
     if (auto limit = limit_reached(sessions, site_id)) return *limit;
     prepared.delayed = request.after_session.has_value();
-    prepared.waits_for = request.after_session.value_or(0);
+    prepared.wait = {.after_session = request.after_session.value_or(0)};
     if (auto answer = concurrency_reached(sessions, prepared)) return *std::move(answer);
     const auto session = sessions.put_session({workflow.project.id, workflow.name, request.session_time}, prepared.session_uuid);
     store::NewAttempt wanted;
@@ -277,7 +280,7 @@ struct Starter::Impl {
     const bool has_rows = !prepared.delayed && has_first_rows(prepared);
     store::insert_resuming_tasks(transaction, inserted->id, has_rows ? engine::for_generated_tasks(prepared.resumed) : prepared.resumed);
     if (prepared.delayed) {
-      sessions.insert_delayed(inserted->id, prepared.waits_for);
+      sessions.insert_delayed(inserted->id, prepared.wait);
       if (prepared.attempt) write_monitor(transaction, prepared);
       transaction.notify(store::schedules_notice);
       return started;
@@ -405,9 +408,17 @@ struct Starter::Impl {
         auto blocking = sessions.running_of_workflow(locked->project_id, locked->workflow_name);
         std::erase_if(blocking, [&](const store::SessionAttempt& other) { return other.id == attempt_id; });
         if (static_cast<std::int64_t>(blocking.size()) >= prepared->concurrency.limit) {
-          sessions.insert_delayed(attempt_id, sessions.least_awaited(blocking));
+          sessions.insert_delayed(attempt_id, {.after_session = sessions.least_awaited(blocking), .in_turn = true});
           return StartRefused{StartRefused::Why::not_found,
                               "Attempt id=" + std::to_string(attempt_id) + " waits for its turn (_concurrency)"};
+        }
+        // An earlier one may wait for another session: the two change places.
+        const store::SessionKey key{locked->project_id, locked->workflow_name, locked->session_time};
+        while (const auto first = sessions.waiting_before(key, attempt_id)) {
+          if (!sessions.let_go(first->attempt_id)) continue;  // it was killed
+          sessions.insert_delayed(attempt_id, {.after_session = first->after_session, .in_turn = true});
+          return StartRefused{StartRefused::Why::not_its_turn, "Attempt id=" + std::to_string(attempt_id) + " lets attempt id=" +
+                                                                   std::to_string(first->attempt_id) + " go first (_concurrency)"};
         }
       }
       prepared->rows.attempt_id = attempt_id;

@@ -31,7 +31,7 @@ std::int64_t DelayedAttempts::start_ready(Instant now) {
       const Became became = start(attempt.attempt_id, now);
       started += became == Became::started ? 1 : 0;
       if (became == Became::limited) full_sites.push_back(attempt.site_id);
-      if (became == Became::left) left.insert(attempt.attempt_id);
+      if (became == Became::left || became == Became::passed) left.insert(attempt.attempt_id);
       moved = moved || became != Became::left;
     }
   }
@@ -46,6 +46,7 @@ DelayedAttempts::Became DelayedAttempts::start(std::int64_t attempt_id, Instant 
     if (refused == nullptr) return Became::started;
     if (refused->why == executor::StartRefused::Why::site_limit) return Became::limited;
     if (refused->why == executor::StartRefused::Why::not_found) return Became::left;
+    if (refused->why == executor::StartRefused::Why::not_its_turn) return Became::passed;
     return fail(attempt_id, refused->message);
   } catch (const store::DatabaseError& error) {
     if (error.why() == store::DatabaseError::Cause::unavailable) throw;

@@ -23,7 +23,8 @@ class DelayedAttempts {
   std::int64_t start_ready(Instant now);
 
  private:
-  enum class Became : std::uint8_t { started, ended, put_off, left, limited };
+  /// `left`: somebody else has it in hand; `passed`: it lets another one go first.
+  enum class Became : std::uint8_t { started, ended, put_off, left, passed, limited };
   Became start(std::int64_t attempt_id, Instant now);
   Became fail(std::int64_t attempt_id, const std::string& why);
 

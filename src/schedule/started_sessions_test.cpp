@@ -153,5 +153,94 @@ TEST_P(StartedSessions, ThatWaitForTheirTurnHaveTheirSlaFromTheSchedule) {
   EXPECT_THAT(slas(), ElementsAre("2026-01-10T00:10:00Z", "2026-01-10T00:11:00Z"));
 }
 
+// ---- _concurrency ----
+
+// decisions E-62
+TEST_P(StartedSessions, OfWhichOneMayRunStartInTheOrderOfTheirTimes) {
+  push({{"w", R"({"_concurrency": 1, )" + minutely}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:03:00Z").started, 4);
+  for (const char* session : {"2026-01-10T00:00:00Z", "2026-01-10T00:01:00Z", "2026-01-10T00:02:00Z", "2026-01-10T00:03:00Z"}) {
+    EXPECT_THAT(running(), ElementsAre(session));
+    finish(session);
+    start_waiting();
+  }
+}
+
+// decisions E-62
+TEST_P(StartedSessions, OfWhichTwoMayRunStartAsSoonAsOneOfThemEnds) {
+  push({{"w", R"({"_concurrency": 2, )" + minutely}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:03:00Z").started, 4);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:00:00Z", "2026-01-10T00:01:00Z"));
+  finish("2026-01-10T00:01:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), SizeIs(2));
+  finish("2026-01-10T00:00:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:02:00Z", "2026-01-10T00:03:00Z"));
+}
+
+// decisions E-62
+TEST_P(StartedSessions, ThatWaitForDifferentOnesStartInTheOrderOfTheirTimes) {
+  push({{"w", R"({"_concurrency": 2, )" + minutely}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:05:00Z").started, 6);
+  finish("2026-01-10T00:01:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:00:00Z", "2026-01-10T00:02:00Z"));
+  finish("2026-01-10T00:02:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:00:00Z", "2026-01-10T00:03:00Z"));
+  finish_attempts();
+  EXPECT_EQ(start_waiting(), 2);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:04:00Z", "2026-01-10T00:05:00Z"));
+}
+
+// decisions E-62
+TEST_P(StartedSessions, DoNotPassThoseThatWaitForTheirTurnAlready) {
+  push({{"w", R"({"_concurrency": 1, )" + minutely}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:01:00Z").started, 2);
+  finish("2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:02:00Z").started, 1);
+  EXPECT_THAT(running(), ElementsAre());
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:01:00Z"));
+}
+
+// decisions E-62
+TEST_P(StartedSessions, OverTheLimitAreSkippedWithTheReasonWhereTheWorkflowWantsIt) {
+  push({{"w", R"({"_concurrency": {"limit": 1, "on_limit": "skip"}, )" + minutely}}, "2026-01-10T00:00:00Z");
+  const auto round = run("2026-01-10T00:02:00Z");
+  EXPECT_EQ(round.started, 1);
+  EXPECT_EQ(round.skipped, 2);
+  EXPECT_EQ(last("w"), "2026-01-10T00:00:00Z");
+  EXPECT_EQ(next("w"), "2026-01-10T00:03:00Z / 2026-01-10T00:03:00Z");
+  EXPECT_THAT(attempts(), SizeIs(1));
+  EXPECT_THAT(logged(), HasSubstr("Skipped session 2026-01-10T00:01:00+00:00 of workflow w (project p, schedule id 1): Workflow 'w' runs "
+                                  "already. _concurrency limit: 1"));
+}
+
+// decisions E-62, E-63
+TEST_P(StartedSessions, OverTheLimitAreTriedAgainWhereTheWorkflowFailsThem) {
+  push({{"w", R"({"_concurrency": {"limit": 1, "on_limit": "fail"}, )" + minutely}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:02:00Z").started, 1);
+  EXPECT_EQ(next("w"), "2026-01-10T00:01:00Z / 2026-01-10T00:12:00Z");
+  EXPECT_THAT(attempts(), SizeIs(1));
+  finish_attempts();
+  EXPECT_EQ(run("2026-01-10T00:02:01Z").started, 1) << "as soon as an attempt has ended";
+}
+
+// decisions E-62
+TEST_P(StartedSessions, OfABackfillCount) {
+  push({{"w", R"({"_concurrency": 2, )" + minutely}}, "2026-01-10T00:04:00Z");
+  backfill("2026-01-10T00:00:00Z", 3);
+  EXPECT_EQ(start_waiting(), 2);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:00:00Z", "2026-01-10T00:01:00Z"));
+  finish("2026-01-10T00:00:00Z");
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:01:00Z", "2026-01-10T00:02:00Z"));
+  finish_attempts();
+  EXPECT_EQ(start_waiting(), 1);
+  EXPECT_THAT(running(), ElementsAre("2026-01-10T00:03:00Z"));
+}
+
 }  // namespace
 }  // namespace digdag::schedule

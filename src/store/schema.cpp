@@ -190,6 +190,7 @@ constexpr Sql native[] = {
     for_both<"alter table schedules add column waiting_since bigint">(),
     for_both<"create index digdag_native_schedules_on_waiting_since on schedules (waiting_since) where waiting_since is not null">(),
     for_both<"alter table session_attempts add column native text">(),
+    for_both<"alter table delayed_session_attempts add column in_turn smallint">(),
 };
 
 }  // namespace

@@ -204,12 +204,27 @@ std::int64_t Sessions::least_awaited(const std::vector<SessionAttempt>& attempts
   return session;
 }
 
-void Sessions::insert_delayed(std::int64_t attempt_id, std::int64_t after_session) {
-  static constexpr Sql sql(
-      "insert into delayed_session_attempts (id, dependent_session_id, next_run_time, updated_at) values ($1, $2, extract(epoch from "
-      "now())::bigint, now())",
-      "insert into delayed_session_attempts (id, dependent_session_id, next_run_time, updated_at) values ($1, $2, now() / 1000000, now())");
-  transaction_.send(sql, {attempt_id, after_session == 0 ? SqlValue(Null{}) : SqlValue(after_session)});
+void Sessions::insert_delayed(std::int64_t attempt_id, const Wait& wait) {
+#define INSERT "insert into delayed_session_attempts (id, dependent_session_id, in_turn, next_run_time, updated_at) values ($1, $2, $3, "
+  static constexpr Sql sql(INSERT "extract(epoch from now())::bigint, now())", INSERT "now() / 1000000, now())");
+#undef INSERT
+  transaction_.send(sql, {attempt_id, wait.after_session == 0 ? SqlValue(Null{}) : SqlValue(wait.after_session),
+                          wait.in_turn ? SqlValue(std::int64_t{1}) : SqlValue(Null{})});
+}
+
+std::optional<Sessions::Waiting> Sessions::waiting_before(const SessionKey& key, std::int64_t attempt_id) {
+  const auto row = transaction_.first(
+      "select d.id, d.dependent_session_id from delayed_session_attempts d cross join session_attempts a cross join sessions s"
+      " where a.id = d.id and s.id = a.session_id and d.in_turn = 1 and s.project_id = $1 and s.workflow_name = $2"
+      " and (s.session_time < cast($3 as bigint) or s.session_time = cast($3 as bigint) and d.id < cast($4 as bigint))"
+      " order by s.session_time, d.id limit 1",
+      {key.project_id, key.workflow_name, key.session_time.seconds(), attempt_id});
+  return row ? std::optional(Waiting{row->integer(0), row->optional_integer(1).value_or(0)}) : std::nullopt;
+}
+
+bool Sessions::let_go(std::int64_t attempt_id) {
+  return transaction_.changes_one("update delayed_session_attempts set dependent_session_id = null, updated_at = now() where id = $1",
+                                  {attempt_id});
 }
 
 bool Sessions::remove_delayed(std::int64_t attempt_id) {

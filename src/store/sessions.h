@@ -121,8 +121,19 @@ class Sessions {
   std::vector<SessionAttempt> running_of_workflow(std::int64_t project_id, std::string_view workflow_name);
   /// The session of the attempt for whose end the fewest wait, so that each end lets somebody start.
   std::int64_t least_awaited(const std::vector<SessionAttempt>& attempts);
-  /// Lets a new attempt wait until all attempts of a session are done; 0: of no session.
-  void insert_delayed(std::int64_t attempt_id, std::int64_t after_session);
+  /// Until when an attempt waits.
+  struct Wait {
+    std::int64_t after_session = 0;  ///< all attempts of this one are done; 0: of no session
+    bool in_turn = false;            ///< and then its turn has come among those of its workflow that wait so (`_concurrency`)
+  };
+  void insert_delayed(std::int64_t attempt_id, const Wait& wait);
+  /// The first one in the order of session times that waits for its turn, before an attempt of that session and id.
+  struct Waiting {
+    std::int64_t attempt_id = 0, after_session = 0;
+  };
+  std::optional<Waiting> waiting_before(const SessionKey& key, std::int64_t attempt_id);
+  /// It waits for no session any more; false where it did not wait.
+  bool let_go(std::int64_t attempt_id);
   /// It waits no longer; false where it did not.
   bool remove_delayed(std::int64_t attempt_id);
 

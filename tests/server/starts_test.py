@@ -185,6 +185,23 @@ class Starts(ServerTest):
         answer = self.put(server, 3, 'other', resume={'mode': 'failed', 'attemptId': source})
         self.assertEqual(answer.status, 200, answer.body)  # another session
 
+    # decisions E-62
+    def test_a_resume_that_waited_for_its_turn_takes_over_what_had_run(self):
+        text = self.gated(1) + '+b:\n  sh>: test ${session_date} = 2026-01-02 -o -e mended\n'
+        server = self.pushed(w=text.replace('mended', os.path.join(self.project, 'mended')))
+        self.open_gate()
+        failed = self.put(server, 1).json()['id']
+        self.wait_for('the failure', lambda: self.status(server, failed) == 'error')
+        os.remove(self.gate)
+        other = self.put(server, 2).json()['id']
+        again = self.put(server, 1, retryAttemptName='again', resume={'mode': 'failed', 'attemptId': failed}).json()['id']
+        self.assertEqual(server.get(f'/api/attempts/{again}/tasks').json(), {'tasks': []})
+        self.file('mended', '')
+        self.open_gate()
+        for attempt in (other, again):
+            self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
+        self.assertEqual(self.noted(), ['2026-01-01', '2026-01-02'])
+
     # decisions E-26
     def test_a_resume_runs_what_has_changed_and_what_comes_after_it(self):
         ran = os.path.join(self.project, 'ran')

@@ -30,7 +30,7 @@ select 'function', proname, pg_get_function_arguments(oid), pg_get_function_resu
 from pg_proc where pronamespace = 'public'::regnamespace and proname not like 'uuid%';
 select 'migration', name from schema_migrations;
 """
-OWN = re.compile(r'digdag_native_|\|(lease|native|skipped_until|waiting_since)\|')
+OWN = re.compile(r'digdag_native_|\|(lease|native|skipped_until|waiting_since|in_turn)\|')
 
 # Back to what each migration found, from the last one to the first.
 UNDO = {
@@ -95,7 +95,7 @@ class SchemaTest(ProgramTest):
             self.migrate('run', 'original')
             self.server.psql('original', 'drop table digdag_native_attempts, digdag_native_events, digdag_native_servers, digdag_native_commits, '
                              'digdag_native_triggers, digdag_native_triggered_starts, digdag_native_migrations; alter table queued_task_locks drop column lease; alter table tasks drop column native; '
-                             'alter table schedules drop column skipped_until; alter table schedules drop column waiting_since; alter table session_attempts drop column native')
+                             'alter table schedules drop column skipped_until; alter table schedules drop column waiting_since; alter table session_attempts drop column native; alter table delayed_session_attempts drop column in_turn')
 
     def catalog(self, database):
         return sorted_lines(self.server.psql(database, CATALOG))
@@ -133,7 +133,7 @@ class SchemaTest(ProgramTest):
         self.assertEqual(self.migrate('run', 'taken'), 'Migrations successfully finished\n')
         self.assertEqual(self.migrate('run', 'taken'), 'No update\n')
         self.assertEqual(self.catalog('taken'), self.catalog('original'))
-        additions = {'queued_task_locks': 1, 'tasks': 1, 'schedules': 2, 'session_attempts': 1}
+        additions = {'queued_task_locks': 1, 'tasks': 1, 'schedules': 2, 'session_attempts': 1, 'delayed_session_attempts': 1}
         after = self.rows('taken')
         for table, text in before.items():
             rows = [line + '|' * additions.get(table, 0) for line in text.split('\n') if line]
