@@ -67,7 +67,7 @@ void put_project(Remote& remote, const std::string& name, const std::string& rev
                  std::string bytes) {
   client::RestClient::Query query = {{"project", name}, {"revision", revision}};
   if (schedule_from) query.emplace_back("schedule_from", format_instant(*schedule_from));
-  const Value project = remote.server().put_archive("/api/projects", query, std::move(bytes));
+  const auto [project, missed_sessions] = remote.server().put_archive("/api/projects", query, std::move(bytes));
   std::cout << "Uploaded:\n"
             << "  id: " << shown_at(project, "id") << "\n"
             << "  name: " << shown_at(project, "name") << "\n"
@@ -76,6 +76,7 @@ void put_project(Remote& remote, const std::string& name, const std::string& rev
             << "  project created at: " << shown_at(project, "createdAt") << "\n"
             << "  revision updated at: " << shown_at(project, "updatedAt") << "\n\n"
             << "Use `digdag workflows` to show all workflows.\n";
+  if (!missed_sessions.empty()) std::cerr << visible(missed_sessions) << " missed sessions will start now\n";
 }
 
 std::string revision_of(const Arguments& arguments) {

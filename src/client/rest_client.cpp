@@ -100,12 +100,13 @@ Value RestClient::post(std::string_view path, const Value& body) { return send_j
 
 Value RestClient::put(std::string_view path, const Value& body) { return send_json("PUT", path, body); }
 
-Value RestClient::put_archive(std::string_view path, const Query& query, std::string bytes) {
+RestClient::Pushed RestClient::put_archive(std::string_view path, const Query& query, std::string bytes) {
   HttpRequest wanted = request("PUT", url_of(path, query));
   wanted.headers.emplace_back("Content-Type", "application/gzip");
   wanted.body = std::move(bytes);
   wanted.has_body = true;
-  return json_of(wanted, send(wanted));
+  const HttpResponse response = send(wanted);
+  return {json_of(wanted, response), response.header("digdag-missed-sessions").value_or("")};
 }
 
 Value RestClient::remove(std::string_view path) {

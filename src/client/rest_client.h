@@ -55,7 +55,11 @@ class RestClient {
   Value get(std::string_view path, const Query& query = {});
   Value post(std::string_view path, const Value& body);
   Value put(std::string_view path, const Value& body);
-  Value put_archive(std::string_view path, const Query& query, std::string bytes);
+  struct Pushed {
+    Value project;
+    std::string missed_sessions;  ///< how many start at once (spec/decisions.md S-18); empty: none, or the server does not say
+  };
+  Pushed put_archive(std::string_view path, const Query& query, std::string bytes);
   Value remove(std::string_view path);
   /// The bytes behind a path; redirects are followed, to other hosts without our headers.
   std::string download(std::string_view path, const Query& query = {});

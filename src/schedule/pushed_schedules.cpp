@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "schedule/skip_rules.h"
 #include "store/schedules.h"
 
 namespace digdag::schedule {
@@ -19,7 +20,7 @@ struct PushedSchedules::Entry {
 PushedSchedules::~PushedSchedules() = default;
 PushedSchedules::PushedSchedules(PushedSchedules&&) noexcept = default;
 
-PushedSchedules::PushedSchedules(const std::vector<PushedWorkflow>& workflows, const PushOptions& options) {
+PushedSchedules::PushedSchedules(const std::vector<PushedWorkflow>& workflows, const PushOptions& options) : now_(options.now) {
   for (const PushedWorkflow& workflow : workflows) {
     std::vector<std::string> unused;
     auto scheduler = scheduler_of(workflow.config, workflow.timezone, &unused);
@@ -53,6 +54,20 @@ bool run_time_was_asked_for(store::Transaction& transaction, const store::Schedu
 
 }  // namespace
 
+std::int64_t PushedSchedules::missed(const Scheduler& scheduler, ScheduleTime time) const {
+  std::int64_t count = 0;
+  try {
+    for (std::int64_t looked_at = 0; time.run <= now_ && looked_at < most_counted; ++looked_at) {
+      const SkipRules rules(scheduler, time);
+      if (!rules.late(now_) && !rules.missed(now_)) ++count;
+      time = scheduler.next(time.session);
+    }
+  } catch (const Error&) {
+    return 0;  // an option without a valid value: it is put off
+  }
+  return count;
+}
+
 // What becomes of a schedule that was there before (spec/scheduling.md 4.3; decisions.md S-17).
 void PushedSchedules::follow(store::Transaction& transaction, store::ScheduleRow& row, const Entry& entry) {
   const bool keep_run_time = !entry.cleared && run_time_was_asked_for(transaction, row);
@@ -67,21 +82,24 @@ void PushedSchedules::follow(store::Transaction& transaction, store::ScheduleRow
   row.waiting_since.reset();
 }
 
-void PushedSchedules::apply(store::Transaction& transaction, std::int64_t project_id,
-                            const std::map<std::string, std::int64_t, std::less<>>& definition_ids) const {
+std::int64_t PushedSchedules::apply(store::Transaction& transaction, std::int64_t project_id,
+                                    const std::map<std::string, std::int64_t, std::less<>>& definition_ids) const {
   std::map<std::string, store::ScheduleRow, std::less<>> before;
   for (store::ScheduleRow& row : store::lock_schedules_of_project(transaction, project_id))
     before.emplace(row.workflow_name, std::move(row));
   std::vector<store::ScheduleRow> kept;
   std::vector<store::NewSchedule> added;
+  std::int64_t due = 0;
   for (const Entry& entry : entries_) {
     const std::int64_t definition_id = definition_ids.at(entry.workflow);
     if (auto found = before.extract(entry.workflow)) {
       store::ScheduleRow& row = kept.emplace_back(std::move(found.mapped()));
       follow(transaction, row, entry);
       row.workflow_definition_id = definition_id;
+      if (!row.disabled_at) due += missed(*entry.scheduler, {row.next_session_time, row.next_run_time});
     } else {
       added.push_back({definition_id, entry.first.run, entry.first.session});
+      due += missed(*entry.scheduler, entry.first);
     }
   }
   std::vector<std::int64_t> gone;
@@ -89,6 +107,7 @@ void PushedSchedules::apply(store::Transaction& transaction, std::int64_t projec
   store::delete_schedules(transaction, gone);
   store::update_schedules(transaction, kept);
   store::insert_schedules(transaction, project_id, added);
+  return std::min(due, most_counted);
 }
 
 Instant parse_schedule_from(std::string_view text, Instant now) {

@@ -69,6 +69,26 @@ TEST_P(Push, SetsTheFirstSessionFromTheTimeThatItNames) {
   EXPECT_THAT(schedules(), SizeIs(1));
 }
 
+// decisions S-18
+TEST_P(Push, TellsHowManyMissedSessionsWillStart) {
+  const auto missed = [&](const std::string& config, std::string_view from) {
+    PushOptions options;
+    options.now = at("2016-02-03T07:00:00Z");
+    push({{"w", config}}, from, options);
+    return missed_;
+  };
+  EXPECT_EQ(missed(daily, "2016-02-03T07:00:01Z"), 0);
+  EXPECT_EQ(missed(daily, "2016-02-01T00:00:00Z"), 3);
+  start_due("2016-02-03T07:00:00Z");
+  EXPECT_EQ(missed(daily, "2016-02-01T00:00:00Z"), 0);
+  EXPECT_EQ(missed(R"({"schedule": {"hourly>": "00:00"}})", "2016-02-01T00:00:00Z"), 7);
+  EXPECT_EQ(missed(R"({"schedule": {"hourly>": "00:00", "skip_delayed_by": "2h"}})", "2016-02-01T00:00:00Z"), 3);
+  EXPECT_EQ(missed(R"({"schedule": {"hourly>": "00:00", "catch_up": "latest"}})", "2016-02-01T00:00:00Z"), 1);
+  EXPECT_EQ(missed(R"({"schedule": {"seconds_interval>": 1}})", "2016-02-01T00:00:00Z"), PushedSchedules::most_counted);
+  control().disable(0, schedule("w").id);
+  EXPECT_EQ(missed(R"({"schedule": {"hourly>": "00:00"}})", "2016-02-01T00:00:00Z"), 0);
+}
+
 // scheduling 14.34, rest-api 18.35
 TEST_P(Push, GoesOnAfterTheLastSessionThatWasStarted) {
   push({{"w", daily}}, "2016-02-03T00:00:00Z");

@@ -137,7 +137,7 @@ class WithSchedules : public store::DatabaseWithSchema {
           project.id, {.name = "r" + std::to_string(++revisions_), .archive_type = "none", .archive_path = {}, .archive_md5 = ""});
       std::map<std::string, std::int64_t, std::less<>> ids;
       for (const auto& definition : projects.insert_workflows(project, *revision, added)) ids[definition.name] = definition.id;
-      schedules.apply(transaction, project.id, ids);
+      missed_ = schedules.apply(transaction, project.id, ids);
       triggers.apply(transaction, project, ids);
     });
   }
@@ -185,6 +185,7 @@ class WithSchedules : public store::DatabaseWithSchema {
   }
 
   std::unique_ptr<RowStarter> starter_;
+  std::int64_t missed_ = 0;  ///< that the last push told of
 
  private:
   int revisions_ = 0;

@@ -94,7 +94,7 @@ dig::Project LocalProject::begin(const std::filesystem::path& directory) {
 }
 
 std::string LocalProject::add_revision(const dig::Project& project) {
-  const RevisionContent content(project, {.schedule_from = parts_.clock()});
+  const RevisionContent content(project, {.schedule_from = parts_.clock(), .now = parts_.clock()});
   return parts_.database.write([&](store::Transaction& transaction) {
     store::Projects projects(transaction, site_id);
     for (std::int64_t number = next_number(projects);; ++number) {

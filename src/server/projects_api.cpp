@@ -42,7 +42,8 @@ Push checked_push(const Request& request, const Api& api) {
   const schedule::PushOptions options{
       .schedule_from = schedule::parse_schedule_from(request.query.text("schedule_from").value_or(""), api.clock()),
       .clear = request.query.all("clear_schedule"),
-      .clear_all = request.query.flag("clear_schedule_all")};
+      .clear_all = request.query.flag("clear_schedule_all"),
+      .now = api.clock()};
   push.upload = store::check_upload(request.body, api.archive_limits, api.temporary_directory);
   if (const std::string faults = faults_of(push.upload.project); !faults.empty())
     throw HttpError(400, "Validating project failed" + faults);
@@ -54,7 +55,7 @@ Push checked_push(const Request& request, const Api& api) {
   return push;
 }
 
-Value store_push(Transaction& transaction, int site_id, const Push& push, const std::string& archive) {
+RevisionContent::Stored store_push(Transaction& transaction, int site_id, const Push& push, const std::string& archive) {
   Projects projects(transaction, site_id);
   const std::optional<RevisionContent::Stored> stored = push.content->insert(
       projects, transaction, push.project_name, {.name = push.revision_name, .archive_type = "db", .archive_md5 = push.upload.md5});
@@ -64,15 +65,19 @@ Value store_push(Transaction& transaction, int site_id, const Push& push, const 
   }
   projects.insert_archive(stored->revision.id, archive);
   transaction.notify(store::schedules_notice);
-  return project_json(stored->project, stored->revision);
+  return *stored;
 }
 
 Response put_project(const Request& request, const Api& api) {
   const Push push = checked_push(request, api);
-  const Value project =
+  const RevisionContent::Stored stored =
       api.database.write([&](Transaction& transaction) { return store_push(transaction, request.identity.site_id, push, request.body); });
   api.schedules_changed();
-  return Response::json(project);
+  Response response = Response::json(project_json(stored.project, stored.revision));
+  if (const std::int64_t missed = stored.missed_sessions; missed > 0)
+    response.headers.add("Digdag-Missed-Sessions",
+                         std::to_string(missed) + (missed < schedule::PushedSchedules::most_counted ? "" : " or more"));
+  return response;
 }
 
 // ---- Reading ----

@@ -27,9 +27,9 @@ std::optional<RevisionContent::Stored> RevisionContent::insert(store::Projects& 
   for (const store::WorkflowDefinition& workflow : projects.insert_workflows(project, *revision, workflows_)) {
     ids.emplace(workflow.name, workflow.id);
   }
-  schedules_->apply(transaction, project.id, ids);
+  const std::int64_t missed_sessions = schedules_->apply(transaction, project.id, ids);
   triggers_->apply(transaction, project, ids);
-  return Stored{project, *revision};
+  return Stored{project, *revision, missed_sessions};
 }
 
 std::string faults_of(const dig::Project& project) {

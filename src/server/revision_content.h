@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@ class RevisionContent {
   struct Stored {
     store::Project project;
     store::Revision revision;
+    std::int64_t missed_sessions = 0;  ///< PushedSchedules::apply
   };
   /// Nothing where the project has a revision of this name. Throws Error(config) for a trigger that cannot be. After the commit the
   /// ScheduleLoop is to be woken.

@@ -118,6 +118,14 @@ class Starts(ServerTest):
         self.assertEqual((answers.count(200), answers.count(400)), (3, 25))
         self.open_gate()
 
+    # decisions S-18
+    def test_a_push_tells_how_many_missed_sessions_start(self):
+        self.pushed(w='schedule:\n  daily>: 00:00:00\n  start: 2026-01-01\n  end: 2026-01-03\n+a:\n  echo>: 1\n')
+        done = self.digdag('push', 'p', '--project', 'p', '-r', '2', '--schedule-from', '2026-01-01 00:00:00 +0000')
+        self.assertEqual((done.code, done.err.splitlines()[-1:]), (0, ['3 missed sessions will start now']))
+        done = self.digdag('push', 'p', '--project', 'p', '-r', '3')
+        self.assertNotIn('missed sessions', done.err)
+
     # decisions E-61
     def test_the_limit_of_a_site_is_exact_for_starts_at_the_same_time(self):
         server = self.pushed('executor.attempt_max_run = 10\n', w=self.gated(1).split('\n', 1)[1])
