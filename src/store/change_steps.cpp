@@ -19,13 +19,9 @@ void in_steps(const std::vector<Item>& items, std::size_t length, const Work& wo
   }
 }
 
-std::unordered_set<TaskIndex> ancestors(const engine::Attempt& attempt, const std::vector<TaskIndex>& tasks) {
-  std::unordered_set<TaskIndex> found;
-  for (const TaskIndex task : tasks) {
-    for (TaskIndex i = attempt.parent(task); i != engine::no_task && found.insert(i).second; i = attempt.parent(i)) {
-    }
+void add_ancestors(const engine::Attempt& attempt, TaskIndex task, std::unordered_set<TaskIndex>& found) {
+  for (TaskIndex i = attempt.parent(task); i != engine::no_task && found.insert(i).second; i = attempt.parent(i)) {
   }
-  return found;
 }
 
 /// Whether who reads the rows of its parent back lets this task begin: not below one that has failed meanwhile.
@@ -39,16 +35,21 @@ bool releases(const engine::Attempt& attempt, TaskIndex task) {
 std::vector<ChangeStep> steps_of(const AttemptChange& change, std::size_t rows_in_a_step) {
   const AttemptRows& rows = *change.rows;
   const auto stored = static_cast<TaskIndex>(rows.states.size());
-  std::vector<TaskIndex> added, released, others;
   const auto first_added = std::lower_bound(change.changed.begin(), change.changed.end(), stored);
-  added.assign(first_added, change.changed.end());
-  const std::unordered_set<TaskIndex> above = ancestors(*change.attempt, added);
-  for (auto task = change.changed.begin(); task != first_added; ++task) {
-    const bool was_blocked = rows.states[static_cast<std::size_t>(*task)] == TaskState::blocked;
-    const bool is_released = was_blocked && change.attempt->state(*task) != TaskState::blocked && releases(*change.attempt, *task);
-    const bool is_killed = (change.attempt->flags(*task) & engine::cancel_requested) != 0;  // the kill counts for all of them or for none
-    (is_released && !is_killed && !above.contains(*task) ? released : others).push_back(*task);
+  const std::vector<TaskIndex> added(first_added, change.changed.end());
+  const auto may_follow = [&](TaskIndex task) {
+    const bool was_blocked = rows.states[static_cast<std::size_t>(task)] == TaskState::blocked;
+    const bool is_killed = (change.attempt->flags(task) & engine::cancel_requested) != 0;  // the kill counts for all of them or for none
+    return was_blocked && change.attempt->state(task) != TaskState::blocked && !is_killed && releases(*change.attempt, task);
+  };
+  // Nothing counts before what it stands below. Of new tasks some may be stored already: by an earlier try of these steps.
+  std::unordered_set<TaskIndex> above;
+  for (const TaskIndex task : change.changed) {
+    if (task >= stored || !may_follow(task)) add_ancestors(*change.attempt, task, above);
   }
+  std::vector<TaskIndex> released, others;
+  for (auto task = change.changed.begin(); task != first_added; ++task)
+    (may_follow(*task) && !above.contains(*task) ? released : others).push_back(*task);
   std::vector<ChangeStep> steps;
   const auto add = [&](std::vector<TaskIndex> tasks) -> ChangeStep& {
     AttemptChange part{change.rows, change.attempt, std::move(tasks), {}, {}, {}, false, true};
