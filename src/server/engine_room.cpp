@@ -26,6 +26,7 @@
 #include "schedule/schedule_loop.h"
 #include "schedule/scheduler.h"
 #include "server/database_clock.h"
+#include "server/foreign_server.h"
 #include "server/shutdown_watch.h"
 #include "store/attempt_events.h"
 #include "store/log_spool.h"
@@ -109,7 +110,9 @@ struct EngineRoom::Impl {
   std::optional<schedule::ScheduleLoop> schedule_loop;
   std::unique_ptr<store::Database::Listening> listening;
 
-  std::atomic<bool> is_ready = false, waits_for_locks = false;
+  std::atomic<bool> is_ready = false;
+  ForeignServer foreign_server{
+      {[this](std::chrono::seconds time) { return pause(time); }, [this](bool held) { hold(held); }}, database, log};
   bool is_shut_down = false;
   std::mutex mutex;
   std::condition_variable wake;
@@ -132,7 +135,6 @@ struct EngineRoom::Impl {
   void listen();
   void begin();
   bool try_to_begin();
-  bool wait_for_foreign_locks();
   void hold(bool held);
   void look_out();
   bool pause(std::chrono::seconds time);
@@ -260,8 +262,7 @@ EngineRoom::Impl::Impl(const Parts& parts)
   listen();
   if (takeover) takeover->announce(listening ? server.lock_key : 0);  // before requests can start attempts
   // Before requests, too: what they write beside another server that lives cannot be taken back.
-  if (!config.boolean_or("server.take-over", false))
-    waits_for_locks = database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); }).count > 0;
+  if (!config.boolean_or("server.take-over", false)) foreign_server.look();
 }
 
 /// Its attempt has ended, or no task of that name is still to run.
@@ -283,37 +284,6 @@ bool EngineRoom::Impl::pause(std::chrono::seconds time) {
   return !wake.wait_for(lock, time, [this] { return stopping; });
 }
 
-/// Until the rows of the queue that the Java server has locked have expired; one that is renewed shows that it lives (V-43). False where
-/// the server is to end meanwhile.
-bool EngineRoom::Impl::wait_for_foreign_locks() {
-  const store::Database::Patience patience = is_ready ? store::Database::Patience(store::Database::default_patience) : std::nullopt;
-  std::int64_t latest = 0;
-  while (true) {
-    const store::ForeignLocks locks =
-        database.read([](store::Transaction& transaction) { return store::foreign_locks(transaction); }, patience);
-    if (locks.count == 0) break;
-    // Where we had begun already, nobody can have left it behind.
-    if (is_ready ? latest == 0 || locks.latest_expiry > latest : latest != 0 && locks.latest_expiry > latest)
-      log.write(LogLevel::error, "main", "server",
-                "another digdag server is running on this database: agent " + locks.agent_id + "; nothing new is begun until it is gone");
-    else if (latest == 0)
-      log.write(LogLevel::warn, "main", "server",
-                "Tasks are locked by the agent " + locks.agent_id + " of another digdag server; waiting until its locks have expired, " +
-                    std::to_string(std::max<std::int64_t>(0, locks.latest_expiry - locks.now)) +
-                    " seconds (digdag server --take-over begins at once, where that server has been stopped for sure)");
-    latest = locks.latest_expiry;
-    if (!waits_for_locks.exchange(true) && is_ready) hold(true);
-    const std::int64_t expired = database.write([](store::Transaction& transaction) { return store::expire_locks(transaction); },
-                                                store::Durability::process, patience);
-    if (expired > 0)
-      log.write(LogLevel::info, "main", "server", std::to_string(expired) + " task locks are expired. Tasks will be retried.");
-    log.flush();
-    if (!pause(std::chrono::seconds(1))) return false;
-  }
-  if (waits_for_locks.exchange(false) && is_ready) hold(false);
-  return true;
-}
-
 void EngineRoom::Impl::hold(bool held) {
   if (the_executor) the_executor->hold(held);
   if (schedule_loop) held ? schedule_loop->stop() : schedule_loop->start();
@@ -324,7 +294,7 @@ void EngineRoom::Impl::look_out() {
   for (int looks = 1; pause(look_out_every); ++looks) {
     try {
       if (looks % looks_per_measurement == 0) database_clock.measure();
-      if ((the_executor || schedule_loop) && database.type() == "postgresql" && !wait_for_foreign_locks()) return;
+      if ((the_executor || schedule_loop) && database.type() == "postgresql" && !foreign_server.wait_until_gone(true)) return;
     } catch (const Error& error) {
       log.write(LogLevel::warn, "main", "server", "Looking for other servers: " + error.report());
     }
@@ -349,12 +319,8 @@ void EngineRoom::Impl::begin() {
 /// False where the database is away: it is to be tried again.
 bool EngineRoom::Impl::try_to_begin() {
   try {
-    if (config.boolean_or("server.take-over", false)) {
-      const std::int64_t broken = database.write([](store::Transaction& transaction) { return store::break_foreign_locks(transaction); });
-      if (broken > 0)
-        log.write(LogLevel::warn, "main", "server", std::to_string(broken) + " task locks of another server are broken (--take-over)");
-    }
-    if (!wait_for_foreign_locks()) return true;
+    if (config.boolean_or("server.take-over", false)) foreign_server.break_locks();
+    if (!foreign_server.wait_until_gone(false)) return true;
     if (the_executor) {
       takeover->start();
       the_executor->step();  // what had ended is closed before a schedule looks for what runs (E-51)
@@ -428,7 +394,7 @@ void EngineRoom::start() {
 }
 bool EngineRoom::ready() const { return impl_->is_ready; }
 std::optional<std::string> EngineRoom::refuses_writes() const {
-  if (!impl_->waits_for_locks) return std::nullopt;
+  if (!impl_->foreign_server.is_there()) return std::nullopt;
   return "Another digdag server has tasks locked in this database; this one begins when those locks have expired";
 }
 
