@@ -123,6 +123,9 @@ struct EngineRoom::Impl {
     store::LogSpool::Options options = store::log_spool_options(config, parts.temporary_directory, agent_id);
     options.directory = std::filesystem::absolute(options.directory);
     options.written = [this](const std::string& attempt_directory) { live_logs.written(attempt_directory); };
+    options.published = [this](const std::string& attempt_directory, const std::string& file_name) {
+      live_logs.published(attempt_directory, file_name);
+    };
     return options;
   }
   std::unique_ptr<agent::Workspaces> open_workspaces(const Parts& parts);

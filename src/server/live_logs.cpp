@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
@@ -29,6 +31,8 @@ constexpr std::size_t most_unsent = 1 << 20, piece_bytes = 64 << 10;
 constexpr milliseconds between_rounds{50};  ///< what is written meanwhile is sent together
 constexpr seconds look_around{2};           ///< the net under notices: attempts and storages of other servers
 constexpr seconds heartbeat{15};
+constexpr std::size_t most_remembered = 100;               ///< attempts that have ended, whose logs no storage keeps
+constexpr std::uint64_t most_remembered_bytes = 64 << 10;  ///< of each
 
 /// How many bytes at the end begin a character whose rest may come with the next piece.
 std::size_t unfinished_bytes(std::string_view text) {
@@ -87,9 +91,17 @@ class FileReader : public Reader {
 
 class Follower : public Reader {
  public:
+  /// Names of files that came into the storage since the call before.
+  using Published = std::function<std::vector<std::string>()>;
+
   Follower(const store::LogStorage& storage, const store::LogSpool& spool, const LiveLogs::IsOver& is_over, LiveLogs::Wanted wanted,
-           std::shared_ptr<BodyStream> to)
-      : Reader(std::move(to)), storage_(storage), spool_(spool), is_over_(is_over), wanted_(std::move(wanted)) {
+           std::shared_ptr<BodyStream> to, Published published)
+      : Reader(std::move(to)),
+        storage_(storage),
+        spool_(spool),
+        is_over_(is_over),
+        wanted_(std::move(wanted)),
+        published_(std::move(published)) {
     directory = wanted_.attempt.directory();
   }
 
@@ -117,7 +129,7 @@ class Follower : public Reader {
   };
 
   void find_files(bool looks) {
-    // First those that are open: what is published meanwhile is then found in the storage.
+    // First those that are open: what is published meanwhile is named then. So nothing that began before something else is missing.
     std::set<std::string> open;
     for (auto& log : spool_.open_logs(wanted_.attempt, wanted_.prefix)) open.insert(std::move(log.file_name));
     for (const std::string& name : open) file_named(name).is_open = true;
@@ -125,6 +137,9 @@ class Follower : public Reader {
       if (!file.is_open || open.contains(std::get<2>(key))) continue;
       file.is_open = false;
       looks = true;
+    }
+    for (const std::string& name : published_()) {
+      if (name.starts_with(wanted_.prefix)) file_named(name);
     }
     if (!looks) return;
     for (const store::LogFile& stored : storage_.list(wanted_.attempt, wanted_.prefix)) file_named(stored.file_name);
@@ -196,6 +211,7 @@ class Follower : public Reader {
   const store::LogSpool& spool_;
   const LiveLogs::IsOver& is_over_;
   const LiveLogs::Wanted wanted_;
+  const Published published_;
   std::map<Key, File> files_;
   std::map<std::string, Key> keys_;           ///< by file name
   std::map<std::string, std::string> began_;  ///< by task
@@ -217,12 +233,38 @@ struct LiveLogs::Impl : std::enable_shared_from_this<LiveLogs::Impl> {
   std::mutex mutex;  ///< of all that follows
   std::condition_variable wake;
   std::vector<std::shared_ptr<Reader>> arrived;
-  std::set<std::string> news;            ///< attempt directories
-  std::vector<store::LogAttempt> ended;  ///< to be forgotten when they were read
-  std::set<const Reader*> ready;         ///< whose stream was emptied
+  std::set<std::string> news;                                 ///< attempt directories
+  std::vector<store::LogAttempt> ended;                       ///< to be forgotten when they were read
+  std::deque<store::LogAttempt> remembered;                   ///< ended, the oldest first
+  std::map<std::string, std::vector<std::string>> published;  ///< since it is followed, by attempt directory
+  std::set<const Reader*> ready;                              ///< whose stream was emptied
   bool closed = false;
   std::size_t readers_count = 0;
   Thread thread;
+
+  /// What came into the storage since `known` names, which it counts on.
+  std::vector<std::string> published_since(const std::string& directory, std::size_t& known) {
+    const std::lock_guard lock(mutex);
+    const std::vector<std::string>& all = published[directory];
+    std::vector<std::string> fresh(all.begin() + static_cast<std::ptrdiff_t>(known), all.end());
+    known = all.size();
+    return fresh;
+  }
+
+  void forget(const store::LogAttempt& attempt) {
+    std::uint64_t bytes = 0;
+    for (const auto& file : spool.open_logs(attempt, "")) bytes += file.bytes;
+    if (bytes == 0 || bytes > most_remembered_bytes) return spool.forget(attempt);
+    std::optional<store::LogAttempt> oldest;
+    {
+      const std::lock_guard lock(mutex);
+      remembered.push_back(attempt);
+      if (remembered.size() <= most_remembered) return;
+      oldest = std::move(remembered.front());
+      remembered.pop_front();
+    }
+    spool.forget(*oldest);
+  }
 
   void add(const std::shared_ptr<Reader>& reader) {
     // The stream calls from the I/O thread, perhaps after our end.
@@ -240,6 +282,7 @@ struct LiveLogs::Impl : std::enable_shared_from_this<LiveLogs::Impl> {
       return;
     }
     if (!thread.running()) thread = Thread("live logs", [this] { run(); });
+    if (!reader->directory.empty()) published.try_emplace(reader->directory);
     arrived.push_back(reader);
     ++readers_count;
     wake.notify_one();
@@ -274,15 +317,24 @@ struct LiveLogs::Impl : std::enable_shared_from_this<LiveLogs::Impl> {
         if (!looks && !is_new && !has_ended && !news_now.contains(reader->directory) && !ready_now.contains(reader.get())) return false;
         return read(*reader, looks || has_ended);
       });
-      for (const auto& attempt : ended_now) spool.forget(attempt);
+      for (const auto& attempt : ended_now) forget(attempt);
       lock.lock();
       readers_count -= before - readers.size();
+      if (readers.size() < before) leave_published(readers);
       wake.wait_until(lock, begun + between_rounds, [&] { return closed; });
     }
     const auto late = std::exchange(arrived, {});
     lock.unlock();
     for (const auto& reader : readers) reader->stream->finish();
     for (const auto& reader : late) reader->stream->finish();
+  }
+
+  /// Keeps the names for those that are still followed. With the mutex held.
+  void leave_published(const std::list<std::shared_ptr<Reader>>& readers) {
+    std::set<std::string> followed;
+    for (const auto& reader : readers) followed.insert(reader->directory);
+    for (const auto& reader : arrived) followed.insert(reader->directory);
+    std::erase_if(published, [&](const auto& one) { return !followed.contains(one.first); });
   }
 
   /// True where it needs no more.
@@ -311,7 +363,10 @@ LiveLogs::LiveLogs(const store::LogStorage& storage, store::LogSpool& spool, IsO
 LiveLogs::~LiveLogs() { close(); }
 
 void LiveLogs::follow(Wanted wanted, std::shared_ptr<BodyStream> stream) {
-  impl_->add(std::make_shared<Follower>(impl_->storage, impl_->spool, impl_->is_over, std::move(wanted), std::move(stream)));
+  const auto published = [impl = impl_.get(), directory = wanted.attempt.directory().string(), known = std::size_t{0}]() mutable {
+    return impl->published_since(directory, known);
+  };
+  impl_->add(std::make_shared<Follower>(impl_->storage, impl_->spool, impl_->is_over, std::move(wanted), std::move(stream), published));
 }
 
 void LiveLogs::send(const store::LogAttempt& attempt, std::string file_name, std::shared_ptr<BodyStream> stream) {
@@ -325,6 +380,12 @@ void LiveLogs::written(const std::string& attempt_directory) {
   impl_->wake.notify_one();
 }
 
+void LiveLogs::published(const std::string& attempt_directory, const std::string& file_name) {
+  const std::lock_guard lock(impl_->mutex);
+  const auto followed = impl_->published.find(attempt_directory);
+  if (followed != impl_->published.end()) followed->second.push_back(file_name);
+}
+
 void LiveLogs::ended(const store::LogAttempt& attempt) {
   {
     const std::lock_guard lock(impl_->mutex);
@@ -334,7 +395,7 @@ void LiveLogs::ended(const store::LogAttempt& attempt) {
       return;
     }
   }
-  impl_->spool.forget(attempt);
+  impl_->forget(attempt);
 }
 
 void LiveLogs::close() { impl_->close(); }

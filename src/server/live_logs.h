@@ -40,7 +40,10 @@ class LiveLogs {
 
   /// Something was written into a log of an attempt (LogSpool::Options::written).
   void written(const std::string& attempt_directory);
-  /// The attempt has ended. What its readers have not got yet and no storage keeps is gone.
+  /// A file of an attempt has come into the storage (LogSpool::Options::published).
+  void published(const std::string& attempt_directory, const std::string& file_name);
+  /// The attempt has ended. What no storage keeps is gone soon: the logs of the last attempts, where they are short, are still there for
+  /// who begins to read just after the end (`start --follow`).
   void ended(const store::LogAttempt& attempt);
   /// Cuts all readers off.
   void close();

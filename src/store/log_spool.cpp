@@ -343,6 +343,7 @@ struct LogSpool::Impl {
         drop_memory(*spool);
       }
       unpublished_bytes -= spool->bytes;
+      if (options.published && !options.discard) options.published(spool->attempt_directory, spool->file_name);
       {
         const std::lock_guard lock(mutex);
         spools.erase({spool->attempt_directory, spool->file_name});

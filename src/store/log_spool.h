@@ -33,6 +33,8 @@ class LogSpool {
     bool discard = false;  ///< log-server.type null: only the live tail reads them, until `forget`, or until the room is needed
     /// Called after a task has written something, and after a file was published; by the writer, so it must not block. May be unset.
     std::function<void(const std::string& attempt_directory)> written;
+    /// Called when the storage has a file, before `open_logs` leaves it out; must not block. May be unset.
+    std::function<void(const std::string& attempt_directory, const std::string& file_name)> published;
     std::function<Instant()> clock = now;
   };
   /// Publishes what dead processes have left there. Never throws for a directory that cannot be written: that is told once.

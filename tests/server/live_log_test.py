@@ -5,6 +5,7 @@ import glob
 import gzip
 import json
 import os
+import re
 import unittest
 
 from running import ServerTest
@@ -56,6 +57,16 @@ class LiveLog(ServerTest):
                 out, err = log.communicate(timeout=60)
                 self.assertEqual(log.returncode, 0, err)
                 self.assertRegex(out.decode(), r'(?s)^through the gate\ntwo\n.* three\n$|^through the gate\ntwo\n.*three\n')
+
+    # decisions R-30
+    def test_short_tasks_stand_in_their_order_and_none_is_missing_also_of_an_attempt_that_is_over_at_once(self):
+        text = ''.join(f'+t{i}:\n  sh>: echo {i}\n' for i in range(6))
+        for words in (('-m',), self.local_logs()):
+            with self.subTest(words):
+                self.pushed(text, *words)
+                for day in range(1, 6):
+                    done = self.digdag('start', 'p', 'w', '--session', f'2026-02-0{day}', '--follow')
+                    self.assertEqual(re.findall(r'^\d$', done.out, re.M), list('012345'), done.out + done.err)
 
     # decisions C-30, C-31
     def test_start_follow_prints_what_the_tasks_print(self):
