@@ -148,7 +148,7 @@ class ApiOf : public testing::Test {
   std::vector<std::int64_t> killed_;
 };
 
-// rest-api 18.56, 18.57, 18.58, 18.62
+// rest-api 18.56, 18.57, 18.58, 18.62, execution 32.32
 TEST_F(ApiOf, AStartIsAnsweredWithTheAttemptAndASecondOneWithTheSame) {
   const Answer first = put();
   EXPECT_EQ(first.status, 200);
@@ -159,10 +159,11 @@ TEST_F(ApiOf, AStartIsAnsweredWithTheAttemptAndASecondOneWithTheSame) {
   EXPECT_EQ(again.body, first.body);
 }
 
-// rest-api 18.59, 18.60, 18.81
+// rest-api 18.59, 18.60, 18.81, execution 32.33
 TEST_F(ApiOf, ARetryIsAnotherAttemptOfTheSession) {
   const Answer first = put(), second = put(R"(, "retryAttemptName": "again")");
   EXPECT_EQ(second.status, 200);
+  EXPECT_EQ(second.body.find("index")->as_integer(), 2);
   EXPECT_EQ(second.text("sessionUuid"), first.text("sessionUuid"));
   EXPECT_EQ(put(R"(, "retryAttemptName": "again")").status, 409);
   const Answer retries = ask("GET", "/api/attempts/1/retries");
@@ -183,7 +184,7 @@ TEST_F(ApiOf, ResumeIsHandedOn) {
   EXPECT_TRUE(requests_[1].resume->changed);
 }
 
-// rest-api 18.70, 18.72
+// rest-api 18.70, 18.72, execution 32.34
 TEST_F(ApiOf, AStartThatIsNoneIsRefusedBeforeAnythingIsLookedUp) {
   for (const char* more : {R"(, "resume": {"mode": "all", "attemptId": "1"})", R"(, "resume": {"attemptId": "1"})", R"(, "resume": [])",
                            R"(, "resume": {"mode": "from", "attemptId": "1"})", R"(, "resume": {"mode": "failed", "attemptId": "x"})",
@@ -211,7 +212,7 @@ TEST_F(ApiOf, WhatCannotBeStartedIsSaid) {
   EXPECT_EQ(put().message(), "Project id=1 name=orders is already deleted");
 }
 
-// rest-api 18.83, 18.84
+// rest-api 18.83, 18.84, execution 32.42, 32.46, decisions E-35
 TEST_F(ApiOf, AKillIsAnEventForTheOwnerAndShowsTheAttemptAsItWas) {
   const Answer started = put();
   const Answer killed = ask("POST", "/api/attempts/1/kill");
@@ -255,10 +256,12 @@ TEST_F(ApiOf, AKillIsSeenInTheTasksThatItReachesBeforeTheOwnerHasNotedIt) {
   EXPECT_THAT(cancelled(), ElementsAre("planned"));
 }
 
-// decisions E-32
+// execution 32.97, decisions E-32
 TEST_F(ApiOf, ADelayedAttemptIsEndedByAKill) {
   put();
   change("delay", 1);
+  EXPECT_EQ(ask("GET", "/api/attempts/1").text("status"), "running");
+  EXPECT_EQ(to_json(ask("GET", "/api/attempts/1/tasks").body), R"({"tasks":[]})");
   EXPECT_EQ(ask("POST", "/api/attempts/1/kill").status, 200);
   EXPECT_EQ(ask("GET", "/api/attempts/1").text("status"), "killed");
   EXPECT_EQ(events(), 0);

@@ -98,6 +98,11 @@ class OwnedAttemptsOf : public DatabaseWithSchema {
     });
   }
 
+  std::int64_t polls() {
+    static constexpr Sql of_the_task("select retry_count from tasks where id = $1");
+    return write([&](Transaction& transaction) { return transaction.query(of_the_task, {rows_.task_ids[1]}).front().integer(0); });
+  }
+
   Instant now_ = Instant::of_seconds(1'772'000'000);
   ServerProcess here_;
   std::optional<OwnedAttempts> owned_;
@@ -105,14 +110,17 @@ class OwnedAttemptsOf : public DatabaseWithSchema {
   std::optional<engine::Attempt> attempt_;
 };
 
+// execution 32.99
 TEST_P(OwnedAttemptsOf, ARunThatIsReadBackIsFoundInTheQueueWhateverItPolled) {
   start(*owned_);
   const std::string id = std::to_string(rows_.task_ids[1]);
   EXPECT_THAT(queue(), ElementsAre(id));
   poll(1000);
   EXPECT_THAT(queue(), ElementsAre(id + ".r1"));
+  EXPECT_EQ(polls(), 1);
   poll(0);
   EXPECT_THAT(queue(), ElementsAre(id + ".r2"));
+  EXPECT_EQ(polls(), 2);
   EXPECT_THAT(load().rows.queued, ElementsAre(Pair(1, id + ".r2")));
   attempt_->apply(engine::Succeeded{1, attempt_->lease(1), {}, {}}, now_);
   commit();

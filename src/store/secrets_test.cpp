@@ -66,7 +66,7 @@ TEST_P(SecretsOf, ASecretIsStoredEncryptedReplacedAndRemoved) {
       << "of another site";
 }
 
-// server 16: `project` wins over `project-default`
+// execution 32.87, server 16
 TEST_P(SecretsOf, WhatTheProjectSetsWinsOverItsDefaults) {
   ask(&cipher_, [&](Secrets& secrets) { secrets.put(project_, "k", "default", Secrets::default_scope); });
   EXPECT_EQ(find(cipher_, "k"), "default");

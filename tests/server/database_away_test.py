@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """A server whose PostgreSQL has gone away ends all the same when it is told to; the next one goes on with what it could not store."""
+import os
 import signal
 import unittest
 
@@ -25,6 +26,27 @@ class DatabaseAway(PostgresqlServerTest):
         self.assertTrue(log.rstrip().endswith('Shutdown completed'), log)
         self.wait_for_status(self.one(), attempt, 'success')
         self.assertEqual(len(self.lines('ran')), 2, 'its end was not stored')
+
+    # execution 32.78, 32.82
+    def test_what_ends_while_it_is_away_counts_when_it_is_back(self):
+        server = self.one()
+        gated = f'+a:\n  sh>: echo $$ >> {self.project}/ran; until test -e {self.project}/go; do sleep 0.05; done\n'
+        self.push(server, w=gated + f'+b:\n  sh>: echo b >> {self.project}/ran\n', last=gated)
+        attempt = self.start_attempt(server, 'w')
+        self.wait_for('the command', lambda: self.exists('ran'))
+        last = self.start_attempt(server, 'last')
+        self.wait_for('both commands', lambda: len(self.lines('ran')) == 2)
+        shells = self.lines('ran')
+        self.databases.halt('immediate')
+        try:
+            self.file('go', '')
+            self.wait_for('the end of the commands', lambda: not any(os.path.exists(f'/proc/{shell}') for shell in shells))
+        finally:
+            self.databases.start()
+        for one in (attempt, last):
+            self.wait_for_status(server, one, 'success')
+        self.assertEqual(self.lines('ran'), [*shells, 'b'], 'each has run once')
+        self.assertEqual(self.sql('select (select count(*) from tasks), (select count(*) from task_archives)'), '0|2')
 
     def test_one_that_has_nothing_to_do_ends_too(self):
         server = self.one()

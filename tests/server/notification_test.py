@@ -25,7 +25,7 @@ class Notifications(ServerTest):
 
     WRITES = 'cat > FILE.new; mv FILE.new FILE'
 
-    # execution 19.1, 19.2, 20.6
+    # execution 19.1, 19.2, 20.6, 32.84
     def test_an_attempt_that_is_too_old_is_told_and_ends(self):
         gate = os.path.join(self.project, 'gate')
         os.mkfifo(gate)
@@ -36,12 +36,13 @@ class Notifications(ServerTest):
                          ('Workflow execution timeout', 'w', 'p', 'first', 1, None))
         self.wait_for('the end', lambda: 'status: killed' in self.digdag('attempt', '1').out)
 
-    # execution 19.3
+    # execution 19.3, 32.83
     def test_a_task_that_runs_too_long_is_told(self):
         gate = os.path.join(self.project, 'gate')
         os.mkfifo(gate)
         self.begin(f'+a:\n  sh>: cat {gate}\n', self.WRITES, 'executor.task_ttl = 1s\nexecutor.ttl_reaping_interval = 1s\nagent.kill-grace-time = 0\n')
         self.assertRegex(self.notification()['message'], r'^Task execution timeout: \d+(,\d+)*$')
+        self.wait_for('the end', lambda: 'status: killed' in self.digdag('attempt', '1').out)
 
     # decisions V-70
     def test_success_is_told_where_that_is_wanted(self):

@@ -43,6 +43,7 @@ class CommandLine(ServerTest):
         answer = server.get('/api/version')
         self.assertEqual((answer.headers['X-A'], answer.headers['X-B']), ('file', 'option'))
 
+    # cli 11.116
     def test_a_port_that_is_taken_is_an_error(self):
         with socket.create_server(('127.0.0.1', 0)) as taken:
             done = self.digdag('server', '-m', '-n', str(taken.getsockname()[1]))

@@ -126,7 +126,7 @@ class Starts(ServerTest):
         done = self.digdag('push', 'p', '--project', 'p', '-r', '3')
         self.assertNotIn('missed sessions', done.err)
 
-    # decisions E-61
+    # execution 32.31, decisions E-61
     def test_the_limit_of_a_site_is_exact_for_starts_at_the_same_time(self):
         server = self.pushed('executor.attempt_max_run = 10\n', w=self.gated(1).split('\n', 1)[1])
         with concurrent.futures.ThreadPoolExecutor(50) as pool:
@@ -181,7 +181,7 @@ class Starts(ServerTest):
         self.assertRegex(answer.message, r'Too many tasks\. Limit: 3, Current: \d')
         self.assertEqual(server.get('/api/sessions').json()['sessions'], [])
 
-    # decisions E-25
+    # execution 32.54, decisions E-25
     def test_a_resume_names_what_is_wrong_with_its_source(self):
         server = self.pushed(w='+a:\n  echo>: 1\n', other='+a:\n  fail>: on purpose\n')
         source = self.put(server, 1, 'other').json()['id']
@@ -192,6 +192,24 @@ class Starts(ServerTest):
         self.wait_for('the end', lambda: self.status(server, source) == 'error')
         answer = self.put(server, 3, 'other', resume={'mode': 'failed', 'attemptId': source})
         self.assertEqual(answer.status, 200, answer.body)  # another session
+
+    # execution 32.49, 32.50, 32.51, 32.52, decisions E-27, E-28
+    def test_a_resume_that_is_not_possible_is_refused_with_the_reason(self):
+        server = self.pushed(good='+a:\n  echo>: 1\n', bad='+a:\n  fail>: on purpose\n+z:\n  echo>: 1\n')
+        good, bad = (self.put(server, 1, workflow).json()['id'] for workflow in ('good', 'bad'))
+        for attempt, status in ((good, 'success'), (bad, 'error')):
+            self.wait_for('the end', lambda attempt=attempt, status=status: self.status(server, attempt) == status)
+        failed = next(task['id'] for task in server.get(f'/api/attempts/{bad}/tasks').json()['tasks'] if task['fullName'] == '+bad+a')
+        for workflow, resume, text in (
+                ('bad', {'mode': 'from', 'attemptId': bad, 'from': '+z'}, f'Resuming non-successful tasks is not allowed: task_id={failed}'),
+                ('good', {'mode': 'failed', 'attemptId': good}, 'Resuming successfully completed attempts is not supported'),
+                ('bad', {'mode': 'from', 'attemptId': bad, 'from': '+nope'}, "Task pattern '+nope' doesn't match with any tasks."),
+                ('bad', {'mode': 'from', 'attemptId': bad, 'from': '++z'}, '(+name+name) is not supported: ++z')):
+            with self.subTest(resume):
+                answer = self.put(server, 1, workflow, retryAttemptName='again', resume=resume)
+                self.assertEqual(answer.status, 400, answer.body)
+                self.assertIn(text, answer.message)
+        self.assertEqual(len(server.get('/api/attempts?include_retried=true').json()['attempts']), 2, 'nothing is left behind')
 
     # decisions E-62
     def test_a_resume_that_waited_for_its_turn_takes_over_what_had_run(self):

@@ -7,13 +7,17 @@ from on_postgresql import PostgresqlServerTest
 
 
 class TwoServers(PostgresqlServerTest):
+    # execution 32.72
     def test_each_attempt_runs_once_whoever_is_asked(self):
         first, second = self.one(), self.one()
-        self.push(first, w=f'+a:\n  sh>: echo ${{attempt_id}} >> {self.project}/ran\n+b:\n  echo>: b\n')
+        self.push(first, w=f'+a:\n  sh>: echo ${{attempt_id}} >> {self.project}/ran\n+b:\n  echo>: b\n',
+                  wide=f'+a:\n  loop>: 60\n  _parallel: true\n  _do:\n    sh>: echo ${{i}} >> {self.project}/ran_wide\n')
         ids = [self.start_attempt(server, 'w', number) for number, server in enumerate([first, second] * 10)]
-        for attempt in ids:
+        wide = self.start_attempt(second, 'wide')
+        for attempt in [*ids, wide]:
             self.wait_for_status(second, attempt, 'success')
         self.assertEqual(sorted(self.lines('ran')), sorted(ids))
+        self.assertEqual(sorted(self.lines('ran_wide'), key=int), [str(i) for i in range(60)])
 
     def test_a_kill_at_the_one_reaches_the_run_at_the_other(self):
         first, second = self.one(), self.one()
@@ -64,9 +68,11 @@ class TwoServers(PostgresqlServerTest):
         self.assertEqual(self.sql('select count(*) from digdag_native_attempts where owner is null'), '1')
         self.wait_for_status(self.one(), attempt, 'success')
 
+    # execution 32.75, 32.108
     def test_one_that_was_taken_for_dead_stops_what_it_runs_and_goes_on_as_a_new_one(self):
         first, second = self.one(), self.one()
-        self.push(first, w=f'+a:\n  sh>: echo $$ >> {self.project}/ran; test -e {self.project}/go || exec sleep 600\n')
+        self.push(first, w=f'+a:\n  sh>: echo $$ >> {self.project}/ran; test -e {self.project}/go || exec sleep 600\n'
+                           f'+b:\n  sh>: echo b >> {self.project}/ran_next\n')
         attempt = self.start_attempt(first, 'w')
         self.wait_for('the command', lambda: self.exists('ran'))
         owner = self.sql('select owner from digdag_native_attempts')
@@ -77,6 +83,7 @@ class TwoServers(PostgresqlServerTest):
         self.wait_for_status(second, attempt, 'success')
         # The new run and the old one, which was stopped.
         self.assertEqual(len(self.lines('ran')), 2)
+        self.assertEqual(self.lines('ran_next'), ['b'])
         old = self.lines('ran')[0]
         self.wait_for('the end of the old run', lambda: not os.path.exists(f'/proc/{old}'))
         self.wait_for('both servers', lambda: self.sql('select count(*) from digdag_native_servers') == '2')
