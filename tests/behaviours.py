@@ -13,7 +13,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Section of each chapter whose numbered lines (or table rows) are the behaviours.
-CHAPTERS = {"language": 12, "execution": 32, "operators": 14, "cli": 11}
+CHAPTERS = {"language": 12, "execution": 32, "operators": 14, "cli": 11, "scheduling": 14}
 
 
 def numbered(text, section):

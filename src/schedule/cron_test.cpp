@@ -143,8 +143,10 @@ TEST(CronDialect, BothDayFieldsMustMatch) {
   EXPECT_EQ(sessions("0 0 13 * 5", "UTC", "2024-01-15T00:00Z", 1), (Times{"2024-09-13T00:00+00:00"}));
 }
 
+// scheduling 14.14
 TEST(CronDialect, AStepOnASingleValueIsThatValue) { EXPECT_EQ(in_utc("5/10 * * * *", 2), (Times{"01-01T00:05", "01-01T01:05"})); }
 
+// scheduling 14.15, 14.17
 TEST(CronDialect, WeekdaysRangeModuloSeven) {
   EXPECT_EQ(in_utc("0 0 * * 0-7", 2), (Times{"01-07T00:00", "01-14T00:00"}));
   EXPECT_EQ(in_utc("0 0 * * 7", 2), (Times{"01-07T00:00", "01-14T00:00"}));
@@ -177,6 +179,7 @@ TEST(CronDialect, TheLastDayFollowsTheMonth) {
 
 TEST(CronDialect, FieldsAreSeparatedByBlanksAndTabs) { EXPECT_EQ(in_utc(" 0\t\t5  * * * ", 1), (Times{"01-01T05:00"})); }
 
+// scheduling 14.18
 TEST(CronErrors, ACountOfFieldsOtherThanFiveIsNamedWithTheAlternative) {
   EXPECT_EQ(error_of(""), "invalid pattern: \"\"");
   EXPECT_EQ(error_of("|"), "invalid pattern: \"|\"");
