@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/findings.h"
 #include "cli/messages.h"
 #include "cli/remote.h"
 #include "cli/settings.h"
@@ -34,20 +35,24 @@ void print_workflows(const dig::Project& project) {
                "           *.dig files in subdirectories are not recognized automatically.\n\n";
 }
 
-/// The project as an archive; tells on standard output what is packed. Throws where one of its workflows is broken.
-std::string pack(const Arguments& arguments, const std::set<fs::path>& left_out) {
-  const fs::path directory = project_directory(arguments);
-  const dig::Project project = dig::load_project(directory);
+/// Throws where one of its workflows is broken.
+dig::Project sound_project(const Arguments& arguments) {
+  dig::Project project = dig::load_project(project_directory(arguments));
   Errors errors;
   for (const auto& file : project.files) errors.errors.insert(errors.errors.end(), file.errors.begin(), file.errors.end());
   if (!errors.errors.empty()) throw errors;
-  const auto entries = store::project_entries(directory, arguments.has("--copy-outgoing-symlinks"), left_out);
+  return project;
+}
+
+/// The project as an archive; tells on standard output what is packed.
+std::string pack(const dig::Project& project, const Arguments& arguments, const std::set<fs::path>& left_out) {
+  const auto entries = store::project_entries(project.directory, arguments.has("--copy-outgoing-symlinks"), left_out);
   for (const store::ArchiveEntry& entry : entries) {
     std::cout << "  Archiving " << visible(entry.path) << "\n";
     if (entry.kind == store::ArchiveEntry::Kind::link) std::cout << "    symlink -> " << visible(entry.target) << "\n";
   }
   std::string bytes;
-  store::write_archive(directory, entries, [&](std::string_view piece) { bytes += piece; });
+  store::write_archive(project.directory, entries, [&](std::string_view piece) { bytes += piece; });
   print_workflows(project);
   std::cout.flush();
   return bytes;
@@ -56,7 +61,7 @@ std::string pack(const Arguments& arguments, const std::set<fs::path>& left_out)
 int archive(const Arguments& arguments) {
   const std::string output = arguments.text_or("-o", default_output);
   std::cout << "Creating " << output << "...\n";
-  write_file_atomically(output, pack(arguments, {(current_directory() / output).lexically_normal()}));
+  write_file_atomically(output, pack(sound_project(arguments), arguments, {(current_directory() / output).lexically_normal()}));
   std::cout << "Created " << output << ".\n"
             << "Use `digdag upload " << output << " <project> -r <revision>` to upload it to a server.\n\n";
   return 0;
@@ -85,13 +90,29 @@ std::string revision_of(const Arguments& arguments) {
   return revision;
 }
 
+/// Tells what in a project is probably not meant. Wrong schedules are the server's to refuse, which may know others than this program; here
+/// they are told with their place and a remedy. With --strict nothing of that is sent (spec/decisions.md L-12).
+void warn_of(const dig::Project& project, bool strict) {
+  Findings findings = findings_of(project, strict);
+  for (const Error& error : findings.errors) {
+    const std::string& hint = error.hint_text();
+    findings.warnings.push_back({error.position(), "W-schedule", error.message() + (hint.empty() ? "" : "; " + hint)});
+  }
+  print_warnings(project.warnings);
+  print_warnings(findings.warnings);
+  const std::size_t count = project.warnings.size() + findings.warnings.size();
+  if (strict && count > 0) throw task_error("push --strict found " + std::to_string(count) + (count == 1 ? " warning" : " warnings"));
+}
+
 int push(const Arguments& arguments, Remote& remote) {
   // Nothing is written there any more, so that a project can be pushed that cannot be written to; scripts look for the line.
   std::cout << "Creating .digdag/tmp/archive-" << random_uuid() << ".tar.gz...\n" << std::flush;
   std::optional<Instant> schedule_from;
   if (const auto text = arguments.text("--schedule-from")) schedule_from = given_time("--schedule-from", *text);
   const std::string revision = revision_of(arguments);
-  put_project(remote, arguments.positional()[0], revision, schedule_from, pack(arguments, {}));
+  const dig::Project project = sound_project(arguments);
+  warn_of(project, arguments.has("--strict"));
+  put_project(remote, arguments.positional()[0], revision, schedule_from, pack(project, arguments, {}));
   return 0;
 }
 
@@ -116,6 +137,7 @@ int push_command(const Invocation& invocation) {
       {project_option,
        revision_option,
        {{"--schedule-from"}, Kind::text, "TIME", "start of schedules: \"yyyy-MM-dd HH:mm:ss Z\" or Unix seconds (default: now)"},
+       {{"--strict"}, Kind::flag, "", "send nothing where `check --strict` has a warning"},
        links_option},
       {1, 1}, push);
 }

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <iostream>
-#include <memory>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -8,9 +7,9 @@
 #include "base/time.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/findings.h"
 #include "cli/messages.h"
 #include "cli/settings.h"
-#include "cli/strict_check.h"
 #include "cli/times.h"
 #include "dig/check_report.h"
 #include "dig/compiler.h"
@@ -18,8 +17,6 @@
 #include "dig/loader.h"
 #include "dig/source_lines.h"
 #include "operators/operator.h"
-#include "schedule/scheduler.h"
-#include "schedule/warnings.h"
 
 namespace digdag::cli {
 namespace {
@@ -59,61 +56,27 @@ void print_definitions(const dig::Project& project) {
   std::cout << "\n";
 }
 
-struct Scheduled {
-  const dig::Workflow* workflow;
-  Value config;
-  std::unique_ptr<schedule::Scheduler> scheduler;
-};
-
-/// What other rooms than the loader have to say about a project.
-struct Findings {
-  std::vector<Scheduled> schedules;
-  std::vector<Error> other_errors;
-  std::vector<dig::Warning> other_warnings;
-};
-
-/// Wrong schedules become errors.
-void look_at_schedule(const dig::Project& project, const dig::Workflow& workflow, Findings& findings) {
-  const Object::Member* config = workflow.config.as_object().find_member("schedule");
-  if (!config) return;
-  std::vector<std::string> unused;
-  try {
-    findings.schedules.push_back({&workflow, config->value, schedule::scheduler_of(workflow.config, workflow.timezone, &unused)});
-  } catch (const Error& error) {
-    findings.other_errors.push_back(dig::SourceLines(project.directory).complete(error));
-  }
-  for (std::string& text : unused) findings.other_warnings.push_back({config->position, "W-schedule-key", std::move(text)});
-  for (const auto& warning : schedule::schedule_warnings(config->value))
-    findings.other_warnings.push_back({warning.position.known() ? warning.position : config->position, warning.id, warning.message});
-}
-
 /// Values that a declaration refuses become errors. What is required may be missing: nothing runs.
 void look_at_params(const dig::Project& project, const dig::Workflow& workflow, const Value& params, Findings& findings) {
   try {
     dig::check_given_params(workflow, params);
   } catch (const Error& error) {
-    findings.other_errors.push_back(dig::SourceLines(project.directory).complete(error));
+    findings.errors.push_back(dig::SourceLines(project.directory).complete(error));
   }
-  for (auto& warning : dig::misspelt_params(workflow, params)) findings.other_warnings.push_back(std::move(warning));
+  for (auto& warning : dig::misspelt_params(workflow, params)) findings.warnings.push_back(std::move(warning));
 }
 
-void print_schedules(const std::vector<Scheduled>& schedules) {
+void print_schedules(const std::vector<ScheduledWorkflow>& schedules) {
   const TimeZone zone = TimeZone::system();
   const Instant time = now();
   std::cout << "  Schedules (" << schedules.size() << " entries):\n";
-  for (const Scheduled& entry : schedules) {
+  for (const ScheduledWorkflow& entry : schedules) {
     const schedule::ScheduleTime first = entry.scheduler->first(time);
     std::cout << "    " << entry.workflow->name << ":\n" << to_yaml(entry.config, 6);
     std::cout << "      first session time: " << format_log_time(first.session, zone, false) << "\n";
     std::cout << "      first scheduled to run at: " << format_log_time(first.run, zone, false) << " " << from_now(first.run, time) << "\n";
   }
   std::cout << "\n";
-}
-
-void print_warnings(const std::vector<dig::Warning>& warnings) {
-  for (const dig::Warning& warning : warnings) {
-    std::cerr << "warning: " << to_string(warning.position) << ": " << visible(warning.message, "\t") << " [" << warning.id << "]\n";
-  }
 }
 
 /// The workflow that is named, which alone the given parameters are for. Where none is, they must fit all.
@@ -126,14 +89,9 @@ std::optional<std::string> named_workflow(const Arguments& arguments) {
 
 Findings look_at(const dig::Project& project, const Arguments& arguments, const Value& params) {
   const std::optional<std::string> named = named_workflow(arguments);
-  Findings findings;
+  Findings findings = findings_of(project, arguments.has("--strict"));
   for (const auto& file : project.files) {
-    if (file.workflow) look_at_schedule(project, *file.workflow, findings);
     if (file.errors.empty() && (!named || file.workflow->name == *named)) look_at_params(project, *file.workflow, params, findings);
-  }
-  if (arguments.has("--strict")) {
-    auto more = strict_warnings(project);
-    findings.other_warnings.insert(findings.other_warnings.end(), more.begin(), more.end());
   }
   return findings;
 }
@@ -141,7 +99,7 @@ Findings look_at(const dig::Project& project, const Arguments& arguments, const 
 int check_json(const Arguments& arguments, const Value& params) {
   const dig::Project project = dig::load_project(project_directory(arguments));
   const Findings findings = look_at(project, arguments, params);
-  const dig::CheckReport report = dig::check_report(project, named_workflow(arguments), findings.other_errors, findings.other_warnings);
+  const dig::CheckReport report = dig::check_report(project, named_workflow(arguments), findings.errors, findings.warnings);
   std::cout << to_valid_utf8(to_json(report.json)) << "\n";  // names of files are any bytes
   const bool strict_failure = arguments.has("--strict") && report.has_warnings;
   return report.has_errors || strict_failure ? 1 : 0;
@@ -159,12 +117,12 @@ int check_text(const Arguments& arguments, const Value& params) {
   std::cout.flush();
   const Findings findings = look_at(project, arguments, params);
   print_warnings(project.warnings);
-  print_warnings(findings.other_warnings);
-  errors.insert(errors.end(), findings.other_errors.begin(), findings.other_errors.end());
+  print_warnings(findings.warnings);
+  errors.insert(errors.end(), findings.errors.begin(), findings.errors.end());
   if (!errors.empty()) throw Errors{errors};
   print_schedules(findings.schedules);
   std::cout.flush();
-  const std::size_t warnings = project.warnings.size() + findings.other_warnings.size();
+  const std::size_t warnings = project.warnings.size() + findings.warnings.size();
   if (arguments.has("--strict") && warnings > 0) {
     return report(task_error("check --strict found " + std::to_string(warnings) + (warnings == 1 ? " warning" : " warnings")));
   }

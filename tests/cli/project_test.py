@@ -77,6 +77,27 @@ class PushTest(ClientTest):
         self.assertEqual((sent.query, sent.headers['content-type']), ({'project': 'p', 'revision': 'r1', 'schedule_from': '2025-12-31T15:00:00Z'}, 'application/gzip'))
         self.assertFalse(self.exists('.digdag'))
 
+    # decisions L-12, E-10, E-19, S-02, S-09, S-15
+    def test_push_tells_what_is_probably_not_meant(self):
+        self.file('main.dig', "timezone: UTC\nschedule:\n  daily>: 25:00:00\n  skip_delayed_by: 1\nsla:\n  duration: 00:01:00\n  foo: 1\n"
+                              '+g:\n  _check:\n    echo>: 1\n  +a:\n    echo>: hi\n    check:\n      echo>: nested\n')
+        done = self.client('push', 'p')
+        self.assertEqual(done.code, 0, done.err)
+        for place in ('main.dig:3:3', 'main.dig:4:3', 'main.dig:7:3', 'main.dig:9:3', 'main.dig:13:5'):
+            self.assertRegex(done.err, rf'(?m)^warning: {place}: .* \[W-[a-z-]+\]$')
+        self.file('main.dig', "timezone: UTC\nschedule:\n  cron>: '@daily'\n+a:\n  echo>: hi\n")
+        self.server.answers['PUT /api/projects'] = (400, {'message': 'invalid pattern: "@daily"', 'status': 400})
+        self.assert_error(self.client('push', 'p'), 'warning: main.dig:3:3: invalid pattern: "@daily"; instead of @daily and the like write daily>',
+                          'error: Status code 400')
+
+    # decisions L-12
+    def test_a_strict_push_sends_nothing_that_is_doubtful(self):
+        self.file('main.dig', '+a:\n  ecko>: hi\n')
+        self.assert_error(self.client('push', 'p', '--strict'), '[W-unknown-operator]', 'error: push --strict found 1 warning\n')
+        self.assertEqual(self.server.requests, [])
+        self.file('main.dig', WORKFLOW)
+        self.assertEqual(self.client('push', 'p', '--strict').code, 0)
+
     # cli 11.74
     def test_a_revision_without_a_name_gets_a_random_one(self):
         self.file('sub/main.dig', WORKFLOW)
