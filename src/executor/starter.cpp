@@ -86,6 +86,7 @@ class Preparation : public SessionStarter::Prepared {
   std::string session_uuid = random_uuid();
   Value params;  ///< of the attempt, as they are stored
   engine::ResumedTasks resumed;
+  std::string remark;                            ///< on `resumed`
   std::vector<engine::StoredTask> source;        ///< of `resumed`, where changed tasks are to run again
   std::optional<engine::StoredMonitor> monitor;  ///< that was stored before its tasks
   std::optional<engine::Attempt> attempt;        ///< nothing: delayed
@@ -169,6 +170,10 @@ struct Starter::Impl {
       prepared.refusal = {StartRefused::Why::invalid, "Attempt id=" + std::to_string(resume.attempt_id) + " is one of another workflow ('" +
                                                           source->workflow_name + "' of project '" + source->project_name + "')"};
       return;
+    }
+    if (!source->done()) prepared.remark += "; that one still runs: what it has not finished runs here as well";
+    if (source->session_time != prepared.request.session_time) {
+      prepared.remark += "; that one is of another session: " + format_session_time(source->session_time, source->timezone);
     }
     std::vector<engine::StoredTask> tasks = store::tasks_of_attempt(transaction, resume.attempt_id);
     prepared.resumed = resume.from ? engine::resume_from(*resume.from, tasks) : engine::resume_failed(tasks);
@@ -340,6 +345,10 @@ struct Starter::Impl {
 
   void committed(std::unique_ptr<Prepared> opaque) {
     auto& prepared = static_cast<Preparation&>(*opaque);
+    if (options.remark && !prepared.remark.empty()) {
+      options.remark("Attempt " + std::to_string(prepared.identity->attempt_id) + " resumes attempt " +
+                     std::to_string(prepared.request.resume->attempt_id) + prepared.remark);
+    }
     if (prepared.delayed) {
       if (options.delayed) options.delayed();
       return;

@@ -28,6 +28,8 @@ class Starter : public SessionStarter {
     std::function<Value(const store::WorkflowDefinition&, Instant session_time)> times_around;
     /// Called after a commit that made a delayed attempt: somebody must look when it may start. May be unset.
     std::function<void()> delayed;
+    /// Called after a commit with what whoever resumed an attempt should know of it (E-25, E-29). May be unset.
+    std::function<void(const std::string&)> remark;
   };
   /// `executor` may be nullptr: then others execute (server.executor.enabled = false).
   Starter(Options options, store::Database& database, store::OwnedAttempts& owned, Executor* executor, std::function<Instant()> clock);

@@ -188,6 +188,7 @@ executor::Starter::Options EngineRoom::Impl::starter_options() {
   options.delayed = [this] {
     if (schedule_loop) schedule_loop->wake();
   };
+  options.remark = [this](const std::string& text) { log.write(LogLevel::warn, "main", "executor", text); };
   return options;
 }
 

@@ -191,7 +191,24 @@ class Starts(ServerTest):
             self.assertIn(text, answer.message)
         self.wait_for('the end', lambda: self.status(server, source) == 'error')
         answer = self.put(server, 3, 'other', resume={'mode': 'failed', 'attemptId': source})
-        self.assertEqual(answer.status, 200, answer.body)  # another session
+        self.assertEqual(answer.status, 200, answer.body)
+        other = answer.json()['id']
+        self.wait_for('the end', lambda: self.status(server, other) == 'error')
+        self.assertIn(f'Attempt {other} resumes attempt {source}; that one is of another session: 2026-01-01T00:00:00+00:00\n', server.end()[1])
+
+    # decisions E-29
+    def test_a_resume_of_what_still_runs_is_told_and_runs_what_is_not_done(self):
+        server = self.pushed(w='+first:\n  echo>: 1\n' + self.gated(9).split('\n', 1)[1])
+        source = self.put(server, 1).json()['id']
+        self.wait_for('the first', lambda: self.noted() == ['2026-01-01'])
+        again = self.put(server, 1, retryAttemptName='again', resume={'mode': 'failed', 'attemptId': source}).json()['id']
+        self.wait_for('the second', lambda: self.noted() == ['2026-01-01'] * 2)
+        self.open_gate()
+        for attempt in (source, again):
+            self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
+        started = {task['fullName']: task['startedAt'] for task in server.get(f'/api/attempts/{again}/tasks').json()['tasks']}
+        self.assertIsNone(started['+w+first'], 'it was taken over')
+        self.assertIn(f'Attempt {again} resumes attempt {source}; that one still runs', server.end()[1])
 
     # execution 32.49, 32.50, 32.51, 32.52, decisions E-27, E-28
     def test_a_resume_that_is_not_possible_is_refused_with_the_reason(self):
