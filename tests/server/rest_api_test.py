@@ -1,0 +1,526 @@
+#!/usr/bin/env python3
+"""What clients of the REST API see of a server: pushes, look-ups, starts, resumes, tasks and schedules (spec/rest-api.md 18)."""
+import base64
+import gzip
+import hashlib
+import http.client
+import io
+import os
+import tarfile
+import unittest
+import urllib.parse
+
+from running import Answer, ServerTest
+
+GZIP = {'Content-Type': 'application/gzip'}
+FAR = '2031-01-01T00:00:00Z'  # no session of a schedule is due before
+ECHO = '+a:\n  echo>: 1\n'
+
+
+def packed(files):
+    """A project's archive of `{path: text or bytes}`; the same bytes whenever it is asked for."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w') as tar:
+        for path, content in files.items():
+            content = content if isinstance(content, bytes) else content.encode()
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return gzip.compress(out.getvalue(), mtime=0)
+
+
+def query(**values):
+    return '?' + urllib.parse.urlencode(values)
+
+
+class RestTest(ServerTest):
+    def begin(self, *words):
+        self.one = self.server(*words)
+
+    def get(self, path, **values):
+        return self.one.get(path + (query(**values) if values else ''))
+
+    def push(self, files, project='p', revision='r1', **values):
+        return self.one.ask('PUT', '/api/projects' + query(project=project, revision=revision, **values), packed(files), GZIP)
+
+    def pushed(self, files, project='p', revision='r1', **values):
+        answer = self.push(files, project, revision, **values)
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json()
+
+    def workflow(self, name):
+        return next(one for one in self.get('/api/workflows').json()['workflows'] if one['name'] == name)
+
+    def put(self, workflow, time='2026-03-04T05:00:00Z', params=None, **more):
+        return self.one.send('PUT', '/api/attempts',
+                             {'workflowId': self.workflow(workflow)['id'], 'sessionTime': time, 'params': params or {}, **more})
+
+    def started(self, *words, **more):
+        answer = self.put(*words, **more)
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json()
+
+    def ended(self, attempt):
+        """The attempt when it is done."""
+        self.wait_for('the end', lambda: self.get(f'/api/attempts/{attempt["id"]}').json()['done'])
+        return self.get(f'/api/attempts/{attempt["id"]}').json()
+
+    def tasks(self, attempt):
+        return self.get(f'/api/attempts/{attempt["id"]}/tasks').json()['tasks']
+
+    def refused(self, answer, status, *texts):
+        self.assertEqual(answer.status, status, answer.body)
+        for text in texts:
+            self.assertIn(text, answer.message)
+
+
+class Forms(RestTest):
+    # rest-api 18.17
+    def test_lists_of_an_empty_server_are_empty(self):
+        self.begin()
+        for path in ('projects', 'workflows', 'schedules', 'sessions', 'attempts'):
+            self.assertEqual(self.get('/api/' + path).json(), {path: []})
+
+    # rest-api 18.6
+    def test_head_answers_as_get_without_a_body(self):
+        self.begin('-m', '-O', os.path.join(self.project, 'logs'))
+        self.pushed({'w.dig': 'schedule:\n  daily>: 00:00:00\n+a:\n  echo>: 1\n'}, schedule_from=FAR)
+        self.ended(self.started('w'))
+        logs = self.get('/api/logs/1/files').json()['files']
+        paths = ['version', 'version/check?client=0.10.5', 'projects', 'project?name=p', 'workflows', 'workflow?project=p&name=w',
+                 'workflows/1/truncated_session_time?session_time=2026-01-01T00:00:00', 'schedules', 'sessions', 'sessions/1/attempts', 'attempts',
+                 'attempts/1/retries', 'attempts/1/tasks', 'logs/1/files', f'logs/1/files/{urllib.parse.quote(logs[0]["fileName"])}', 'nothing']
+        paths += [f'{kind}/1' for kind in ('projects', 'workflows', 'schedules', 'sessions', 'attempts')]
+        paths += ['projects/1/' + part for part in ('revisions', 'workflows', 'workflows/w', 'workflow?name=w', 'schedules', 'sessions', 'archive', 'secrets')]
+        connection = http.client.HTTPConnection('127.0.0.1', self.one.port, timeout=60)
+        self.addCleanup(connection.close)
+        for path in paths:
+            answers = []
+            # On one connection: bytes behind the headers of the first answer would spoil the second one.
+            for method in ('HEAD', 'GET'):
+                connection.request(method, '/api/' + path)
+                answers.append(Answer(connection.getresponse()))
+            head, got = answers
+            self.assertEqual((head.status, head.headers['Content-Type']), (got.status, got.headers['Content-Type']), path)
+            self.assertEqual(got.status, 404 if path == 'nothing' else 200, path)
+            if head.headers['Content-Length']:
+                self.assertEqual(int(head.headers['Content-Length']), len(got.body), path)
+
+    # rest-api 18.18
+    def test_ids_are_texts_wherever_they_stand(self):
+        self.begin()
+        self.pushed({'w.dig': 'schedule:\n  daily>: 00:00:00\n+a:\n  echo>: 1\n'}, schedule_from=FAR)
+        self.ended(self.started('w'))
+        for path in ('projects', 'workflows', 'schedules', 'sessions', 'attempts', 'attempts/1/tasks'):
+            text = self.get('/api/' + path).body.decode()
+            self.assertRegex(text, r'"id":"\d+"')
+            self.assertNotRegex(text, r'"(id|parentId|sessionId)":\d', path)
+
+    # rest-api 18.79, server 23.59
+    def test_a_page_is_as_large_as_it_may_be(self):
+        self.begin(*self.config('api.max_attempts_page_size = 50\n'))
+        self.pushed({'w.dig': ECHO})
+        for number in range(60):
+            self.started('w', f'2026-03-04T00:{number:02}:00Z')
+        self.refused(self.get('/api/attempts', page_size=51), 400, 'larger than MAX_PAGE_SIZE: 50')
+        self.refused(self.get('/api/sessions', page_size=101), 400, 'larger than MAX_PAGE_SIZE: 100')
+        for values, expected in (({'page_size': 50}, 50), ({'page_size': 0}, 0), ({}, 60)):
+            self.assertEqual(len(self.get('/api/attempts', **values).json()['attempts']), expected, values)
+
+
+    # rest-api 18.4
+    def test_any_client_will_do_unless_limits_are_set(self):
+        self.begin()
+        for client in ('0.0.1', '0.10.5.1', '99'):
+            told = self.get('/api/version/check', client=client).json()
+            self.assertEqual((told['apiCompatible'], told['upgradeRecommended']), (True, False))
+        self.begin(*self.config('server.client-version-check.api-incompatible-if-older = 0.9\n'
+                                'server.client-version-check.upgrade-recommended-if-older = 0.10\n'))
+        for client, expected in (('0.8.27', (False, True)), ('0.9.42', (True, True)), ('0.10.0', (True, False))):
+            told = self.get('/api/version/check', client=client).json()
+            self.assertEqual((told['apiCompatible'], told['upgradeRecommended']), expected, client)
+
+    # rest-api 18.93
+    def test_logs_are_read_only(self):
+        self.begin()
+        for path in ('/api/logs/1/files', '/api/logs/1/files/+w+a@0000000100000002.7@vm.log.gz'):
+            answer = self.one.ask('PUT', path, b'x', GZIP)
+            self.assertEqual((answer.status, answer.body), (405, b''), path)
+            self.assertIn('GET', answer.headers['Allow'])
+
+
+class Pushes(RestTest):
+    def none_stored(self):
+        self.assertEqual(self.get('/api/projects').json()['projects'], [])
+
+    # rest-api 18.21, 18.20, 18.31
+    def test_a_project_is_answered_with_the_digest_of_its_archive(self):
+        self.begin()
+        files = {'data/a.txt': 'no workflow at all'}
+        project = self.pushed(files)
+        self.assertEqual({key: project[key] for key in ('id', 'name', 'revision', 'deletedAt', 'archiveType', 'archiveMd5')},
+                         {'id': '1', 'name': 'p', 'revision': 'r1', 'deletedAt': None, 'archiveType': 'db',
+                          'archiveMd5': base64.b64encode(hashlib.md5(packed(files)).digest()).decode()})
+        self.assertEqual(self.get('/api/workflows').json()['workflows'], [])
+
+    # rest-api 18.23
+    def test_project_and_revision_must_be_named(self):
+        self.begin()
+        for words, name in (('revision=r', 'project'), ('project=&revision=r', 'project'), ('project=p', 'revision'), ('project=p&revision=', 'revision')):
+            answer = self.one.ask('PUT', '/api/projects?' + words, packed({'w.dig': ECHO}), GZIP)
+            self.refused(answer, 400, f'{name}= is required')
+        self.none_stored()
+
+    # rest-api 18.26, decisions R-09
+    def test_an_archive_may_come_in_chunks(self):
+        self.begin()
+        connection = http.client.HTTPConnection('127.0.0.1', self.one.port, timeout=60)
+        self.addCleanup(connection.close)
+        data = packed({'w.dig': ECHO})
+        connection.request('PUT', '/api/projects?project=p&revision=r', iter([data[:100], data[100:]]), GZIP, encode_chunked=True)
+        answer = Answer(connection.getresponse())
+        self.assertEqual((answer.status, answer.json()['archiveMd5']), (200, base64.b64encode(hashlib.md5(data).digest()).decode()))
+
+    # rest-api 18.27
+    def test_names_of_projects(self):
+        self.begin()
+        for name in ('9lives', '+x', 'a.dig', 'x' * 256):
+            self.refused(self.push({'w.dig': ECHO}, name), 400, 'Validating project failed')
+        self.none_stored()
+        for name in ('a+b', '日本', 'x' * 255):
+            self.assertEqual(self.pushed({'w.dig': ECHO}, name)['name'], name)
+
+    # rest-api 18.28
+    def test_a_wrong_workflow_leaves_nothing_behind(self):
+        self.begin()
+        for text, why in (('+a:\n  echo>: [1, 2\n', 'w.dig'), ('+a:\n  echo>: 1\n  sh>: ls\n', "can't have more than one operator"),
+                          ('schedule:\n  daily>: 25:99\n' + ECHO, 'daily> scheduler requires hh:mm:ss format: 25:99')):
+            self.refused(self.push({'w.dig': text, 'good.dig': ECHO}), 400, why)
+        self.none_stored()
+        self.pushed({'w.dig': ECHO})
+        self.refused(self.push({'w.dig': '+a: ['}, revision='r2'), 400)
+        self.assertEqual([one['revision'] for one in self.get('/api/projects/1/revisions').json()['revisions']], ['r1'])
+
+    # rest-api 18.29
+    def test_an_entry_that_leads_out_is_written_nowhere(self):
+        self.environment['TMPDIR'] = os.path.join(self.project, 'a', 'b')
+        os.makedirs(self.environment['TMPDIR'])
+        self.begin()
+        for path in ('../evil', '../../evil', 'w/../../../../evil', os.path.join(self.project, 'evil')):
+            self.refused(self.push({'w.dig': ECHO, path: 'x'}), 400, 'Bad zip entry')
+        self.none_stored()
+        self.assertEqual([name for _, _, files in os.walk(self.project) for name in files if name == 'evil'], [])
+
+    # rest-api 18.30
+    def test_sizes_have_limits(self):
+        self.begin()
+        limit = 2 << 20
+        for files, why in (({'big.bin': bytes(limit + 1)}, f'Size of a file in the archive exceeds limit ({limit + 1} > {limit} bytes): big.bin'),
+                           ({'a': bytes(1228800), 'b': bytes(1228800)}, f'Total size of the archive exceeds limit (2457600 > {limit} bytes)')):
+            self.refused(self.push(files), 400, why)
+        answer = self.one.ask('PUT', '/api/projects?project=p&revision=r', os.urandom(limit + 1), GZIP)
+        self.refused(answer, 400, f'Size of the uploaded archive file exceeds limit ({limit} bytes)')
+        self.none_stored()
+
+    # rest-api 18.33
+    def test_a_schedule_that_is_cleared_must_be_there(self):
+        self.begin()
+        self.refused(self.push({'w.dig': ECHO}, clear_schedule='nope'), 400, 'nope does not exist')
+        self.none_stored()
+
+
+class LookUps(RestTest):
+    # rest-api 18.37, 18.39
+    def test_a_project_is_found_by_its_name(self):
+        self.begin()
+        self.pushed({'w.dig': ECHO})
+        self.assertEqual([one['id'] for one in self.get('/api/projects', name='p').json()['projects']], ['1'])
+        self.assertEqual(self.get('/api/projects', name='q').json(), {'projects': []})
+        self.assertEqual(self.get('/api/project', name='p').json(), self.get('/api/projects/1').json())
+        self.refused(self.get('/api/project', name='q'), 404, 'Resource does not exist: project name=q')
+        self.refused(self.get('/api/project'), 400, 'name= is required')
+
+    # rest-api 18.40, 18.41, 18.42, 18.45, 18.51
+    def test_workflows_of_revisions(self):
+        self.begin()
+        self.pushed({'w.dig': ECHO})
+        self.pushed({'w.dig': ECHO}, revision='r2')
+        revisions = lambda **values: [one['revision'] for one in self.get('/api/projects/1/revisions', **values).json()['revisions']]  # noqa: E731
+        self.assertEqual((revisions(), revisions(name='r1'), revisions(name='zz')), (['r2', 'r1'], ['r1'], []))
+        self.refused(self.get('/api/projects/9/revisions'), 404)
+        old, new = (self.get('/api/projects/1/workflows', revision=name).json()['workflows'][0] for name in ('r1', 'r2'))
+        self.assertNotEqual(old['id'], new['id'])
+        self.assertEqual(self.get('/api/projects/1/workflows').json()['workflows'], [new])
+        self.refused(self.get('/api/projects/1/workflows', revision='zz'), 404, 'Resource does not exist: revision name=zz in project id=1')
+        self.assertEqual(self.get('/api/projects/1/workflows', name='zz').json(), {'workflows': []})
+        self.refused(self.get('/api/projects/1/workflows/zz'), 404, 'Resource does not exist: workflow name=zz in revision id=2')
+        self.assertEqual(self.get('/api/projects/1/workflows/w').json(), new)
+        self.assertEqual(self.get('/api/projects/1/schedules', workflow='w').json(), {'schedules': []})
+        self.assertEqual(self.one.ask('DELETE', '/api/projects/1').status, 200)
+        for workflow in (old, new):
+            self.assertEqual(self.get(f'/api/workflows/{workflow["id"]}').json(), workflow)
+
+    # rest-api 18.43, 18.44, decisions R-12
+    def test_the_configuration_of_a_workflow(self):
+        self.begin()
+        self.pushed({'w.dig': 'timezone: Asia/Tokyo\n+a:\n  echo>: {i: 1, f: 1.0, s: "1"}\n_error:\n  echo>: e\n_export:\n  n: 2.50\n', 'plain.dig': ECHO})
+        found = self.workflow('w')
+        self.assertEqual(found['timezone'], 'Asia/Tokyo')
+        self.assertIn('"config":{"_export":{"n":2.5},"_error":{"echo>":"e"},"+a":{"echo>":{"i":1,"f":1.0,"s":"1"}}}',
+                      self.get(f'/api/workflows/{found["id"]}').body.decode())
+        self.assertEqual(self.workflow('plain')['timezone'], 'UTC')
+
+    # rest-api 18.46
+    def test_an_archive_comes_back_as_it_was_sent(self):
+        self.begin()
+        first, second = {'w.dig': ECHO}, {'w.dig': ECHO, 'more': 'x'}
+        self.pushed(first)
+        self.pushed(second, revision='r2')
+        for values, files in (({}, second), ({'revision': 'r1'}, first), ({'direct_download': 'false'}, second)):
+            answer = self.get('/api/projects/1/archive', **values)
+            self.assertEqual((answer.status, answer.headers['Content-Type'], answer.body), (200, 'application/gzip', packed(files)))
+        self.refused(self.get('/api/projects/1/archive', revision='zz'), 404, 'Resource does not exist: revision name=zz in project id=1')
+
+    # rest-api 18.103, 18.78
+    def test_a_project_that_was_deleted(self):
+        self.begin()
+        self.pushed({'w.dig': 'schedule:\n  daily>: 00:00:00\n+a:\n  echo>: 1\n'}, schedule_from=FAR)
+        attempt = self.ended(self.started('w'))
+        self.assertEqual(self.one.ask('DELETE', '/api/projects/1').status, 200)
+        for answer in (self.get('/api/projects/1'), self.one.ask('DELETE', '/api/projects/1')):
+            self.refused(answer, 404, 'is already deleted at')
+        self.assertEqual(self.get('/api/schedules').json(), {'schedules': []})
+        self.refused(self.get('/api/attempts', project='p'), 404)
+        self.assertEqual(self.get(f'/api/attempts/{attempt["id"]}').json(), attempt)
+        self.assertEqual(self.pushed({'w.dig': ECHO})['id'], '2')
+
+
+class SessionTimes(RestTest):
+    def truncated(self, workflow, time, mode=None):
+        return self.get(f'/api/workflows/{self.workflow(workflow)["id"]}/truncated_session_time', session_time=time, **({'mode': mode} if mode else {}))
+
+    def truncated_to(self, *words):
+        answer = self.truncated(*words)
+        self.assertEqual(answer.status, 200, (words, answer.body))
+        return answer.json()['sessionTime']
+
+    # rest-api 18.52, 18.53, 18.54, 18.55, decisions R-16
+    def test_a_session_time_is_cut_in_the_zone_of_the_workflow(self):
+        self.begin()
+        self.pushed({'tokyo.dig': 'timezone: Asia/Tokyo\nschedule:\n  daily>: 03:30:00\n+a:\n  echo>: 1\n', 'india.dig': 'timezone: Asia/Kolkata\n' + ECHO},
+                    schedule_from=FAR)
+        for time, expected in (('2026-03-04T05:06:07', '05:06:07'), ('2026-03-04T05:06', '05:06:00'), ('2026-03-04T05:06:07.25', '05:06:07'),
+                               ('2026-03-04T05:06:07Z', '14:06:07'), ('2026-03-04T05:06:07+05:00', '09:06:07')):
+            self.assertEqual(self.truncated_to('tokyo', time), f'2026-03-04T{expected}+09:00')
+        for mode, expected in (('hour', '10:00:00'), ('day', '00:00:00'), ('minute', '10:36:00'), ('second', '10:36:07')):
+            self.assertEqual(self.truncated_to('india', '2026-03-04T05:06:07.5Z', mode), f'2026-03-04T{expected}+05:30')
+        for clock, day in (('00:00:00', 4), ('02:00:00', 4), ('03:30:00', 4), ('03:30:01', 5)):
+            self.assertEqual(self.truncated_to('tokyo', '2026-03-04T' + clock, 'schedule'), f'2026-03-{day:02}T00:00:00+09:00')
+            self.assertEqual(self.truncated_to('tokyo', '2026-03-04T' + clock, 'next_schedule'), '2026-03-05T00:00:00+09:00')
+        for mode in ('schedule', 'next_schedule'):
+            self.refused(self.truncated('india', '2026-03-04T00:00:00', mode), 400, 'schedule is not set to this workflow')
+        self.refused(self.get('/api/workflows/1/truncated_session_time'), 400, 'session_time')
+        for answer in (self.truncated('india', '2026-03-04T00:00:00', 'week'), self.truncated('india', '2026-03-04')):
+            self.assertEqual((answer.status, answer.body), (404, b''))
+
+    # rest-api 18.65
+    def test_an_attempt_of_a_scheduled_workflow_knows_its_neighbours(self):
+        self.begin()
+        self.pushed({'tokyo.dig': 'timezone: Asia/Tokyo\nschedule:\n  daily>: 03:30:00\n+a:\n  echo>: 1\n', 'plain.dig': ECHO}, schedule_from=FAR)
+        self.assertEqual(self.started('tokyo', '2026-03-04T15:00:00Z', {'k': 1, 'last_session_time': 'mine'})['params'],
+                         {'k': 1, 'last_session_time': '2026-03-04T00:00:00+09:00', 'next_session_time': '2026-03-06T00:00:00+09:00'})
+        params = {'a': None, 'deep': {'n': 1, 'x': None, 'list': [None, 1.0]}}
+        self.assertEqual(self.started('plain', params=params)['params'], params)
+
+
+class Resumes(RestTest):
+    """A workflow whose tasks note that they ran; the second one fails until it is mended."""
+
+    def setUp(self):
+        super().setUp()
+        self.begin()
+        note = lambda name, more='': f'{{sh>: "echo {name} >> {self.project}/ran{more}"}}'  # noqa: E731
+        self.pushed({'w.dig': f'+first: {note("first")}\n+second:\n  +x: {note("x")}\n  +y: {note("y", f"; test -e {self.project}/mended")}\n'
+                              f'+third:\n  +x: {note("z")}\n', 'other.dig': ECHO})
+        self.failed = self.ended(self.started('w'))
+        self.assertEqual(self.failed['status'], 'error')
+        os.remove(os.path.join(self.project, 'ran'))
+        self.file('mended', '')
+
+    def resume(self, name, mode='failed', workflow='w', attempt=None, **more):
+        return self.put(workflow, retryAttemptName=name, resume={'mode': mode, 'attemptId': attempt or self.failed['id'], **more})
+
+    def ran(self):
+        return self.content('ran').split() if self.exists('ran') else []
+
+    # rest-api 18.66, 18.67
+    def test_what_had_succeeded_does_not_run_again(self):
+        again = self.ended(self.resume('again').json())
+        self.assertEqual((again['status'], self.ran()), ('success', ['y', 'z']))
+        taken = {task['fullName']: (task['state'], task['startedAt'] is None) for task in self.tasks(again) if not task['isGroup']}
+        self.assertEqual(taken, {'+w+first': ('success', True), '+w+second+x': ('success', True), '+w+second+y': ('success', False),
+                                 '+w+third+x': ('success', False)})
+        self.refused(self.resume('once more', attempt=again['id']), 400, 'Resuming successfully completed attempts is not supported')
+
+    # rest-api 18.68, 18.69
+    def test_a_resume_from_a_task_runs_it_and_what_follows(self):
+        again = self.ended(self.resume('a', 'from', **{'from': '+second'}).json())
+        self.assertEqual((again['status'], self.ran()), ('success', ['x', 'y', 'z']))
+        again = self.ended(self.resume('b', 'from', **{'from': '+second+y'}).json())
+        self.assertEqual(self.ran()[3:], ['y', 'z'])
+        for pattern, why in (('+nothing', "doesn't match"), ('+x', '+x'), ('+second+', '+second+')):
+            self.refused(self.resume('c', 'from', **{'from': pattern}), 400, why)
+
+    # rest-api 18.70, 18.71: decisions E-25 refuses attempts that there are not
+    def test_a_resume_must_be_of_an_attempt_that_there_is(self):
+        self.refused(self.resume('a', 'all'), 400)
+        self.refused(self.resume('a', attempt='99'), 404, 'Resource does not exist: session attempt id=99')
+        self.assertEqual(self.ran(), [])
+
+
+class Tasks(RestTest):
+    # rest-api 18.88, 18.89, server 23.40
+    def test_tasks_of_an_attempt_are_the_same_when_it_is_archived(self):
+        database = os.path.join(self.project, 'db')
+        gate = os.path.join(self.project, 'gate')
+        os.mkfifo(gate)
+        self.begin('-o', database)
+        self.pushed({'w.dig': '+store:\n  py>: tasks.store\n+loop:\n  loop>: 2\n  _do:\n    +x:\n      echo>: ${i}\n'
+                              f'+fail:\n  sh>: exit 3\n  _error:\n    sh>: cat {gate}\n',
+                     'tasks.py': 'import digdag\n\ndef store():\n    digdag.env.store({"k": {"n": 1.5}})\n'})
+        attempt = self.started('w')
+        by_name = lambda: {task['fullName']: task for task in self.tasks(attempt)}  # noqa: E731
+        self.wait_for('the failure', lambda: by_name().get('+w+fail^error', {}).get('state') == 'running')
+        before = by_name()
+        with open(gate, 'w', encoding='utf-8') as out:
+            out.write('go on\n')
+        self.ended(attempt)
+        after = by_name()
+        self.assertEqual(after['+w+store']['storeParams'], {'k': {'n': 1.5}})
+        self.assertEqual([after[f'+w+loop^sub+loop-{number}']['exportParams'] for number in (0, 1)], [{'i': 0}, {'i': 1}])
+        self.assertEqual(after['+w+fail']['error']['message'], 'Command failed with code 3 (runtime)')
+        # Those that were over before the attempt was.
+        for name in ('+w+store', '+w+loop', '+w+loop^sub+loop-0', '+w+loop^sub+loop-1', '+w+loop^sub+loop-1+x'):
+            self.assertEqual(after[name], before[name])
+        self.one.end()
+        self.begin('-o', database)
+        self.assertEqual(by_name(), after)
+
+
+class Schedules(RestTest):
+    WORKFLOWS = {'tokyo.dig': 'timezone: Asia/Tokyo\nschedule:\n  daily>: 03:30:00\n+a:\n  echo>: 1\n'}
+
+    def setUp(self):
+        super().setUp()
+        self.begin()
+        self.pushed(self.WORKFLOWS, schedule_from=FAR)
+
+    def post(self, action, body):
+        return self.one.send('POST', f'/api/schedules/1/{action}', body)
+
+    def times(self, answer=None):
+        one = (answer or self.get('/api/schedules/1')).json()
+        return one['nextRunTime'], one['nextScheduleTime']
+
+    # rest-api 18.95, decisions R-08
+    def test_disabling_and_enabling_again_and_again(self):
+        for action, disabled in (('disable', True), ('disable', True), ('enable', False), ('enable', False), ('disable', True)):
+            answer = self.post(action, {})
+            self.assertEqual((answer.status, answer.json()['disabledAt'] is not None), (200, disabled), action)
+            self.assertEqual(self.get('/api/schedules/1').json()['disabledAt'], answer.json()['disabledAt'])
+        for headers in ({'Content-Type': 'application/json'}, {}):
+            answer = self.one.ask('POST', '/api/schedules/1/enable', headers=headers)
+            self.assertEqual((answer.status, answer.json()['disabledAt']), (200, None))
+
+    # rest-api 18.97
+    def test_sessions_are_skipped_by_time_and_by_number(self):
+        before = self.times()
+        self.assertEqual(before, ('2031-01-01T18:30:00Z', '2031-01-02T00:00:00+09:00'))
+        dry = self.post('skip', {'nextTime': '2031-01-10T12:00:00', 'dryRun': True})
+        self.assertEqual((dry.status, self.times(dry)), (200, ('2031-01-10T18:30:00Z', '2031-01-11T00:00:00+09:00')))
+        self.assertEqual(self.times(), before)
+        self.post('skip', {'nextTime': '2031-01-10T00:00:00Z', 'nextRunTime': '2031-01-11T01:02:03Z', 'dryRun': False})
+        self.assertEqual(self.times(), ('2031-01-11T01:02:03Z', '2031-01-11T00:00:00+09:00'))
+        self.post('skip', {'count': 3, 'fromTime': '2031-01-11T00:00:00Z', 'dryRun': False})
+        self.assertEqual(self.times(), ('2031-01-14T18:30:00Z', '2031-01-15T00:00:00+09:00'))
+        self.refused(self.post('skip', {'nextTime': '2031-01-05T00:00:00Z', 'dryRun': False}), 409, 'Specified time to skip schedules is already past')
+        self.refused(self.post('skip', {'dryRun': False}), 400, 'nextTime or (fromTime and count) are required')
+        self.refused(self.post('skip', {'nextTime': '2031-01-25T00:00:00Z'}), 400, 'dryRun')
+        self.assertEqual(self.times(), ('2031-01-14T18:30:00Z', '2031-01-15T00:00:00+09:00'))
+
+
+class UpstreamClient(RestTest):
+    """Requests as the access log of a server showed them when the original's command line was used (spec/rest-api.md 15)."""
+
+    def ask(self, method, path, body=None):
+        headers = {'User-Agent': 'DigdagClient/0.10.5.1', 'Accept-Encoding': 'gzip'}
+        if body is not None:
+            headers['Content-Type'] = 'application/gzip' if isinstance(body, bytes) else 'application/json'
+        self.connection.request(method, '/api/' + path, body, headers)
+        answer = Answer(self.connection.getresponse())
+        self.assertEqual(answer.status, 200, (method, path, answer.body))
+        if answer.headers['Content-Encoding'] == 'gzip':
+            answer.body = gzip.decompress(answer.body)
+        return answer
+
+    # rest-api 18.110
+    def test_the_requests_of_its_commands_are_understood(self):
+        self.begin(*self.config('digdag.secret-encryption-key = MDEyMzQ1Njc4OTAxMjM0NQ==\nlog-server.type = local\nlog-server.local.path = '
+                                + os.path.join(self.project, 'logs') + '\n'))
+        self.connection = http.client.HTTPConnection('127.0.0.1', self.one.port, timeout=60)
+        self.addCleanup(self.connection.close)
+        ask, get = self.ask, lambda path: self.ask('GET', path).json()
+        self.assertTrue(get('version/check?client=0.10.5.1')['apiCompatible'])
+        files = packed({'w.dig': f'+a:\n  echo>: 1\n+b:\n  sh>: test -e {self.project}/mended\n+slow:\n  sh>: test ${{session_date}} != 2026-05-06 || exec sleep 600\n',
+                        'daily.dig': 'timezone: Asia/Tokyo\nschedule:\n  daily>: 00:00:00\n+a:\n  echo>: 1\n'})
+        project = ask('PUT', 'projects?project=p&revision=r1&schedule_from=2031-01-01T00%3A00%3A00Z', files).json()['id']
+        self.assertEqual(get('projects?name=p')['projects'][0]['id'], project)
+        self.assertEqual(ask('GET', f'projects/{project}/archive?revision=r1').body, files)
+        self.assertEqual(len(get('projects?count=100')['projects']), 1)
+        self.assertEqual(len(get('workflows?count=100&order=asc')['workflows']), 2)
+        workflow = get(f'projects/{project}/workflows?name=w&revision=r1')['workflows'][0]['id']
+        self.assertEqual(get(f'workflows/{workflow}/truncated_session_time?session_time=2026-05-05T00%3A00&mode=day')['sessionTime'], '2026-05-05T00:00:00+00:00')
+        get(f'workflows/{workflow}/truncated_session_time?session_time=2026-11-21T00%3A26%3A54.071809469Z&mode=hour')
+
+        def start(time, name='null', resume='null'):
+            return ask('PUT', 'attempts', f'{{"workflowId":"{workflow}","sessionTime":"{time}","retryAttemptName":{name},"resume":{resume},"params":{{"a":"b"}}}}').json()
+
+        failed = self.ended(start('2026-05-05T00:00:00Z'))
+        self.assertEqual(failed['status'], 'error')
+        self.file('mended', '')
+        get(f'attempts/{failed["id"]}')
+        for name, resume in (('"n1"', '{"mode":"failed","mode":"failed","attemptId":"%s"}'), ('"n2"', '{"mode":"from","mode":"from","from":"+w+b","attemptId":"%s"}')):
+            self.assertEqual(self.ended(start('2026-05-05T00:00:00Z', name, resume % failed['id']))['status'], 'success')
+        slow = start('2026-05-06T00:00:00Z')['id']
+        ask('POST', f'attempts/{slow}/kill', '{}')
+        self.assertEqual(self.ended({'id': slow})['status'], 'killed')
+
+        session = failed['sessionId']
+        self.assertEqual(len(get('sessions')['sessions']), 2)
+        self.assertEqual(len(get(f'projects/{project}/sessions?workflow=w&last_id=99&page_size=10')['sessions']), 2)
+        self.assertEqual(get(f'sessions/{session}')['lastAttempt']['retryAttemptName'], 'n2')
+        self.assertEqual([one['index'] for one in get(f'sessions/{session}/attempts?page_size=2')['attempts']], [3, 2])
+        self.assertEqual(len(get('attempts')['attempts']), 2)
+        self.assertTrue(get(f'attempts/{failed["id"]}/tasks')['tasks'])
+        logs = get(f'logs/{failed["id"]}/files?task=%2Bw%2Ba')['files']
+        ask('GET', f'logs/{failed["id"]}/files/{logs[0]["fileName"]}')
+
+        [schedule] = [one['id'] for one in get(f'projects/{project}/schedules?workflow=daily')['schedules']]
+        self.assertEqual(get(f'projects/{project}/schedules?last_id={schedule}')['schedules'], [])
+        for action in ('disable', 'enable'):
+            ask('POST', f'schedules/{schedule}/{action}', '{}')
+        for body in ('{"count":2,"fromTime":"2031-01-02T00:00:00Z","nextTime":null,"nextRunTime":null,"dryRun":false}',
+                     '{"count":null,"fromTime":null,"nextTime":"2031-05-04T15:00:00Z","nextRunTime":null,"dryRun":false}'):
+            ask('POST', f'schedules/{schedule}/skip', body)
+        get(f'schedules/{schedule}')
+        filled = ask('POST', f'schedules/{schedule}/backfill', '{"fromTime":"2031-05-01T00:00:00Z","dryRun":false,"attemptName":"n1","count":2}').json()
+        self.assertEqual(len(filled['attempts']), 2)
+
+        ask('PUT', f'projects/{project}/secrets/k', '{"value":"v"}')
+        self.assertEqual([one['key'] for one in get(f'projects/{project}/secrets')['secrets']], ['k'])
+        ask('DELETE', f'projects/{project}/secrets/k')
+        ask('DELETE', f'projects/{project}')
+
+
+if __name__ == '__main__':
+    unittest.main()
