@@ -136,7 +136,7 @@ void Notifications::send(std::string message, std::function<std::optional<Attemp
   const std::lock_guard lock(impl_->mutex);
   if (impl_->queue.size() >= most_waiting)
     return impl_->say(LogLevel::error, "Notification is not sent, too many wait for their turn: " + message);
-  impl_->queue.push_back({std::move(message), format_instant(now()), std::move(identify)});
+  impl_->queue.push_back({std::move(message), operators::notification_time(now()), std::move(identify)});
   if (!impl_->thread.running()) impl_->thread = Thread("notifications", [impl = impl_.get()] { impl->run(); });
   impl_->wake.notify_all();
 }

@@ -15,14 +15,20 @@ constexpr std::int64_t http_timeout_seconds = 60;
 constexpr std::int64_t shell_timeout_millis = 30'000;
 
 constexpr std::string_view default_mail_body =
-    "${message}\n\n"
-    "timestamp: ${timestamp}\n"
-    "project: ${project_name} (${project_id})\n"
-    "workflow: ${workflow_name}\n"
-    "revision: ${revision}\n"
-    "session: ${session_time} (${session_id}, ${session_uuid})\n"
-    "attempt: ${attempt_id}\n"
-    "task: ${task_name}\n";
+    "Digdag Notification\n\n"
+    "Message: ${message}\n"
+    "Date: ${timestamp}\n\n"
+    "Site Id: ${site_id}\n"
+    "Project Name: ${project_name}\n"
+    "Project Id: ${project_id}\n"
+    "Workflow Name: ${workflow_name}\n"
+    "Revision: ${revision}\n"
+    "Attempt Id: ${attempt_id}\n"
+    "Session Id: ${session_id}\n"
+    "Task Name: ${task_name}\n"
+    "Time Zone: ${timezone}\n"
+    "Session Uuid: ${session_uuid}\n"
+    "Session Time: ${session_time}\n";
 
 Error failed(std::string message) { return Error("notification", std::move(message)); }
 
@@ -42,6 +48,8 @@ std::string shell_command(const SystemConfig& system) { return required(system, 
 
 }  // namespace
 
+std::string notification_time(Instant now) { return format_instant(Instant::of_seconds(now.seconds())); }
+
 Value notification_of(const TaskIdentity& identity, const std::string& message, const std::string& timestamp) {
   return Value::object({{"timestamp", timestamp},
                         {"message", message},
@@ -55,7 +63,7 @@ Value notification_of(const TaskIdentity& identity, const std::string& message, 
                         {"task_name", identity.task_name},
                         {"timezone", identity.timezone.id()},
                         {"session_uuid", identity.session_uuid},
-                        {"session_time", format_instant(identity.session_time)},
+                        {"session_time", format_session_time(identity.session_time, identity.timezone)},
                         {"workflow_definition_id", identity.workflow_definition_id ? Value(*identity.workflow_definition_id) : Value()}});
 }
 

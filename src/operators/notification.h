@@ -6,6 +6,9 @@
 
 namespace digdag::operators {
 
+/// The time of a notification, as it stands in it: without a fraction.
+std::string notification_time(Instant now);
+
 /// The notification about a task, in the keys and order of spec/execution.md 20.2; absent values are null.
 Value notification_of(const TaskIdentity& identity, const std::string& message, const std::string& timestamp);
 

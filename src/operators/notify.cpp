@@ -44,7 +44,7 @@ class Notify : public Operator {
     const Config state(task.state);
     const Value own = state.nested_or_empty("notification");
     round_ = state.long_integer_or("retry_count", 0);
-    timestamp_ = Config(own).string_or("timestamp", format_instant(task.now));
+    timestamp_ = Config(own).string_or("timestamp", notification_time(task.now));
     tries_ = Config(own).long_integer_or("round", 0) == round_ ? Config(own).long_integer_or("retry", 0) : 0;
   }
 

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 constexpr const char* notification =
     R"({"timestamp":"1970-01-12T13:46:40Z","message":"it failed","site_id":0,"project_id":1,"project_name":"default",)"
     R"("workflow_name":"main","revision":null,"attempt_id":1,"session_id":1,"task_name":"+main+task","timezone":"UTC",)"
-    R"("session_uuid":"11111111-2222-4333-8444-555555555555","session_time":"1970-01-01T00:00:00Z","workflow_definition_id":null})";
+    R"("session_uuid":"11111111-2222-4333-8444-555555555555","session_time":"1970-01-01T00:00:00+00:00","workflow_definition_id":null})";
 
 /// Lets the task notify with a real shell command.
 TaskOf& notify_by(const std::string& command, TaskOf& task) {
@@ -39,6 +39,7 @@ TEST(Notify, AnUnknownNotifierIsNamed) {
   EXPECT_EQ(task.run().failure, "Unknown notification.type: pigeon (config)");
 }
 
+// server 23.73
 TEST(Notify, PostsToAServer) {
   TestServer server([](const auto&) { return TestServer::answer("204 No Content", {}, ""); });
   TaskOf task("notify>: it failed");
@@ -53,7 +54,7 @@ TEST(Notify, PostsToAServer) {
   EXPECT_EQ(request.body, notification);
 }
 
-// execution 32.64
+// execution 32.64, server 23.73
 TEST(Notify, TriesAgainAndThenFails) {
   TestServer server([](const auto&) { return TestServer::answer("500 x", {}, ""); });
   TaskOf task("notify>: it failed");
