@@ -13,7 +13,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 # Section of each chapter whose numbered lines (or table rows) are the behaviours.
-CHAPTERS = {"language": 12, "execution": 32, "operators": 14, "cli": 11, "scheduling": 14}
+CHAPTERS = {"language": 12, "execution": 32, "operators": 14, "cli": 11, "scheduling": 14, "rest-api": 18, "server": 23}
 
 
 def numbered(text, section):
@@ -38,7 +38,7 @@ def exceptions():
     for line in (HERE / "behaviours_exceptions.txt").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
-        chapter, section, first, last, reason = re.fullmatch(r"(\w+) (\d+)\.(\d+)(?:-(\d+))?: (.+)", line).groups()
+        chapter, section, first, last, reason = re.fullmatch(r"([\w-]+) (\d+)\.(\d+)(?:-(\d+))?: (.+)", line).groups()
         for number in range(int(first), int(last or first) + 1):
             found[chapter, int(section), number] = reason
     return found

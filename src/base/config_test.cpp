@@ -277,7 +277,7 @@ TEST(Config, MergesListsOfObjectsByReplacingKeys) {
             "Parameter 'n' must be an object or array of objects");
 }
 
-// spec/language.md 4.4, operators.md 1.9.
+// spec/language.md 4.4, operators.md 1.9; server 23.58
 TEST(Duration, IsDaysHoursMinutesAndSecondsInThisOrder) {
   const std::pair<const char*, std::int64_t> cases[] = {{"1h", 3600}, {"1h 30m", 5400}, {"90s", 90},    {"1d2h3m4s", 93784}, {"1 d", 86400},
                                                         {"1H", 3600}, {"01h", 3600},    {" 1h ", 3600}, {"1d 4s", 86404},    {"0s", 0}};

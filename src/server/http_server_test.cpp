@@ -552,6 +552,7 @@ TEST_F(HttpStreamTest, AStreamOutlivesItsServer) {
 
 // --- the end -------------------------------------------------------------------------------------------------------------------
 
+// server 23.71
 TEST_F(HttpServerTest, AtTheEndRunningRequestsAreAnsweredAndNewOnesAreNot) {
   std::promise<void> begun, let_go;
   handling_.answering = [&](const Request& request) {

@@ -88,6 +88,7 @@ class LogSpoolTest : public testing::Test {
   std::unique_ptr<LogSpool> spool;
 };
 
+// server 23.67, decisions R-30
 TEST_F(LogSpoolTest, PublishesALogWhenItsRunEnds) {
   auto writer = spool->open(attempt, "+w+a");
   writer->write("one\n");

@@ -53,6 +53,7 @@ class LocalLogs : public testing::Test {
   const std::string shell = "+calc+shell@6b00e38f17e25cec.27937@vm.log.gz";
 };
 
+// server 23.64, 23.65
 TEST(LogAttempt, NamesItsDirectoryAsTheOriginal) {
   EXPECT_EQ(calc().directory(), "2026-11-20/0.1calc@20260304T000000-0500_again-4");
   LogAttempt utc = calc();
@@ -74,6 +75,7 @@ TEST(LogAttempt, NoNameLeadsElsewhereOrIsTooLong) {
   EXPECT_NE(other.directory(), directory);
 }
 
+// server 23.64
 TEST(LogFileName, IsReadAsItIsWritten) {
   const LogFileName name{"+calc+shell", 0x6b00e38f, 0x17e25cec, "27937@vm"};
   EXPECT_EQ(name.text(), "+calc+shell@6b00e38f17e25cec.27937@vm.log.gz");

@@ -70,6 +70,7 @@ TEST_F(Sqlite, IsForOneProcess) {
   open();
 }
 
+// server 23.76
 TEST_F(Sqlite, DoesNotStartEmptyBesideADatabaseOfJava) {
   std::filesystem::create_directory(directory_ / "db");
   std::ofstream(directory_ / "db" / "digdag.mv.db") << "H2";

@@ -204,7 +204,7 @@ class Configuration(ProgramTest):
         self.assertIn(f'    v: "{seen[0]}"\n', self.digdag('check', *words, **environment).out)
         return seen[0]
 
-    # cli 11.21
+    # cli 11.21, server 23.8, 23.10
     def test_a_file_on_the_command_line_beats_a_key_on_it_and_that_the_environment_and_that_the_default_file(self):
         self.default_file('params.v=default\n')
         self.assertEqual(self.value(), 'default')
@@ -215,7 +215,7 @@ class Configuration(ProgramTest):
         self.assertIn('    only: "here"\n', self.digdag('check').out)
         self.assertNotIn('only', self.digdag('check', '-c', 'c').out)
 
-    # cli 11.22
+    # cli 11.22, server 23.12
     def test_the_configuration_home_has_two_variables_and_the_own_one_wins(self):
         self.default_file('params.v=xdg\n')
         self.file('own/config', 'params.v=own\n')
@@ -225,7 +225,7 @@ class Configuration(ProgramTest):
         self.file('home/.config/digdag/config', 'params.v=home\n')
         self.assertEqual(self.value(XDG_CONFIG_HOME='', HOME=os.path.join(self.project, 'home')), 'home')
 
-    # cli 11.23
+    # cli 11.23, server 23.11
     def test_configuration_files_are_properties(self):
         for text, value in ((b'params.v: colon\n', 'colon'), (b'params.v blank\n', 'blank'), (b'# no\n! no\n  params.v =  trimmed\n', 'trimmed'),
                             (b'params.v = a,\\\n    b\n', 'a,b'), (b'params.v=\\u3042\n', '\u3042'), (b'params.v=caf\xe9\n', 'caf\u00e9'),

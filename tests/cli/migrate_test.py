@@ -7,7 +7,7 @@ from program import ProgramTest
 
 
 class MigrateTest(ProgramTest):
-    # cli 11.108
+    # cli 11.108, server 23.37
     def test_check_tells_what_run_would_do(self):
         self.assertEqual(self.digdag('migrate', 'check', '-o', 'db').out, 'No table exist\n')
         self.assertFalse(os.path.exists(os.path.join(self.project, 'db')), 'check makes nothing')

@@ -42,7 +42,7 @@ class Project(SchedulerTest):
         server.end()
         self.assertIn('Added new revision 1', self.log())
 
-    # execution 21.4, scheduling 12.1
+    # execution 21.4, scheduling 12.1, server 23.77
     def test_tasks_work_in_the_directory_itself(self):
         self.file('w.dig', '+a:\n  sh>: cp given made\n')
         self.file('given', 'x')
@@ -70,7 +70,7 @@ class Project(SchedulerTest):
 
 
 class Changes(SchedulerTest):
-    # cli 11.107, scheduling 14.59
+    # cli 11.107, scheduling 14.59, server 23.77
     def test_a_changed_file_is_the_next_revision(self):
         self.file('w.dig', WORKFLOW)
         server = self.scheduler()

@@ -9,17 +9,19 @@ from running import ServerTest
 
 
 class CommandLine(ServerTest):
-    # cli 11.105
+    # cli 11.105, server 23.1, 23.2
     def test_a_database_must_be_named(self):
         self.assert_error(self.digdag('server'), '--database, --memory, or --config option is required')
         self.assert_error(self.digdag('server', '-m', '-o', 'data'), 'Setting both --database and --memory is invalid')
 
+    # server 23.3
     def test_positional_words_show_the_usage(self):
         done = self.digdag('server', 'now')
         self.assertEqual(done.code, 0)
         self.assertIn('Usage: digdag server', done.err)
+        self.assertNotRegex(done.err, '(?m)^error:')
 
-    # server 23.1
+    # server 23.6, 23.7
     def test_it_says_where_it_listens(self):
         server = self.server('-m', admin=True)
         self.assertEqual(server.info, {'local_addresses': [{'host': '127.0.0.1', 'port': server.port}],
@@ -37,6 +39,16 @@ class CommandLine(ServerTest):
             answer = server.get(path)
             self.assertEqual((answer.headers['X-A'], answer.headers['X-C']), ('b', 'd=e'))
 
+    # server 23.8, 23.9, 23.10
+    def test_a_key_of_the_environment_wins_over_the_default_file_and_loses_against_X(self):
+        self.environment['DIGDAG_CONFIG'] = 'server.http.headers.X-A = environment\nserver.http.headers.X-B: \\u0065nvironment\n'
+        self.environment['DIGDAG_CONFIG_HOME'] = self.project
+        self.file('config', ''.join(f'server.http.headers.X-{name} = default\n' for name in 'ABC'))
+        shown = lambda server: [server.get('/api/version').headers[f'X-{name}'] for name in 'ABC']  # noqa: E731
+        self.assertEqual(shown(self.server('-m', '-X', 'server.http.headers.X-A=given')), ['given', 'environment', 'default'])
+        self.assertEqual(shown(self.server(*self.config('server.http.headers.X-A = file\n'))), ['file', 'environment', None])
+
+    # server 23.8
     def test_an_option_wins_over_the_file_and_the_file_over_X(self):
         server = self.server(*self.config('database.type = memory\nserver.http.headers.X-A = file\nserver.http.headers.X-B = file\n'),
                              '-X', 'server.http.headers.X-A=given', '-H', 'X-B=option')
@@ -51,7 +63,7 @@ class CommandLine(ServerTest):
 
 
 class Configuration(ServerTest):
-    # decisions V-01
+    # decisions V-01, server 23.4
     def test_without_a_database_everything_is_lost_at_exit(self):
         _, log, _ = self.server(*self.config('server.port = 0\n')).end()
         self.assertRegex(log, r'\[WARN\].*all data is lost at exit')
@@ -64,10 +76,10 @@ class Configuration(ServerTest):
         self.assertRegex(log, r"\[WARN\].*Configuration key 'server.jmx.port' is ignored")
         self.assertRegex(log, r'\[ERROR\].*server.authenticator-class is ignored')
 
-    # decisions V-03
+    # decisions V-03, server 23.5, 23.28, 23.30, 23.58, 23.74
     def test_wrong_values_are_errors_at_the_start(self):
         for line, text in (('server.port = abc', 'server.port'), ('agent.enabled = maybe', 'agent.enabled'),
-                           ('executor.attempt_ttl = 7', 'executor.attempt_ttl'), ('database.type = oracle', 'oracle'),
+                           ('executor.attempt_ttl = 7', 'executor.attempt_ttl'), ('metrics.enable = foo', 'metrics.enable: foo'), ('database.type = mysql', 'Unknown database.type: mysql'),
                            ('archive.type = tape', 'Unknown storage type: tape'), ('log-server.type = tape', 'Unknown storage type: tape'),
                            ('server.tls.cert = cert.pem', 'server.tls.cert'), ('digdag.secret-encryption-key = abc', 'secret-encryption-key'),
                            ('api.max_attempts_page_size = -1', 'api.max_attempts_page_size'), ('server.authenticator.type = ldap', 'ldap')):
@@ -89,7 +101,7 @@ class Configuration(ServerTest):
 
 
 class Shutdown(ServerTest):
-    # decisions V-67
+    # decisions V-67, server 23.70
     def test_sigterm_ends_it_in_the_order_that_scripts_read(self):
         server = self.server()
         self.assertEqual(server.get('/api/version').status, 200)

@@ -14,8 +14,8 @@ class Starts(ServerTest):
         super().setUp()
         self.gate = os.path.join(self.project, 'gate')
 
-    def pushed(self, settings='', **workflows):
-        server = self.server(*self.config('database.type = memory\n' + settings), admin=True)
+    def pushed(self, settings='', words=(), **workflows):
+        server = self.server(*self.config('database.type = memory\n' + settings), *words, admin=True)
         self.environment['DIGDAG_CONFIG'] = f'client.http.endpoint=http://127.0.0.1:{server.port}'
         for name, text in workflows.items():
             self.file(f'p/{name}.dig', text)
@@ -49,6 +49,17 @@ class Starts(ServerTest):
         attempt = self.put(server, 1).json()['id']
         self.wait_for('the end', lambda: self.status(server, attempt) == 'success')
         self.assertEqual(self.content('shown'), 'north b 1\n')
+
+    # server 23.13, 23.14
+    def test_default_parameters_come_from_options_before_a_file_before_the_configuration(self):
+        self.file('params.yml', 'a: {b: file, c: file}\n')
+        shown = os.path.join(self.project, 'shown')
+        server = self.pushed(''.join(f'params.a.{name} = key\n' for name in 'bcd'), words=('-P', 'params.yml', '-p', 'a.b=1'),
+                             w='+a:\n  sh>: echo ${a.b} ${a.c} ${a.d} >> ' + shown + '\n')
+        for params in ({}, {'a': {'c': 'given'}}):
+            attempt = self.put(server, 1 + len(params), params=params).json()['id']
+            self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
+        self.assertEqual(self.content('shown'), '1 file key\n1 given key\n')
 
     # decisions E-62
     def test_more_than_the_limit_wait_and_start_in_the_order_of_their_session_times(self):
@@ -126,7 +137,7 @@ class Starts(ServerTest):
         done = self.digdag('push', 'p', '--project', 'p', '-r', '3')
         self.assertNotIn('missed sessions', done.err)
 
-    # execution 32.31, decisions E-61
+    # execution 32.31, decisions E-61, rest-api 18.75, server 23.54
     def test_the_limit_of_a_site_is_exact_for_starts_at_the_same_time(self):
         server = self.pushed('executor.attempt_max_run = 10\n', w=self.gated(1).split('\n', 1)[1])
         with concurrent.futures.ThreadPoolExecutor(50) as pool:
@@ -174,6 +185,7 @@ class Starts(ServerTest):
         self.assertEqual(server.send('POST', f'/api/attempts/{attempt}/kill', {}).status, 200)
         self.wait_for('the kill', lambda: self.status(server, attempt) == 'killed')
 
+    # server 23.55
     def test_a_workflow_of_too_many_tasks_is_refused_at_its_start(self):
         server = self.pushed('executor.task_max_run = 3\n', w='+a:\n  echo>: 1\n+b:\n  echo>: 2\n+c:\n  echo>: 3\n')
         answer = self.put(server, 1)

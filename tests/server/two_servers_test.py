@@ -29,7 +29,7 @@ class TwoServers(PostgresqlServerTest):
         # By the owner, which has deleted the event.
         self.assertEqual(self.sql('select count(*) from digdag_native_events'), '0')
 
-    # decisions E-44
+    # decisions E-44, server 23.46
     def test_what_a_killed_server_ran_the_other_one_runs_again(self):
         first, second = self.one(), self.one()
         self.push(first, w=f'+a:\n  sh>: echo $$ >> {self.project}/ran; test $(wc -l < {self.project}/ran) = 2 || exec sleep 600\n+b:\n  echo>: b\n')
@@ -55,6 +55,7 @@ class TwoServers(PostgresqlServerTest):
         self.assertEqual(self.sql('select count(*) from digdag_native_servers'), '1')
         self.wait_for_status(again, attempt, 'success')
 
+    # server 23.53
     def test_an_attempt_of_a_server_that_executes_nothing_begins_at_another_one(self):
         door, worker = self.one('--disable-executor-loop', '--disable-local-agent', '--disable-scheduler'), self.one()
         self.push(door, w='+a:\n  echo>: a\n')
