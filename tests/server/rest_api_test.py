@@ -260,6 +260,24 @@ class LookUps(RestTest):
         for workflow in (old, new):
             self.assertEqual(self.get(f'/api/workflows/{workflow["id"]}').json(), workflow)
 
+    # rest-api 18.48, 18.49, 18.50
+    def test_workflows_of_all_projects(self):
+        self.begin()
+        self.pushed({'old.dig': ECHO, 'calc.dig': ECHO})
+        self.pushed({'calc.dig': ECHO, 'load_50%.dig': ECHO}, revision='r2')
+        self.pushed({'calc.dig': ECHO}, 'gone')
+        self.pushed({'report.dig': ECHO}, 'loads')
+        self.one.ask('DELETE', '/api/projects/2')
+        found = lambda **values: [one['name'] for one in self.get('/api/workflows', **values).json()['workflows']]  # noqa: E731
+        ids = [one['id'] for one in self.get('/api/workflows').json()['workflows']]
+        self.assertEqual(found(), ['calc', 'load_50%', 'report'])
+        self.assertEqual(found(order='desc'), ['report', 'load_50%', 'calc'])
+        self.assertEqual((found(count=1), found(order='desc', count=1)), (['calc'], ['report']))
+        self.assertEqual((found(last_id=ids[1]), found(last_id=ids[1], order='desc')), (['report'], ['calc']))
+        self.refused(self.get('/api/workflows', order='up'), 400, "parameter 'order' must be either 'asc' or 'desc'")
+        self.assertEqual((found(name_pattern='load'), found(name_pattern='load', search_project_name='true')), (['load_50%'], ['load_50%', 'report']))
+        self.assertEqual((found(name_pattern='%'), found(name_pattern='d_5'), found(name_pattern='o_d')), (['load_50%'], ['load_50%'], []))
+
     # rest-api 18.43, 18.44, decisions R-12
     def test_the_configuration_of_a_workflow(self):
         self.begin()
@@ -407,6 +425,72 @@ class Tasks(RestTest):
         self.assertEqual(by_name(), after)
 
 
+    def gated(self):
+        return f'sh>: touch {self.project}/begun; until test -e {self.project}/gate; do sleep 0.05; done'
+
+    # rest-api 18.83, 18.84, 18.85, 18.86
+    def test_an_attempt_that_runs_and_is_killed(self):
+        self.begin()
+        self.pushed({'w.dig': f'+group:\n  +a:\n    {self.gated()}\n  +b:\n    echo>: 1\n+after:\n  echo>: 2\n'})
+        attempt = self.started('w')
+        self.wait_for('the command', lambda: self.exists('begun'))
+        tasks = self.tasks(attempt)
+        ids = {task['fullName']: task['id'] for task in tasks}
+        parents = {'+w': None, '+w+group': '+w', '+w+group+a': '+w+group', '+w+group+b': '+w+group', '+w+after': '+w'}
+        upstreams = {'+w+group+b': ['+w+group+a'], '+w+after': ['+w+group']}
+        states = {'+w': 'planned', '+w+group': 'planned', '+w+group+a': 'running', '+w+group+b': 'blocked', '+w+after': 'blocked'}
+        self.assertEqual([task['fullName'] for task in tasks], list(parents))
+        for task in tasks:
+            name = task['fullName']
+            self.assertEqual(task['parentId'], ids[parents[name]] if parents[name] else None)
+            self.assertEqual(task['upstreams'], [ids[one] for one in upstreams.get(name, [])])
+            self.assertEqual((task['state'], task['isGroup'], task['cancelRequested']), (states[name], name in ('+w', '+w+group'), False))
+        kill = f'/api/attempts/{attempt["id"]}/kill'
+        killed = self.one.ask('POST', kill)
+        self.assertEqual((killed.status, killed.json()), (200, attempt), 'as it was before')
+        self.assertTrue(self.get(f'/api/attempts/{attempt["id"]}').json()['cancelRequested'])
+        ended = self.ended(attempt)
+        self.assertEqual((ended['status'], ended['success'], ended['finishedAt'] is not None), ('killed', False, True))
+        self.assertEqual({task['fullName']: task['state'] for task in self.tasks(attempt)},
+                         {'+w': 'canceled', '+w+group': 'canceled', '+w+group+a': 'canceled', '+w+group+b': 'blocked', '+w+after': 'blocked'})
+        self.refused(self.one.ask('POST', kill), 409, 'Session attempt already killed or finished')
+        self.refused(self.one.ask('POST', '/api/attempts/99/kill'), 404, 'session attempt id=99')
+
+    # rest-api 18.87
+    def test_a_failed_attempt_shows_where_and_why(self):
+        self.begin()
+        self.pushed({'w.dig': '+first:\n  echo>: 1\n+second:\n  fail>: not today\n+third:\n  echo>: 3\n'})
+        tasks = self.tasks(self.ended(self.started('w')))
+        self.assertEqual([(task['fullName'], task['state'], task['error'].get('message')) for task in tasks],
+                         [('+w', 'group_error', None), ('+w+first', 'success', None), ('+w+second', 'error', 'not today'), ('+w+third', 'blocked', None),
+                          ('+w^failure-alert', 'success', None)])
+        self.assertIn('"error":{"message":"not today"', self.get('/api/attempts/1/tasks').body.decode())
+
+    # rest-api 18.90, 18.91, 18.92
+    def test_logs_of_tasks(self):
+        self.begin('-m', '-O', os.path.join(self.project, 'logs'))
+        self.pushed({'w.dig': '+a:\n  for_each>: {city: [oslo, lima]}\n  _do:\n    echo>: hello ${city}\n+ab:\n  echo>: 1\n'})
+        self.ended(self.started('w'))
+        files = self.get('/api/logs/1/files').json()['files']
+        names = [one['fileName'] for one in files]
+        self.assertEqual(names, sorted(names))
+        tasks = ['+w+a', '+w+ab', '+w+a^sub+for-0=city=0=oslo', '+w+a^sub+for-0=city=1=lima']
+        self.assertEqual(sorted(one['taskName'] for one in files), sorted(tasks))
+        self.assertEqual(list(files[0]), ['fileName', 'fileSize', 'taskName', 'fileTime', 'agentId', 'direct'])
+        self.assertEqual(len(self.get('/api/logs/1/files', task='+w+a').json()['files']), 4)
+        self.assertEqual(len(self.get('/api/logs/1/files', task='+w+a^sub').json()['files']), 2)
+        self.assertEqual(self.get('/api/logs/1/files', task='+w+b').json(), {'files': []})
+        name = next(one for one in names if 'oslo' in one)
+        for path in (urllib.parse.quote(name, safe=''), urllib.parse.quote(name, safe='+@=')):
+            answer = self.get('/api/logs/1/files/' + path)
+            self.assertEqual((answer.status, answer.headers['Content-Type'], answer.headers['Content-Encoding']), (200, 'application/gzip', None))
+            self.assertIn('hello oslo\n', gzip.decompress(answer.body).decode())
+        self.refused(self.get('/api/logs/1/files/x.log.gz'), 404, 'Log file not found')
+        self.refused(self.get('/api/logs/1/files/..%2F..%2Fx'), 400, 'Invalid file name: ../../x')
+        for path in ('/api/logs/99/files', '/api/attempts/99/tasks'):
+            self.refused(self.get(path), 404, 'session attempt id=99')
+
+
 class Schedules(RestTest):
     WORKFLOWS = {'tokyo.dig': 'timezone: Asia/Tokyo\nschedule:\n  daily>: 03:30:00\n+a:\n  echo>: 1\n'}
 
@@ -447,6 +531,86 @@ class Schedules(RestTest):
         self.refused(self.post('skip', {'dryRun': False}), 400, 'nextTime or (fromTime and count) are required')
         self.refused(self.post('skip', {'nextTime': '2031-01-25T00:00:00Z'}), 400, 'dryRun')
         self.assertEqual(self.times(), ('2031-01-14T18:30:00Z', '2031-01-15T00:00:00+09:00'))
+
+
+    # rest-api 18.96
+    def test_enabling_may_skip(self):
+        self.post('disable', {})
+        self.refused(self.post('enable', {'skipSchedule': True, 'nextTime': '2030-02-01T00:00:00Z'}), 409, 'Specified time to skip schedules is already past')
+        self.assertIsNotNone(self.get('/api/schedules/1').json()['disabledAt'])
+        enabled = self.post('enable', {'skipSchedule': True, 'nextTime': '2031-02-01T00:00:00'})
+        self.assertEqual((enabled.status, enabled.json()['disabledAt'], self.times(enabled)),
+                         (200, None, ('2031-01-31T18:30:00Z', '2031-02-01T00:00:00+09:00')))
+        self.assertEqual(self.times(), self.times(enabled))
+
+    # rest-api 18.94
+    def test_schedules_are_found(self):
+        one = self.get('/api/schedules/1').json()
+        self.assertEqual(self.get('/api/schedules').json(), {'schedules': [one]})
+        self.assertEqual(self.get('/api/schedules', last_id=1).json(), {'schedules': []})
+        self.assertEqual(self.get('/api/projects/1/schedules', workflow='tokyo').json(), {'schedules': [one]})
+        self.refused(self.get('/api/schedules/9'), 404, 'schedule id=9')
+
+    # rest-api 18.98, 18.99, 18.100, 18.101
+    def test_sessions_before_the_next_one_are_filled_in(self):
+        self.post('skip', {'nextTime': '2031-01-05T00:00:00', 'dryRun': False})
+        words = {'fromTime': '2031-01-01T15:00:00Z', 'attemptName': 'b1'}
+        days = lambda answer: [one['sessionTime'][:10] for one in answer.json()['attempts']]  # noqa: E731
+        dry = self.post('backfill', {**words, 'dryRun': True})
+        self.assertEqual(days(dry), ['2031-01-02', '2031-01-03', '2031-01-04'])
+        self.assertEqual({(one['id'], one['sessionId'], one['index'], one['retryAttemptName']) for one in dry.json()['attempts']}, {('0', '0', 0, 'b1')})
+        self.assertEqual(self.get('/api/sessions').json(), {'sessions': []})
+        self.refused(self.post('backfill', {**words, 'dryRun': False, 'count': 20}), 400, 'count is set to 20 but there are only 3 attempts')
+        filled = self.post('backfill', {**words, 'dryRun': False, 'count': 2})
+        self.assertEqual(days(filled), ['2031-01-02', '2031-01-03'])
+        around = lambda last, following: {'last_session_time': f'2031-01-{last}T00:00:00+09:00', 'next_session_time': f'2031-01-{following}T00:00:00+09:00'}  # noqa: E731
+        self.assertEqual([one['params'] for one in filled.json()['attempts']],
+                         [around('01', '03'), {**around('02', '04'), 'last_executed_session_time': '2031-01-02T00:00:00+09:00'}])
+        first, second = [self.ended(one) for one in filled.json()['attempts']]
+        self.assertEqual((first['status'], second['status']), ('success', 'success'))
+        begun = [next(task['startedAt'] for task in self.tasks(one) if not task['isGroup']) for one in (first, second)]
+        self.assertGreaterEqual(begun[1], first['finishedAt'])
+        self.refused(self.post('backfill', {**words, 'dryRun': False}), 409, 'attempt name=b1 already exists')
+        empty = self.post('backfill', {**words, 'fromTime': '2032-01-01T00:00:00Z', 'dryRun': False})
+        self.assertEqual((empty.status, empty.json()['attempts']), (200, []))
+
+    # rest-api 18.34, 18.36
+    def test_a_schedule_outlives_a_push_that_has_it_still(self):
+        self.post('disable', {})
+        before, workflow = self.get('/api/schedules/1').json(), self.workflow('tokyo')['id']
+        self.pushed({**self.WORKFLOWS, 'other.dig': ECHO}, revision='r2', schedule_from=FAR)
+        after = self.get('/api/schedules/1').json()
+        self.assertEqual((after['disabledAt'], self.times()), (before['disabledAt'], ('2031-01-01T18:30:00Z', '2031-01-02T00:00:00+09:00')))
+        self.assertNotEqual((after['workflow']['id'], self.workflow('tokyo')['id']), (workflow, workflow))
+        self.pushed({'tokyo.dig': ECHO}, revision='r3')
+        self.assertEqual(self.get('/api/schedules').json(), {'schedules': []})
+
+
+class Secrets(RestTest):
+    def put_secret(self, key, body, project=1):
+        return self.one.send('PUT', f'/api/projects/{project}/secrets/{key}', body)
+
+    # rest-api 18.102
+    def test_secrets_are_set_and_never_shown(self):
+        database = os.path.join(self.project, 'db')
+        self.begin('-o', database, '-X', 'digdag.secret-encryption-key=MDEyMzQ1Njc4OTAxMjM0NQ==')
+        self.pushed({'w.dig': ECHO})
+        for value in ('hunter2', 'replaced-hunter2'):
+            answer = self.put_secret('db.password', {'value': value})
+            self.assertEqual((answer.status, answer.json()), (200, {'key': 'db.password', 'project': {'id': '1', 'name': 'p'}}))
+        self.put_secret('aws.key-id', {'value': 'x'})
+        listed = self.get('/api/projects/1/secrets')
+        self.assertEqual(listed.json(), {'secrets': [{'key': 'aws.key-id'}, {'key': 'db.password'}]})
+        for key, body, status in (('9x', {'value': 'x'}, 400), ('a..b', {'value': 'x'}, 400), ('k', {}, 400), ('k', {'value': 'x' * 16385}, 400)):
+            self.refused(self.put_secret(key, body), status)
+        self.refused(self.put_secret('k', {'value': 'x'}, project=9), 404)
+        for key in ('db.password', 'never.set'):
+            self.assertEqual(self.one.ask('DELETE', f'/api/projects/1/secrets/{key}').status, 200)
+        self.assertEqual(self.get('/api/projects/1/secrets').json(), {'secrets': [{'key': 'aws.key-id'}]})
+        self.one.end()
+        for name in os.listdir(database):
+            with open(os.path.join(database, name), 'rb') as file:
+                self.assertNotIn(b'hunter2', file.read())
 
 
 class UpstreamClient(RestTest):
