@@ -90,7 +90,10 @@ struct EngineRoom::Impl {
   const std::function<Instant()> clock = [this] { return database_clock.now(); };
   const std::string agent_id;
   const store::ServerProcess server;
-  const bool executes, runs_tasks, schedules;
+  const bool runs_tasks;
+  /// Who owns an attempt runs its tasks. So where others can own it, a server that runs none leaves it to them.
+  const bool executes;
+  const bool schedules;
   const std::int64_t lock_seconds;
 
   dig::ScriptWorker worker;
@@ -228,8 +231,8 @@ EngineRoom::Impl::Impl(const Parts& parts)
         process.lease = std::chrono::seconds(duration_or(config, "executor.lease-time", process.lease.count()));
         return process;
       }()),
-      executes(config.boolean_or("server.executor.enabled", true)),
       runs_tasks(config.boolean_or("agent.enabled", true)),
+      executes(config.boolean_or("server.executor.enabled", true) && (runs_tasks || database.type() != "postgresql")),
       schedules(schedule::ScheduleLoop::enabled(config)),
       lock_seconds(config.integer_or("agent.lock-retention-time", 300)),
       templates(worker, dig::template_options(config)),

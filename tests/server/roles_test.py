@@ -44,8 +44,8 @@ class Roles(RolesTest):
         self.assertEqual(self.ended(attempt)['status'], 'success')
         self.assertEqual(len(self.ran()), 4)
 
-    # server 23.49: the other server, when the first one has ended; that agents help servers that live comes with distributed agents
-    def test_without_an_agent_tasks_wait_for_another_server(self):
+    # server 23.49
+    def test_without_an_agent_tasks_wait_for_the_next_server(self):
         self.begin('-o', self.database, '--disable-local-agent')
         self.pushed({'w.dig': ECHO})
         attempt = self.started('w')

@@ -61,6 +61,12 @@ class TwoServers(PostgresqlServerTest):
         self.push(door, w='+a:\n  echo>: a\n')
         self.wait_for_status(worker, self.start_attempt(door, 'w'), 'success')
 
+    # server 23.49
+    def test_an_attempt_of_a_server_that_runs_no_tasks_begins_at_another_one(self):
+        door, worker = self.one('--disable-local-agent'), self.one()
+        self.push(door, w='+a:\n  echo>: a\n')
+        self.wait_for_status(worker, self.start_attempt(door, 'w'), 'success')
+
     # server 4.3
     def test_an_attempt_of_a_site_that_is_not_served_begins_at_another_one(self):
         door = self.one('-X', 'executor.account_routing.enabled=true', '-X', 'executor.account_routing.exclude=0')
