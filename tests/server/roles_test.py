@@ -3,7 +3,7 @@
 import os
 import unittest
 
-from rest_api_test import ECHO, RestTest
+from rest import ECHO, RestTest
 
 # Two sessions are due as soon as it is pushed.
 DUE = "schedule:\n  daily>: 00:00:00\n  end: 2026-01-02\n"

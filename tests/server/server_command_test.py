@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """`digdag server`: its options and configuration, what it says when it starts and ends."""
+import json
+import os
 import re
 import signal
 import socket
 import unittest
 
+from rest import ECHO, GZIP, RestTest, packed
 from running import ServerTest
 
 
@@ -136,6 +139,71 @@ class Operations(ServerTest):
         server = self.server('-m', admin=True)
         self.assertEqual(server.get('/metrics').status, 404)
         self.assertEqual(server.get('/metrics', port=server.admin_port).status, 200)
+
+
+class AccessLog(ServerTest):
+    # server 23.17, 23.18
+    def test_each_request_is_a_line(self):
+        server = self.server('-m', '-A', os.path.join(self.project, 'new', 'logs'))
+        server.get('/api/version?a=b', headers={'User-Agent': 'me', 'X-Forwarded-For': '10.0.0.1'})
+        server.get('/api/nowhere')
+        server.send('PUT', '/api/attempts', {})
+        server.end()
+        lines = [json.loads(line) for line in self.content('new/logs/access.log').splitlines()]
+        self.assertEqual([list(line) for line in lines], [['time', 'host', 'forwardedfor', 'method', 'uri', 'protocol', 'status', 'size', 'referer', 'ua', 'vhost', 'reqtime']] * 3)
+        self.assertEqual([(line['method'], line['uri'], line['status']) for line in lines],
+                         [('GET', '/api/version?a=b', '200'), ('GET', '/api/nowhere', '404'), ('PUT', '/api/attempts', '400')])
+        self.assertEqual([lines[0][key] for key in ('forwardedfor', 'referer', 'ua', 'vhost')], ['10.0.0.1', None, 'me', f'127.0.0.1:{server.port}'])
+
+    # server 23.19
+    def test_its_lines_may_be_others(self):
+        server = self.server('-m', '-A', self.project, '-X', 'server.access-log.pattern=json{a:%m b:%s}')
+        server.get('/api/version')
+        server.end()
+        self.assertEqual(self.content('access.log'), '{"a":"GET","b":"200"}\n')
+
+
+class Access(RestTest):
+    # server 23.24, 23.25, 23.26, 23.27, 23.29, rest-api 18.104, 18.105
+    def test_who_may_ask_what_where(self):
+        self.one = self.server(*self.config('server.authenticator.basic.username = ann\nserver.authenticator.basic.password = s3cret\n'), admin=True)
+        ann, wrong = {'Authorization': 'Basic YW5uOnMzY3JldA=='}, {'Authorization': 'Basic YW5uOndyb25n'}
+        ask = lambda method, path, headers=None, port=None: self.one.ask(method, path, headers=headers, port=port)  # noqa: E731
+        self.assertEqual(self.get('/api/version').status, 200)
+        for path in ('/api/version/', '/api/version/check?client=1', '/api/projects', '/api/nowhere', '/api/projects/abc'):
+            answer = self.get(path)
+            self.assertEqual((answer.status, answer.json()), (401, {'message': 'Missing Authorization header', 'status': 401}), path)
+        self.assertEqual(ask('GET', '/api/projects', wrong).json(), {'message': 'unauthorized', 'status': 401})
+        for method, path in (('OPTIONS', '/api/projects'), ('TRACE', '/api/projects')):
+            self.assertEqual(ask(method, path).status, 200)
+        self.assertEqual(self.one.ask('PUT', '/api/projects?project=p&revision=r', packed({'w.dig': ECHO}), {**GZIP, **ann}).status, 200)
+        started = self.one.send('PUT', '/api/attempts', {'workflowId': '1', 'sessionTime': '2026-01-01T00:00:00Z', 'params': {}}, **ann)
+        self.assertEqual(started.status, 200)
+        user = f'/api/admin/attempts/{started.json()["id"]}/userinfo'
+        self.assertEqual((ask('GET', user, ann).status, ask('GET', user, port=self.one.admin_port).status), (404, 401))
+        answer = ask('GET', user, ann, self.one.admin_port)
+        self.assertEqual((answer.status, answer.json()), (200, {}))
+        nobody = self.server('-m', admin=True)
+        self.assertEqual(nobody.get('/api/projects').status, 200)
+        self.assertEqual(nobody.get('/api/admin/attempts/1/userinfo', port=nobody.admin_port).status, 403)
+
+    # server 23.15, rest-api 18.106
+    def test_given_headers_are_in_answers_of_the_api_alone(self):
+        self.begin('-H', 'X-A=b', *self.config('server.http.headers.X-C = D\n'))
+        self.pushed({'w.dig': ECHO})
+        answers = [self.get('/api/projects'), self.get('/api/projects/9'), self.put('w'), self.put('w')]
+        self.assertEqual([answer.status for answer in answers], [200, 404, 200, 409])
+        for answer in answers:
+            self.assertEqual((answer.headers['X-A'], answer.headers['X-C']), ('b', 'D'))
+        self.assertEqual((self.get('/').headers['X-A'], self.get('/').headers['X-C']), (None, None))
+
+    # server 23.60
+    def test_the_limit_of_an_archive_can_be_set(self):
+        self.begin(*self.config('api.max_archive_total_size_limit = 1000\n'))
+        self.refused(self.push({'w.dig': ECHO, 'big': 'x' * 1001}), 400, 'Size of a file in the archive exceeds limit (1001 > 1000 bytes): big')
+        self.refused(self.push({'w.dig': ECHO, 'a': 'x' * 600, 'b': 'x' * 600}), 400, 'Total size of the archive exceeds limit')
+        self.refused(self.push({'w.dig': ECHO, 'noise': os.urandom(900)}), 400, 'Size of the uploaded archive file exceeds limit (1000 bytes)')
+        self.pushed({'w.dig': ECHO})
 
 
 class Swagger(ServerTest):

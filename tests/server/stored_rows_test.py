@@ -6,7 +6,7 @@ import sqlite3
 import time
 import unittest
 
-from rest_api_test import ECHO, FAR, RestTest
+from rest import ECHO, FAR, RestTest
 
 
 class StoredRows(RestTest):
