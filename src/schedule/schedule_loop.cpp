@@ -25,6 +25,8 @@ constexpr std::int64_t most_batch_starts = 100;
 constexpr int most_batches = 10;  ///< in a round: then others have their turn
 constexpr std::int64_t busy_delay_millis = 200;
 constexpr std::chrono::seconds net_period{5}, error_pause{1};
+/// A schedule that is finished is due in the year 9999, which no clock of nanoseconds can wait for.
+constexpr std::int64_t longest_wait_millis = 3'600'000;
 /// When to look for what waits for the ends of attempts. A look reads all that waits, which may be thousands: it is taken again after so
 /// many times of what it took, when an attempt has ended, and when nothing has been said.
 class Lookout {
@@ -176,7 +178,10 @@ struct ScheduleLoop::Impl {
       if (for_delayed.is_due()) for_delayed.take([&] { return delayed.start_ready(now); });
 
       Clock::time_point until = std::min({next_net, for_delayed.next(), for_triggered.next()});
-      if (next_due) until = std::min(until, Clock::now() + std::chrono::milliseconds(next_due->millis - options.clock().millis));
+      if (next_due) {
+        const std::int64_t millis = std::min(next_due->millis - options.clock().millis, longest_wait_millis);
+        until = std::min(until, Clock::now() + std::chrono::milliseconds(millis));
+      }
       return until;
     } catch (const std::exception& error) {
       const auto* ours = dynamic_cast<const Error*>(&error);

@@ -300,5 +300,19 @@ TEST_P(Loop, WakesForWhatIsPushedAndWhatEnds) {
   loop().stop();
 }
 
+TEST_P(Loop, SleepsWhenAllItsSchedulesAreFinished) {
+  std::atomic<int> turns = 0;
+  options_.clock = [&] {
+    ++turns;
+    return at("2026-01-12T00:00:00Z");
+  };
+  push({{"w", daily(R"(, "end": "2025-01-11")")}}, "2026-01-10T00:00:00Z");
+  loop().start();
+  ASSERT_TRUE(eventually([&] { return turns > 1; }));
+  for (int i = 0; i < 10; ++i) push({{"w", daily(R"(, "end": "2025-01-11")")}}, "2026-01-10T00:00:00Z");
+  EXPECT_LT(turns, 100);  // else it goes round and round
+  loop().stop();
+}
+
 }  // namespace
 }  // namespace digdag::schedule
