@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <set>
 #include <string>
@@ -54,6 +55,7 @@ struct Takeover::Impl {
   bool told = false;  ///< somebody said that there is something to look for
   std::vector<Duty> duties;
   std::vector<std::int64_t> unread;  ///< ours, to be read: again, where the database went away meanwhile
+  std::deque<Broken> unended;        ///< ours, to be ended: the same
   std::set<std::int64_t> unknown;    ///< at the last look: ours in the database, and not under way here
   std::optional<ServerLease> lease;
   Thread thread;
@@ -90,6 +92,11 @@ struct Takeover::Impl {
     }
   }
 
+  void end_unended() {
+    for (; !unended.empty(); unended.pop_front())
+      end_broken(unended.front().attempt_id, "Its state cannot be stored: " + unended.front().cause);
+  }
+
   void read_unread() {
     read(unread);
     unread.clear();
@@ -107,6 +114,8 @@ struct Takeover::Impl {
         throw;
       } catch (const Error& error) {
         cannot_go_on(id, error);
+      } catch (const std::exception& error) {
+        cannot_go_on(id, Error("internal", error.what()));
       }
     };
     owned.load(ids, go_on, cannot_go_on);
@@ -130,9 +139,16 @@ struct Takeover::Impl {
     read(strays);
   }
 
+  /// One that cannot even be ended keeps nothing else back: `find_strays` comes to it again.
   void end_broken(std::int64_t attempt_id, const std::string& message) {
     log.write(LogLevel::error, "main", "executor", "Attempt " + std::to_string(attempt_id) + " ends with an error: " + message);
-    owned.end_broken(attempt_id, message);
+    try {
+      owned.end_broken(attempt_id, message);
+    } catch (const store::DatabaseError& error) {
+      if (error.why() == store::DatabaseError::Cause::unavailable) throw;
+      log.write(LogLevel::error, "main", "executor",
+                "Attempt " + std::to_string(attempt_id) + " cannot be ended, which is tried again: " + error.report());
+    }
   }
 
   void apply_events() {
@@ -166,6 +182,7 @@ struct Takeover::Impl {
   }
 
   void look() {
+    end_unended();
     take_over(false);
     apply_events();
   }
@@ -200,9 +217,10 @@ struct Takeover::Impl {
         const auto end_now = std::exchange(to_end, {});
         const bool look_now = std::exchange(told, false);
         lock.unlock();
+        unread.insert(unread.end(), read_now.begin(), read_now.end());
+        unended.insert(unended.end(), end_now.begin(), end_now.end());
         guarded([&] {
-          for (const Broken& broken : end_now) end_broken(broken.attempt_id, "Its state cannot be stored: " + broken.cause);
-          unread.insert(unread.end(), read_now.begin(), read_now.end());
+          end_unended();
           read_unread();
           if (look_now) look_at_once();
         });
@@ -228,6 +246,8 @@ struct Takeover::Impl {
       work();
     } catch (const Error& error) {
       log.write(LogLevel::error, "main", "executor", "Watching over attempts: " + error.report());
+    } catch (const std::exception& error) {
+      log.write(LogLevel::error, "main", "executor", std::string("Watching over attempts: internal error: ") + error.what());
     }
   }
 };

@@ -80,6 +80,17 @@ void find_queued(Transaction& transaction, std::vector<OwnedAttempt>& attempts) 
   }
 }
 
+/// The rows of the queue of all tasks of an attempt, found by their names: the queue and the attempt may both have 100,000 rows.
+void remove_queued(Transaction& transaction, std::int64_t attempt_id) {
+#define QUEUED                                                                                                             \
+  "where id in (select id from queued_tasks where site_id = (select site_id from session_attempts where id = $1) and "     \
+  "unique_name in (select cast(id as text) from tasks where attempt_id = $1 union all select cast(id as text) || '.r' || " \
+  "retry_count from tasks where attempt_id = $1 and retry_count > 0))"
+  transaction.send("delete from queued_task_locks " QUEUED, {attempt_id});
+  transaction.send("delete from queued_tasks " QUEUED, {attempt_id});
+#undef QUEUED
+}
+
 /// What can be read of the rows, with the error on the root.
 std::string archive_of_broken(Transaction& transaction, std::int64_t attempt_id, const std::string& message) {
   std::vector<engine::StoredTask> tasks;
@@ -255,16 +266,20 @@ void OwnedAttempts::load(const std::vector<std::int64_t>& attempt_ids, const Loa
   if (attempt_ids.empty()) return;
   for (const std::vector<std::int64_t>& portion : portions(attempt_ids)) {
     std::vector<OwnedAttempt> attempts;
+    std::optional<Error> trouble;
     try {
       attempts = load_together(portion);
     } catch (const DatabaseError&) {
       throw;
     } catch (const Error& error) {
-      if (portion.size() == 1)
-        unreadable(portion[0], error);
-      else
-        for (const std::int64_t id : portion) load({id}, loaded, unreadable);
-      continue;
+      trouble = error;
+    } catch (const std::exception& error) {
+      trouble = Error("internal", error.what());
+    }
+    if (trouble && portion.size() == 1) {
+      unreadable(portion[0], *trouble);
+    } else if (trouble) {
+      for (const std::int64_t id : portion) load({id}, loaded, unreadable);
     }
     for (OwnedAttempt& attempt : attempts) loaded(std::move(attempt));
   }
@@ -373,22 +388,15 @@ void OwnedAttempts::end_broken(std::int64_t attempt_id, const std::string& messa
           return;
         transaction.execute("insert into task_archives (id, tasks, created_at) values ($1, $2, now()) on conflict (id) do nothing",
                             {attempt_id, archive_of_broken(transaction, attempt_id, message)});
-        transaction.send(
-            "delete from queued_task_locks where id in (select q.id from queued_tasks q join tasks t on q.unique_name = cast(t.id as "
-            "text) or q.unique_name like cast(t.id as text) || '.r%' where t.attempt_id = $1)",
-            {attempt_id});
-        transaction.send(
-            "delete from queued_tasks where id in (select q.id from queued_tasks q join tasks t on q.unique_name = cast(t.id as text) or "
-            "q.unique_name like cast(t.id as text) || '.r%' where t.attempt_id = $1)",
-            {attempt_id});
+        remove_queued(transaction, attempt_id);
         transaction.send("delete from task_dependencies where downstream_id in (select id from tasks where attempt_id = $1)", {attempt_id});
         transaction.send("delete from task_details where id in (select id from tasks where attempt_id = $1)", {attempt_id});
         transaction.send("delete from task_state_details where id in (select id from tasks where attempt_id = $1)", {attempt_id});
         transaction.send("delete from tasks where attempt_id = $1", {attempt_id});
         transaction.send("delete from resuming_tasks where attempt_id = $1", {attempt_id});
         transaction.send("delete from session_monitors where attempt_id = $1", {attempt_id});
-        transaction.send("delete from digdag_native_events where attempt_id = $1", {attempt_id});
         transaction.send("update session_attempts set state_flags = state_flags | 2, finished_at = now() where id = $1", {attempt_id}, 1);
+        transaction.send("delete from digdag_native_events where attempt_id = $1", {attempt_id});
         transaction.send("delete from digdag_native_attempts where id = $1", {attempt_id});
       },
       Durability::power_cut);
