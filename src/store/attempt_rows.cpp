@@ -368,14 +368,15 @@ class Gathered {
     transaction.send({"delete from session_monitors where attempt_id = any($1::bigint[])",
                       "delete from session_monitors where attempt_id in (select value from json_each($1))"},
                      {finished_ids_});
-    transaction.send({"delete from digdag_native_events where attempt_id = any($1::bigint[])",
-                      "delete from digdag_native_events where attempt_id in (select value from json_each($1))"},
-                     {finished_ids_});
     transaction.send_rows(
         {"update session_attempts a set state_flags = a.state_flags | e.flags, finished_at = now() from unnest($1::bigint[], "
          "$2::smallint[]) as e(id, flags) where a.id = e.id",
          "update session_attempts set state_flags = state_flags | $2, finished_at = now() where id = $1"},
         finished_.get(), finished_.rows());
+    // After their attempts, which whoever kills one locks first: a kill that comes meanwhile must not stay behind.
+    transaction.send({"delete from digdag_native_events where attempt_id = any($1::bigint[])",
+                      "delete from digdag_native_events where attempt_id in (select value from json_each($1))"},
+                     {finished_ids_});
     if (!succeeded_ids_.empty()) insert_triggered_starts(transaction, succeeded_ids_);
     if (!keep_tasks_) {
       transaction.send({"delete from digdag_native_attempts where id = any($1::bigint[])",
