@@ -486,9 +486,9 @@ std::optional<std::string> LogSpool::read_open(const LogAttempt& attempt, std::s
                                                std::size_t most) const {
   const auto spool = impl_->find(attempt, file_name);
   if (!spool) return std::nullopt;
-  const std::lock_guard publishing(spool->publishing);
-  if (spool->published) return std::nullopt;
+  // Not under `publishing`: who reads shall not wait until it is packed and the storage has it. It goes under `content`, after that.
   const std::lock_guard content(spool->content);
+  if (spool->published) return std::nullopt;
   if (spool->on_disk) return read_part(spool->path, spool->head_bytes + offset, most);
   return spool->memory.substr(std::min<std::size_t>(offset, spool->memory.size()), most);
 }
