@@ -37,7 +37,7 @@ std::optional<std::int64_t> renew_server(Transaction& transaction, const ServerP
 /// Servers whose lease is over, those of this host that do not run any more, and those whose lock is free although they had the time to
 /// connect anew: they have missed a renewal, too. After a start of the database each has the time of a lease to come back.
 std::vector<ServerProcess> dead_servers(Transaction& transaction, const ServerProcess& here, bool alone);
-/// Its attempts, and the runs that it had taken from the queue, are free for others. Returns how many attempts it had.
+/// Its attempts are free for others, who begin their runs again. Returns how many it had.
 std::int64_t remove_server(Transaction& transaction, const ServerProcess& server);
 
 /// Rows of the queue that the Java server, or one like it, holds (spec/decisions.md V-43).
