@@ -17,6 +17,9 @@ enum class Mode { write, read, one_by_one };
 
 /// What a transaction leaves behind in digdag_native_commits, so that one whose COMMIT was not answered can be asked for. (The number
 /// that PostgreSQL gives to a transaction does not do: after a crash another one gets the same.)
+///
+/// Whoever asks and does not find it leaves the number with a minus: the transaction may still be under way, before its mark, and must
+/// not be committed after all. Its mark then divides by zero.
 struct Mark {
   std::string connection;
   std::int64_t number = 0;
@@ -122,7 +125,8 @@ class PostgresqlTransaction : public Transaction {
       connection_.send(
           "insert into digdag_native_commits (id, number, at) select $1, $2::bigint, now() where pg_current_xact_id_if_assigned() is not "
           "null "
-          "on conflict (id) do update set number = excluded.number, at = excluded.at returning number",
+          "on conflict (id) do update set number = excluded.number + 0 / (digdag_native_commits.number + excluded.number), at = "
+          "excluded.at returning number",
           PostgresqlParameters(mark), {.rows = &left});
     }
     if (!at_once) {
@@ -248,7 +252,7 @@ class PostgresqlDatabase : public Database {
     std::rethrow_exception(thrown ? thrown : failure);
   }
 
-  /// Waits for the end of the transaction where it is still under way.
+  /// Waits for the end of the transaction where it has left its mark and is still under way; keeps it from being committed later.
   bool was_committed(const std::optional<Mark>& mark, Deadline deadline, const std::exception_ptr& why) {
     try {
       if (!mark) std::rethrow_exception(why);
@@ -257,9 +261,10 @@ class PostgresqlDatabase : public Database {
         PostgresqlTransaction statements(*connection, Mode::one_by_one, Durability::power_cut);
         try {
           const Rows found = statements.query(
-              "insert into digdag_native_commits as mark (id, number, at) values ($1, 0, now()) on conflict (id) do update set number = "
-              "mark.number returning number",
-              {mark->connection});
+              "insert into digdag_native_commits as mark (id, number, at) values ($1, -cast($2 as bigint), now()) on conflict (id) do "
+              "update set number = case when mark.number = cast($2 as bigint) then mark.number else -cast($2 as bigint) end returning "
+              "number",
+              {mark->connection, mark->number});
           return found.at(0).integer(0) == mark->number;
         } catch (const PostgresqlError& error) {
           if (error.then() == Then::give_up) throw;

@@ -210,6 +210,37 @@ TEST_F(PostgresqlCommit, IsWaitedForWhileItIsUnderWay) {
   holder.get();
 }
 
+TEST_F(PostgresqlCommit, DoesNotHappenLaterWhereItWasRepeated) {
+  add("before");  // from now on COMMIT is sent together with what it commits
+  sql("create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return null; end'");
+  sql("create trigger wait after insert on things for each row execute function wait()");
+  std::promise<void> locked, go;
+  const auto other = open_database(server_.database(name_), log_);
+  auto holder = std::async(std::launch::async, [&] {
+    other->write_one_by_one([&](Transaction& statements) {
+      statements.query("select pg_advisory_lock(42)");
+      locked.set_value();
+      go.get_future().wait();
+      statements.query("select pg_advisory_unlock(42)");
+    });
+  });
+  locked.get_future().wait();
+  proxy_.cut_next(Cut::at_commit, "cut here");
+  auto writer = std::async(std::launch::async, [&] {
+    int runs = 0;
+    database().write([&](Transaction& transaction) {
+      ++runs;
+      transaction.send("insert into things (name) values ('cut here')");
+    });
+    return runs;
+  });
+  EXPECT_TRUE(eventually([&] { return sql("select count(*) from digdag_native_commits where number < 0") != "0"; }));
+  go.set_value();
+  EXPECT_EQ(writer.get(), 2);
+  EXPECT_EQ(count(), "2");
+  holder.get();
+}
+
 TEST_F(Postgresql, CommitsLightlyWhereAPowerCutMayUndoIt) {
   const auto setting = [&](Durability durability) {
     return database().write(

@@ -46,7 +46,11 @@ class ProxyForTest {
   }
 
   int port() const { return port_; }
-  void cut_next(Cut how) { cut_ = how; }
+  /// When the client sends `at`: COMMIT, as it prepares that statement, where nothing else is said.
+  void cut_next(Cut how, std::string at = std::string("\0commit\0", 8)) {
+    at_ = std::move(at);
+    cut_ = how;
+  }
   bool has_cut() const { return has_cut_; }
 
  private:
@@ -64,16 +68,14 @@ class ProxyForTest {
   }
 
   void forward(int client, int server) {
-    // As the client sends it when it prepares the statement.
-    static const std::string commit("\0commit\0", 8);
     while (!ending_) {
       pollfd files[] = {{client, POLLIN, 0}, {server, POLLIN, 0}};
       if (poll(files, 2, 20) <= 0) continue;
       std::string bytes;
       if (files[0].revents != 0) {
         if (!receive(client, bytes)) break;
-        const bool commits = bytes.find(commit) != std::string::npos;
-        const Cut cut = commits ? cut_.exchange(Cut::never) : Cut::never;
+        const bool is_there = cut_ != Cut::never && bytes.find(at_) != std::string::npos;
+        const Cut cut = is_there ? cut_.exchange(Cut::never) : Cut::never;
         if (cut != Cut::before_commit) send(server, bytes.data(), bytes.size(), MSG_NOSIGNAL);
         if (cut == Cut::before_answer) {
           pollfd answered{server, POLLIN, 0};
@@ -105,6 +107,7 @@ class ProxyForTest {
   const std::filesystem::path server_;
   Fd listener_;
   int port_ = 0;
+  std::string at_;  ///< written while nothing is to be cut
   std::atomic<Cut> cut_ = Cut::never;
   std::atomic<bool> ending_ = false, has_cut_ = false;
   std::thread acceptor_;
