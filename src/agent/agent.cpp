@@ -17,9 +17,6 @@
 namespace digdag::agent {
 namespace {
 
-/// So many runs may go on at once where there is no limit: beyond, they cost memory and processes and win nothing.
-constexpr std::int64_t most_at_once = 2000;
-
 using RunKey = std::tuple<std::int64_t, engine::TaskIndex, engine::Lease>;
 
 RunKey key_of(const RunRequest& request) { return {request.attempt, request.task, request.lease}; }
@@ -111,13 +108,6 @@ struct Agent::Impl {
     run->stop(grace_seconds);
   }
 
-  std::size_t free_slots() const {
-    const std::lock_guard lock(mutex);
-    const std::int64_t most = options.max_task_threads > 0 ? options.max_task_threads : most_at_once;
-    const std::int64_t taken = active + static_cast<std::int64_t>(waiting.size());
-    return static_cast<std::size_t>(std::max<std::int64_t>(0, most - taken));
-  }
-
   bool is_idle() const {
     const std::lock_guard lock(mutex);
     return active == 0 && waiting.empty();
@@ -191,7 +181,6 @@ void Agent::stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lea
   impl_->stop({attempt, task, lease}, grace_seconds.value_or(impl_->options.kill_grace_seconds));
 }
 
-std::size_t Agent::free_slots() const { return impl_->free_slots(); }
 bool Agent::is_idle() const { return impl_->is_idle(); }
 void Agent::stop_all() { impl_->stop_all(); }
 void Agent::shutdown() { impl_->shutdown(); }

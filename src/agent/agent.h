@@ -102,9 +102,6 @@ class TaskRunner {
  public:
   virtual ~TaskRunner() = default;
   virtual void run(RunRequest request) = 0;
-  /// How many more runs it would begin now. More may be handed over: they wait inside, each with its memory. A run gives its slot back
-  /// before its end is reported, so whoever waits for a slot hears of it by that report.
-  virtual std::size_t free_slots() const = 0;
   /// Stops the run with this lease, if it goes on: SIGTERM to its command, SIGKILL after the grace time (-1: leave it; nothing:
   /// the default). It is still answered.
   virtual void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) = 0;
@@ -125,7 +122,6 @@ class Agent : public TaskRunner {
   ~Agent() override;
 
   void run(RunRequest request) override;
-  std::size_t free_slots() const override;
   void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
   /// Stops all that runs or waits here, each with its grace time; takes new runs. For when somebody else may have begun them again.
   void stop_all();

@@ -458,25 +458,6 @@ TEST_F(AgentTest, ShutdownStopsWhatRunsAndTakesNothingMore) {
   EXPECT_EQ(failure(run("echo>: late")).cause.message(), "killed");
 }
 
-TEST_F(AgentTest, TellsHowManyRunsItWouldBeginNow) {
-  options.max_task_threads = 2;
-  start();
-  EXPECT_EQ(agent->free_slots(), 2u);
-  const auto first = submit(request(held)), second = submit(request(held)), third = submit(request("echo>: waits"));
-  EXPECT_EQ(agent->free_slots(), 0u);
-  go_on.let_through(2);
-  for (const auto task : {first, second, third}) end_of(task);
-  EXPECT_EQ(agent->free_slots(), 2u);
-}
-
-TEST_F(AgentTest, ASlotIsFreeWhenItsEndIsReported) {
-  options.max_task_threads = 1;
-  std::size_t free = 0;
-  on_end = [&] { free = agent->free_slots(); };
-  run("echo>: hi");
-  EXPECT_EQ(free, 1u);
-}
-
 TEST_F(AgentTest, ReadsTheSecretsOfTheProjectOfEachRun) {
   options.secrets = [](std::int64_t project_id, std::string_view key) { return std::string(key) + " of " + std::to_string(project_id); };
   RunRequest mine = request("sh>: echo ${secret:db.password} > mine"), theirs = request("sh>: echo ${secret:db.password} > theirs");

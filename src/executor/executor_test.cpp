@@ -25,7 +25,6 @@ using testing::IsEmpty;
 /// Remembers what it shall run and stop; the test answers.
 class Runner : public agent::TaskRunner {
  public:
-  std::size_t free_slots() const override { return 1000; }
   void run(agent::RunRequest request) override {
     names.push_back(request.identity.task_name);
     requests.push_back(std::move(request));
@@ -590,7 +589,6 @@ TEST_F(ExecutorTest, WhatStoppedARunThatWaitedForAPlaceDoesNotCountForAnAttemptT
 class Elsewhere : public agent::TaskRunner {
  public:
   explicit Elsewhere(Executor& executor) : executor_(executor) {}
-  std::size_t free_slots() const override { return 1000; }
   void run(agent::RunRequest request) override {
     threads_.emplace_back([this, request = std::move(request)] {
       const bool first = request.retry_count == 0;

@@ -29,7 +29,6 @@ using testing::UnorderedElementsAre;
 /// Remembers what it shall run and stop; the test answers.
 class Runner : public agent::TaskRunner {
  public:
-  std::size_t free_slots() const override { return 1000; }
   void run(agent::RunRequest request) override { runs.push_back(std::move(request)); }
   void stop(std::int64_t, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t>) override {
     stopped.push_back("#" + std::to_string(task) + " lease " + std::to_string(lease));

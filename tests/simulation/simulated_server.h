@@ -107,7 +107,6 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
   void transaction(const std::string& what, const std::function<void()>& write);
 
   void run(agent::RunRequest request) override;
-  std::size_t free_slots() const override { return 1000; }
   void stop(std::int64_t attempt, engine::TaskIndex task, engine::Lease lease, std::optional<std::int64_t> grace_seconds) override;
 
   void dropped(std::int64_t attempt_id) override { to_read_.push_back(attempt_id); }
