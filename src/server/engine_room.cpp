@@ -277,11 +277,7 @@ bool EngineRoom::Impl::logs_nothing_more(const LiveLogs::Wanted& wanted) {
   return database.read([&](store::Transaction& transaction) {
     const auto attempt = store::Sessions(transaction, static_cast<int>(wanted.attempt.site_id)).attempt(wanted.attempt_id);
     if (!attempt || attempt->done()) return true;
-    if (wanted.prefix.empty()) return false;
-    const auto tasks = store::tasks_of_attempt(transaction, wanted.attempt_id);
-    return !tasks.empty() && std::none_of(tasks.begin(), tasks.end(), [&](const engine::StoredTask& task) {
-      return task.full_name.starts_with(wanted.prefix) && !engine::is_done(task.state);
-    });
+    return !wanted.prefix.empty() && store::has_ended(transaction, wanted.attempt_id, wanted.prefix);
   });
 }
 

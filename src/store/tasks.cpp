@@ -86,4 +86,12 @@ std::vector<engine::StoredTask> tasks_of_attempt(Transaction& transaction, std::
   return archive ? engine::from_archive(archive->text(0)) : tasks;
 }
 
+bool has_ended(Transaction& transaction, std::int64_t attempt_id, std::string_view name_prefix) {
+  const auto open = transaction.first(
+      "select 1 from tasks t join task_details d on d.id = t.id where t.attempt_id = $1 and t.state < cast($3 as integer)"
+      " and substr(d.full_name, 1, length(cast($2 as text))) = cast($2 as text) limit 1",
+      {attempt_id, std::string(name_prefix), static_cast<std::int64_t>(engine::TaskState::group_error)});
+  return !open && transaction.first("select 1 from tasks where attempt_id = $1 limit 1", {attempt_id});
+}
+
 }  // namespace digdag::store
