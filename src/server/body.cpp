@@ -65,6 +65,11 @@ void Body::require(std::initializer_list<std::string_view> names) const {
 
 std::string Body::text(std::string_view name) const { return text_of(name, at(name)); }
 
+std::string Body::secret(std::string_view name) const {
+  if (!at(name).is_scalar()) throw HttpError(400, "Field '" + std::string(name) + "' must be a string");
+  return text(name);
+}
+
 std::int64_t Body::id(std::string_view name) const {
   const Value& value = at(name);
   if (value.is_integer()) return value.as_integer();

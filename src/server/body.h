@@ -26,7 +26,8 @@ class Body {
 
   // Of fields that must be there (see `require`):
   std::string text(std::string_view name) const;
-  std::int64_t id(std::string_view name) const;  ///< a string of digits or a number
+  std::string secret(std::string_view name) const;  ///< a text that no error shows
+  std::int64_t id(std::string_view name) const;     ///< a string of digits or a number
   bool flag(std::string_view name) const;
   Instant instant(std::string_view name) const;  ///< with a zone
   Value object(std::string_view name) const;

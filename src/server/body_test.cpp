@@ -58,6 +58,12 @@ TEST(Body, OtherTypesAreNamed) {
   EXPECT_THAT(error_of([&] { given.optional_int("big"); }), HasSubstr("Field 'big' must be a whole number"));
 }
 
+TEST(Body, ASecretStandsInNoError) {
+  const Body given = body(R"({"whole": "hush", "parts": {"password": "hush"}})");
+  EXPECT_EQ(given.secret("whole"), "hush");
+  EXPECT_EQ(error_of([&] { given.secret("parts"); }), "400 Field 'parts' must be a string");
+}
+
 // rest-api 18.64
 TEST(Body, OfARepeatedKeyTheLastCounts) { EXPECT_EQ(body(R"({"mode": "failed", "mode": "from"})").text("mode"), "from"); }
 

@@ -38,7 +38,7 @@ Response put_secret(const Request& request, const Api& api) {
   const Body body(request);
   body.require({"value"});
   const std::string key = requested_key(request);
-  const std::string value = body.text("value");
+  const std::string value = body.secret("value");
   if (!store::is_secret_value(value)) throw HttpError(400, "Invalid secret");
   return api.database.write([&](Transaction& transaction) {
     const store::Project project = requested_project(transaction, request);
