@@ -15,6 +15,7 @@
 #include "cli/messages.h"
 #include "cli/settings.h"
 #include "client/base64.h"
+#include "client/url.h"
 
 namespace digdag::cli {
 namespace {
@@ -63,7 +64,7 @@ client::Headers headers_of(const Arguments& arguments, const SystemConfig& syste
 
 client::RestSettings settings_of(const Arguments& arguments, const SystemConfig& system, Log& log) {
   const std::string endpoint = client::parse_endpoint(arguments.text_or("-e", system.get_or("client.http.endpoint", default_endpoint)));
-  log.write(LogLevel::debug, "main", "cli", "Using endpoint " + endpoint);
+  log.write(LogLevel::debug, "main", "cli", "Using endpoint " + client::without_user_info(endpoint));
   return {.endpoint = endpoint,
           .headers = headers_of(arguments, system),
           .insecure = arguments.has("--disable-cert-validation"),

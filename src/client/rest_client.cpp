@@ -81,7 +81,7 @@ std::string parse_endpoint(std::string_view text) {
   if (scheme_end == std::string_view::npos)
     url.insert(0, "http://");
   else if (const std::string scheme = lower(text.substr(0, scheme_end)); scheme != "http" && scheme != "https")
-    throw task_error("Endpoint must start with http:// or https://: " + std::string(text));
+    throw task_error("Endpoint must start with http:// or https://: " + without_user_info(text));
   while (url.ends_with('/')) url.pop_back();
   if (const Url parts = parse_url(url); parts.rest.find_first_of("?#") != std::string::npos)
     throw task_error("Endpoint must have neither ? nor #: " + without_user_info(text));
