@@ -212,7 +212,15 @@ struct Starter::Impl {
     return std::chrono::steady_clock::now() - count.at < count_lasts && count.running + count.started_since < options.attempt_limit / 2;
   }
 
-  std::optional<StartRefused> limit_reached(store::Sessions& sessions, std::int64_t site_id) {
+  /// Enough for one that takes no place yet. A backfill has thousands, and each count would go through those before it.
+  bool was_below_limit(std::int64_t site_id) {
+    const std::lock_guard lock(counts_mutex);
+    const Count& count = counts[site_id];
+    return std::chrono::steady_clock::now() - count.at < count_lasts && count.running < options.attempt_limit;
+  }
+
+  /// `takes_place`: what is to start counts from now on.
+  std::optional<StartRefused> limit_reached(store::Sessions& sessions, std::int64_t site_id, bool takes_place = true) {
     if (options.attempt_limit <= 0 || surely_below_limit(site_id)) return std::nullopt;
     std::int64_t running = sessions.unfinished();
     if (running + uncounted_starts > options.attempt_limit) {
@@ -221,7 +229,7 @@ struct Starter::Impl {
     }
     {
       const std::lock_guard lock(counts_mutex);
-      counts[site_id] = {std::chrono::steady_clock::now(), running, 0};
+      counts[site_id] = {std::chrono::steady_clock::now(), running + (takes_place ? 1 : 0), 0};
     }
     if (running < options.attempt_limit) return std::nullopt;
     return StartRefused{StartRefused::Why::site_limit, "Too many attempts running. Limit: " + std::to_string(options.attempt_limit) +
@@ -259,8 +267,10 @@ struct Starter::Impl {
     const std::int64_t site_id = workflow.project.site_id;
     store::Sessions sessions(transaction, site_id);
     if (prepared.concurrency.limit > 0) sessions.hold_count();
-    if (auto limit = limit_reached(sessions, site_id)) return *limit;
     prepared.delayed = request.after_session.has_value();
+    if (!prepared.delayed || !was_below_limit(site_id)) {
+      if (auto limit = limit_reached(sessions, site_id, !prepared.delayed)) return *limit;
+    }
     prepared.wait = {.after_session = request.after_session.value_or(0)};
     if (auto answer = concurrency_reached(sessions, prepared)) return *std::move(answer);
     const auto session = sessions.put_session({workflow.project.id, workflow.name, request.session_time}, prepared.session_uuid);

@@ -110,6 +110,15 @@ TEST_P(StartedSessions, WaitAtTheAttemptLimit) {
   EXPECT_EQ(run("2026-01-10T00:10:01Z").started, 5);
 }
 
+TEST_P(StartedSessions, OfABackfillAreRefusedAtTheAttemptLimit) {
+  push({{"w", R"({"schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
+  EXPECT_EQ(run("2026-01-10T00:10:00Z").started, 5);
+  ScheduleControl control({.clock = [] { return Instant{}; }, .changed = [] {}}, *database_, *real_starter_);
+  const auto answer = control.backfill(0, schedule("w").id, {.from = at("2026-01-09T23:00:00Z"), .attempt_name = "b", .count = {}});
+  EXPECT_EQ(std::get<ScheduleRefused>(answer).message, "Too many attempts running. Limit: 5, Current: 5");
+  EXPECT_THAT(attempts(), SizeIs(5));
+}
+
 // ---- sla: ----
 
 const std::string minutely = R"("schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})";
