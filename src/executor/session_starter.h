@@ -73,8 +73,8 @@ class SessionStarter {
 
   /// Gives a delayed attempt its tasks and removes its row of `delayed_session_attempts`, in a transaction of its own, and hands its
   /// first tasks out. Started: it runs. StartRefused: `not_found`: it waits no longer (another server has started it,
-  /// or it was killed); `site_limit`: the site has too many attempts, later it may start; `not_its_turn`: another one goes first
-  /// (`_concurrency`), which can start now; else it never can.
+  /// or it was killed); `site_limit`: the site has too many attempts, later it may start; `not_its_turn`: it waits for
+  /// others again, or lets another one go first, which can start now (`_concurrency`); else it never can.
   virtual StartAnswer start_delayed(std::int64_t attempt_id) = 0;
 };
 

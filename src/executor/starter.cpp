@@ -428,7 +428,7 @@ struct Starter::Impl {
         std::erase_if(blocking, [&](const store::SessionAttempt& other) { return other.id == attempt_id; });
         if (static_cast<std::int64_t>(blocking.size()) >= prepared->concurrency.limit) {
           sessions.insert_delayed(attempt_id, {.after_session = sessions.least_awaited(blocking), .in_turn = true});
-          return StartRefused{StartRefused::Why::not_found,
+          return StartRefused{StartRefused::Why::not_its_turn,
                               "Attempt id=" + std::to_string(attempt_id) + " waits for its turn (_concurrency)"};
         }
         // An earlier one may wait for another session: the two change places.
