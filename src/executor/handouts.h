@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <limits>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -19,9 +18,9 @@ namespace digdag::executor {
 class Handouts {
  public:
   struct Limits {
-    std::int64_t places;                                              ///< runs at the same time; 0: there is no agent here
-    std::int64_t of_site = std::numeric_limits<std::int64_t>::max();  ///< of one site (E-46)
-    store::SiteSelection served = {};                                 ///< runs of other sites get no place here
+    std::int64_t places;                           ///< runs at the same time; 0: there is no agent here
+    std::int64_t of_site = std::int64_t{1} << 40;  ///< of one site (E-46)
+    store::SiteSelection served = {};              ///< runs of other sites get no place here
   };
   explicit Handouts(Limits limits) : limits_(std::move(limits)), free_(limits_.places) {}
 
