@@ -70,6 +70,8 @@ struct Notifications::Impl {
         send_with_retries(next);
       } catch (const Error& error) {
         say(LogLevel::error, "Sending notification failed: " + next.message + ": " + error.message());
+      } catch (const std::exception& error) {
+        say(LogLevel::error, "Sending notification failed: " + next.message + ": " + error.what());
       }
       lock.lock();
     }

@@ -89,6 +89,8 @@ struct ServerLease::Impl {
         renew();
       } catch (const Error& error) {
         log.write(LogLevel::warn, "main", "executor", "The lease of this server could not be renewed: " + error.report());
+      } catch (const std::exception& error) {
+        log.write(LogLevel::error, "main", "executor", std::string("The lease of this server could not be renewed: ") + error.what());
       }
       lock.lock();
     }

@@ -25,8 +25,8 @@ namespace {
 
 /// With more tasks than this the first rows are not part of the commit that is waited for.
 constexpr std::size_t most_tasks_at_once = 2000;
-/// Starts that may be under way at the same time without being counted one after another.
-constexpr std::int64_t uncounted_starts = 64;
+/// Starts that may be under way at the same time without being counted one after another: two schedulers put up to 100 into a transaction.
+constexpr std::int64_t uncounted_starts = 256;
 /// From this attempt limit on not every start counts, and how long a count lasts.
 constexpr std::int64_t high_limit = 1000;
 constexpr std::chrono::seconds count_lasts{1};
@@ -222,7 +222,7 @@ struct Starter::Impl {
   /// `takes_place`: what is to start counts from now on.
   std::optional<StartRefused> limit_reached(store::Sessions& sessions, std::int64_t site_id, bool takes_place = true) {
     if (options.attempt_limit <= 0 || surely_below_limit(site_id)) return std::nullopt;
-    std::int64_t running = sessions.unfinished();
+    std::int64_t running = options.attempt_limit < uncounted_starts ? options.attempt_limit : sessions.unfinished();
     if (running + uncounted_starts > options.attempt_limit) {
       sessions.hold_count();
       running = sessions.unfinished();

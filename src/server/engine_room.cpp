@@ -300,6 +300,8 @@ void EngineRoom::Impl::look_out() {
       if ((the_executor || schedule_loop) && database.type() == "postgresql" && !foreign_server.wait_until_gone(true)) return;
     } catch (const Error& error) {
       log.write(LogLevel::warn, "main", "server", "Looking for other servers: " + error.report());
+    } catch (const std::exception& error) {
+      log.write(LogLevel::error, "main", "server", std::string("Looking for other servers: ") + error.what());
     }
   }
 }
@@ -336,6 +338,9 @@ bool EngineRoom::Impl::try_to_begin() {
     log.flush();
     const auto* trouble = dynamic_cast<const store::DatabaseError*>(&error);
     return trouble == nullptr || trouble->why() != store::DatabaseError::Cause::unavailable;
+  } catch (const std::exception& error) {
+    log.write(LogLevel::error, "main", "server", std::string("Workflows cannot be taken over: ") + error.what());
+    log.flush();
   }
   return true;
 }

@@ -127,7 +127,9 @@ void FrontDoor::add_headers(const Request& request, Response& response) {
 
 void FrontDoor::add_cors_headers(const Request& request, Response& response) const {
   const std::string* origin = request.header("Origin");
-  const bool everybody = allowed_origins_.empty() && authenticator_.configured();
+  const bool everybody = allowed_origins_.empty()
+                             ? authenticator_.configured()
+                             : std::find(allowed_origins_.begin(), allowed_origins_.end(), "*") != allowed_origins_.end();
   if (!everybody) response.headers.add("Vary", "Origin");
   if (!everybody && (origin == nullptr || !allows_origin(*origin))) return;
   response.headers.add("Access-Control-Allow-Origin", everybody ? "*" : std::string_view(*origin));

@@ -244,7 +244,7 @@ std::int64_t Sessions::unfinished() {
 void Sessions::hold_count() {
   // SQLite has one writer. 23301: 23300 is the lock of the original's task queue.
   static constexpr Sql sql("select pg_advisory_xact_lock(23301, cast($1 as integer))", "select $1");
-  transaction_.execute(sql, {site_id_});
+  transaction_.send(sql, {site_id_});
 }
 
 Sessions::Session Sessions::put_session(const SessionKey& key, std::string_view uuid) {
