@@ -22,6 +22,7 @@ constexpr std::chrono::milliseconds first_wait{2};
 /// Longer than this a server is not tried again: where it does not even refuse, each try takes a while.
 constexpr std::chrono::seconds patience{30};
 constexpr std::size_t most_shown_bytes = 4000;
+constexpr int no_content = 204;
 
 bool is_passing(int status) { return status >= 500 || status == 408 || status == 429; }
 
@@ -62,15 +63,23 @@ std::string named(const HttpRequest& request) { return request.method + " " + wi
 
 RestError refused(const HttpRequest& request, const HttpResponse& response) { return {response.status, response.body, named(request)}; }
 
+/// A proxy or another program may answer 200 with anything: what is no object says nothing about the request, least of all that it was
+/// done.
 Value json_of(const HttpRequest& request, const HttpResponse& response) {
-  if (is_blank(response.body)) return {};
+  if (response.status == no_content) return {};
+  const auto failure = [&](const std::string& what) {
+    return Error("", what).because(task_error(named(request))).hint("is there a digdag server behind this endpoint?");
+  };
+  if (is_blank(response.body)) throw failure("The answer is empty");
+  const std::string begin(first_bytes(to_valid_utf8(response.body), 200));
+  Value answer;
   try {
-    return parse_json(response.body);
+    answer = parse_json(response.body);
   } catch (const Error& error) {
-    throw Error("", "The answer is no JSON: " + std::string(first_bytes(to_valid_utf8(response.body), 200)))
-        .because(task_error(named(request)))
-        .hint("is there a digdag server behind this endpoint?");
+    throw failure("The answer is no JSON: " + begin);
   }
+  if (!answer.is_object()) throw failure("The answer is no JSON object: " + begin);
+  return answer;
 }
 
 }  // namespace

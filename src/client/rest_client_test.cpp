@@ -9,6 +9,7 @@
 namespace digdag::client {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::SizeIs;
@@ -72,8 +73,8 @@ TEST(RestClient, RepeatsWhatReadsAndSendsOnceWhatWrites) {
 
 TEST(RestClient, RepeatsUntilAnAnswerComes) {
   int left = 3;
-  TestServer server([&](const auto&) { return --left > 0 ? json("429 Too Many Requests", "") : json("200 OK", "[1]"); });
-  EXPECT_EQ(to_json(client_of(server).get("/api/x")), "[1]");
+  TestServer server([&](const auto&) { return --left > 0 ? json("429 Too Many Requests", "") : json("200 OK", R"({"a":1})"); });
+  EXPECT_EQ(to_json(client_of(server).get("/api/x")), R"({"a":1})");
 }
 
 TEST(RestClient, TellsWhatTheServerRefused) {
@@ -94,6 +95,27 @@ TEST(RestClient, TellsWhatTheServerRefused) {
 TEST(RestClient, NamesTheStatusWhereTheServerSaysNothing) {
   TestServer server([](const auto&) { return json("404 Not Found", ""); });
   EXPECT_THAT(failure_of([&] { client_of(server).get("/api/x"); }), HasSubstr("Resource not found: HTTP 404 Not Found\n> GET http"));
+}
+
+TEST(RestClient, TakesNoAnswerForOneThatIsNoObject) {
+  std::string body;
+  TestServer server([&](const auto&) { return json("200 OK", body); });
+  RestClient client = client_of(server);
+  for (const auto& [given, expected] :
+       std::vector<std::pair<std::string, std::string>>{{"", "The answer is empty\n"},
+                                                        {"<b>login</b>", "The answer is no JSON: <b>login</b>\n"},
+                                                        {"null", "The answer is no JSON object: null\n"},
+                                                        {"[]", "The answer is no JSON object: []\n"}}) {
+    body = given;
+    EXPECT_THAT(failure_of([&] { client.post("/api/attempts/1/kill", Value::object()); }),
+                AllOf(HasSubstr(expected), HasSubstr("> POST http://127.0.0.1:"), HasSubstr("hint: is there a digdag server")));
+    EXPECT_THAT(failure_of([&] { client.put_archive("/api/projects", {}, "bytes"); }), HasSubstr(expected));
+  }
+}
+
+TEST(RestClient, NeedsNoAnswerWhereTheServerSaysThatThereIsNone) {
+  TestServer server([](const auto&) { return TestServer::answer("204 No Content", {}, ""); });
+  EXPECT_TRUE(client_of(server).remove("/api/projects/1").is_null());
 }
 
 TEST(RestClient, SaysThatTheServerCannotBeReached) {
