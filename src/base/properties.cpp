@@ -143,6 +143,13 @@ class PropertiesReader {
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> parse_properties(std::string_view text, bool latin1) {
+  for (const std::string_view mark : {"\xFF\xFE", "\xFE\xFF"}) {
+    if (text.starts_with(mark)) throw Error("illegal argument", "The text is UTF-16, it must be UTF-8 or ISO-8859-1");
+  }
+  if (constexpr std::string_view mark = "\xEF\xBB\xBF"; text.starts_with(mark)) {
+    text.remove_prefix(mark.size());
+    latin1 = false;
+  }
   const std::string utf8 = latin1 ? utf8_of_latin1(text) : to_valid_utf8(text);
   return PropertiesReader(utf8).entries();
 }

@@ -12,7 +12,8 @@
 namespace digdag {
 
 /// A Java properties text: `key = value`, `:`; `#` and `!` comments, `\` continuation and escapes, `\uXXXX`
-/// (spec/cli.md 2.2). In file order; later duplicates win when looked up. `latin1`: bytes are ISO-8859-1 (files); else UTF-8.
+/// (spec/cli.md 2.2). In file order; later duplicates win when looked up. `latin1`: bytes are ISO-8859-1 (files); else UTF-8,
+/// which is also what a byte order mark says (editors write it; it is no part of the first key).
 std::vector<std::pair<std::string, std::string>> parse_properties(std::string_view text, bool latin1);
 
 /// The system configuration: flat dotted keys, as a configuration file, DIGDAG_CONFIG and -X give them.

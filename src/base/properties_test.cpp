@@ -75,6 +75,14 @@ TEST(Properties, ReadFilesAsLatin1AndTextAsUtf8) {
   EXPECT_THAT(parse_properties("k=\xE4", false), ElementsAre(Pair("k", "\xEF\xBF\xBD")));
 }
 
+TEST(Properties, KnowByteOrderMarks) {
+  EXPECT_THAT(parse_properties("\xEF\xBB\xBFk=ä", true), ElementsAre(Pair("k", "ä")));
+  EXPECT_EQ(message_of([] { parse_properties("\xFF\xFEk", true); }),
+            "The text is UTF-16, it must be UTF-8 or ISO-8859-1 (illegal argument)");
+  EXPECT_EQ(message_of([] { parse_properties("\xFE\xFFk", true); }),
+            "The text is UTF-16, it must be UTF-8 or ISO-8859-1 (illegal argument)");
+}
+
 TEST(Properties, EndLinesAtCarriageReturnsToo) {
   EXPECT_THAT(parse_properties("a=1\rb=2\r\nc=3\n\r", false), ElementsAre(Pair("a", "1"), Pair("b", "2"), Pair("c", "3")));
   EXPECT_THAT(parse_properties("", false), IsEmpty());
