@@ -21,7 +21,8 @@ namespace {
 #define LATEST_REVISION "(select max(id) from revisions where project_id = p.id)"
 #define WORKFLOW PROJECT ", w.id, w.name, r.id, r.name, r.default_params, c.timezone, c.config"
 #define WORKFLOW_TABLES "workflow_definitions w join workflow_configs c on c.id = w.config_id"
-#define FOR_UPDATE(text) Sql(text " for update", text)
+/// A schedule that starts holds its own row and refers to that of the project, which this lock permits and `for update` does not.
+#define LOCKED(text) Sql(text " for no key update", text)
 
 constexpr std::size_t project_columns = 5;
 
@@ -98,7 +99,7 @@ std::optional<Project> Projects::by_id(std::int64_t project_id) {
 
 Project Projects::put_and_lock(std::string_view name) {
   // Looked for first, because an insert that finds the name taken uses up an id.
-  static constexpr Sql lock = FOR_UPDATE("select " PROJECT " from projects p where p.site_id = $1 and p.name = $2");
+  static constexpr Sql lock = LOCKED("select " PROJECT " from projects p where p.site_id = $1 and p.name = $2");
   const SqlValues key{site_id_, std::string(name)};
   if (const std::optional<Project> project = project_of(transaction_.first(lock, key))) return *project;
   transaction_.execute("insert into projects (site_id, name, created_at) values ($1, $2, now()) on conflict do nothing", key);
@@ -106,14 +107,13 @@ Project Projects::put_and_lock(std::string_view name) {
 }
 
 bool Projects::remove(std::int64_t project_id) {
-  if (!transaction_.changes_one("update projects set deleted_name = name, deleted_at = now(), name = null"
-                                " where id = $1 and site_id = $2 and deleted_at is null",
-                                {project_id, site_id_})) {
-    return false;
-  }
+  static constexpr Sql lock = LOCKED("select 1 from projects where id = $1 and site_id = $2 and deleted_at is null");
+  if (!transaction_.first(lock, {project_id, site_id_})) return false;
+  // The project last: what is under way with one of these may refer to it.
   delete_schedules_of_project(transaction_, project_id);
   delete_triggers_of_project(transaction_, project_id);
   transaction_.send("delete from project_metadata where project_id = $1", {project_id});
+  transaction_.send("update projects set deleted_name = name, deleted_at = now(), name = null where id = $1", {project_id});
   return true;
 }
 

@@ -103,5 +103,48 @@ TEST_P(SchedulesOfSeveralServers, AreLeftToWhoHasLockedThem) {
   });
 }
 
+void start_session(Transaction& transaction, std::int64_t project) {
+  transaction.execute(
+      "insert into sessions (project_id, workflow_name, session_time, session_uuid)"
+      " values ($1, 'w1', 1, cast('00000000-0000-4000-8000-000000000000' as uuid))",
+      {project});
+}
+
+TEST_P(SchedulesOfSeveralServers, StartWhileTheirProjectIsPushed) {
+  const std::int64_t project = add_project(0, "p", 1);
+  const auto other = open_database(system_, log_);
+  database_->write([&](Transaction& push) {
+    Projects(push, 0).put_and_lock("p");
+    std::thread([&] {
+      other->write([&](Transaction& start) {
+        start.execute("set local lock_timeout = '20s'");
+        start_session(start, project);
+      });
+    }).join();
+  });
+}
+
+TEST_P(SchedulesOfSeveralServers, StartWhileTheirProjectIsDeleted) {
+  const std::int64_t project = add_project(0, "p", 1);
+  const auto all = page({.site_id = 0, .project_id = {}, .workflow_name = {}, .after_id = 0});
+  const auto other = open_database(system_, log_);
+  int tries = 0;  // one that is in a deadlock is tried again
+  std::thread deletion;
+  database_->write([&](Transaction& start) {
+    ++tries;
+    ASSERT_THAT(lock_free_schedules(start, {all[0].id}), SizeIs(1));
+    deletion = std::thread([&] {
+      other->write([&](Transaction& others) {
+        ++tries;
+        EXPECT_TRUE(Projects(others, 0).remove(project));
+      });
+    });
+    while (!start.first("select 1 from pg_locks where not granted", {})) std::this_thread::yield();
+    start_session(start, project);
+  });
+  deletion.join();
+  EXPECT_EQ(tries, 2);
+}
+
 }  // namespace
 }  // namespace digdag::store
