@@ -101,9 +101,11 @@ Project Projects::put_and_lock(std::string_view name) {
   // Looked for first, because an insert that finds the name taken uses up an id.
   static constexpr Sql lock = LOCKED("select " PROJECT " from projects p where p.site_id = $1 and p.name = $2");
   const SqlValues key{site_id_, std::string(name)};
-  if (const std::optional<Project> project = project_of(transaction_.first(lock, key))) return *project;
-  transaction_.execute("insert into projects (site_id, name, created_at) values ($1, $2, now()) on conflict do nothing", key);
-  return project_of(transaction_.first(lock, key)).value();
+  // Again, where the one that had the name was deleted meanwhile.
+  for (;;) {
+    if (const std::optional<Project> project = project_of(transaction_.first(lock, key))) return *project;
+    transaction_.execute("insert into projects (site_id, name, created_at) values ($1, $2, now()) on conflict do nothing", key);
+  }
 }
 
 bool Projects::remove(std::int64_t project_id) {
