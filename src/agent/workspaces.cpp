@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/process_directory.h"
 #include "base/text.h"
 #include "store/crypto.h"
@@ -30,24 +31,6 @@ namespace {
 constexpr std::size_t most_name_bytes = 100;  // of a workflow, in the name of a directory
 
 Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
-
-/// Removes what is there, also below folders that a task has made read-only. What cannot be removed stays for the next start.
-void remove_tree(const fs::path& path) {
-  std::error_code failure;
-  fs::remove_all(path, failure);
-  if (!failure) return;
-  std::vector<fs::path> folders{path};
-  while (!folders.empty()) {
-    const fs::path folder = std::move(folders.back());
-    folders.pop_back();
-    chmod(folder.c_str(), 0700);
-    std::error_code unreadable;
-    for (fs::directory_iterator entry(folder, unreadable), end; !unreadable && entry != end; entry.increment(unreadable)) {
-      if (entry->symlink_status().type() == fs::file_type::directory) folders.push_back(entry->path());
-    }
-  }
-  fs::remove_all(path, failure);
-}
 
 /// A new directory; `name` ends with XXXXXX.
 fs::path make_directory(const fs::path& below, const std::string& name) {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -142,6 +143,23 @@ bool is_inside(const std::filesystem::path& path, const std::filesystem::path& r
   if (!place || !top) return false;
   const auto [left, unused] = std::mismatch(top->begin(), top->end(), place->begin(), place->end());
   return left == top->end() || left->empty();
+}
+
+void remove_tree(const std::filesystem::path& path) {
+  std::error_code failure;
+  std::filesystem::remove_all(path, failure);
+  if (!failure) return;
+  std::vector<std::filesystem::path> folders{path};
+  while (!folders.empty()) {
+    const std::filesystem::path folder = std::move(folders.back());
+    folders.pop_back();
+    chmod(folder.c_str(), 0700);
+    std::error_code unreadable;
+    for (std::filesystem::directory_iterator entry(folder, unreadable), end; !unreadable && entry != end; entry.increment(unreadable)) {
+      if (entry->symlink_status().type() == std::filesystem::file_type::directory) folders.push_back(entry->path());
+    }
+  }
+  std::filesystem::remove_all(path, failure);
 }
 
 }  // namespace digdag

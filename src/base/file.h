@@ -23,4 +23,7 @@ void write_new_file(const std::filesystem::path& path, std::string_view content,
 /// its existing part.
 bool is_inside(const std::filesystem::path& path, const std::filesystem::path& root);
 
+/// Removes what is there, also below folders of ours that were made read-only; follows no links. What cannot be removed stays.
+void remove_tree(const std::filesystem::path& path);
+
 }  // namespace digdag

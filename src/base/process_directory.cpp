@@ -17,7 +17,6 @@ namespace digdag {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view prefix = "process-";
 constexpr int most_tries = 100;  // somebody may remove what we have just made, and take it for left
 
 Error cannot_make(const fs::path& path, int error) {
@@ -26,9 +25,14 @@ Error cannot_make(const fs::path& path, int error) {
 
 Fd open_directory(const fs::path& path) { return Fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)); }
 
+bool is_ours(const Fd& directory) {
+  struct stat status {};
+  return fstat(directory.get(), &status) == 0 && status.st_uid == geteuid();
+}
+
 }  // namespace
 
-ProcessDirectory::ProcessDirectory(const fs::path& parent, const std::function<void(int fd)>& hold) {
+ProcessDirectory::ProcessDirectory(const fs::path& parent, const std::function<void(int fd)>& hold, Kind kind) : kind_(kind) {
   const fs::path whole = fs::absolute(parent).lexically_normal();
   for (int tries_left = most_tries; !make(whole); --tries_left) {
     if (tries_left == 0) throw cannot_make(whole, ENOENT);
@@ -41,7 +45,7 @@ bool ProcessDirectory::make(const fs::path& parent) {
   std::error_code failure;
   fs::create_directories(parent, failure);
   if (failure) throw cannot_make(parent, failure.value());
-  path_ = parent / (std::string(prefix) + random_uuid().substr(0, 8));
+  path_ = parent / (std::string(kind_.prefix) + random_uuid().substr(0, 8));
   if (mkdir(path_.c_str(), 0700) != 0) {
     if (errno == EEXIST || errno == ENOENT) return false;
     throw cannot_make(path_, errno);
@@ -56,18 +60,18 @@ bool ProcessDirectory::make(const fs::path& parent) {
 
 ProcessDirectory::~ProcessDirectory() {
   rmdir(path_.c_str());
-  rmdir(path_.parent_path().c_str());
+  if (kind_.own_parent) rmdir(path_.parent_path().c_str());
 }
 
-void ProcessDirectory::sweep(const fs::path& parent, const std::function<void(const fs::path& left)>& show) {
+void ProcessDirectory::sweep(const fs::path& parent, const std::function<void(const fs::path& left)>& show, Kind kind) {
   std::vector<fs::path> found;
   std::error_code failure;
   for (fs::directory_iterator entry(parent, failure), end; !failure && entry != end; entry.increment(failure)) {
-    if (entry->path().filename().string().starts_with(prefix)) found.push_back(entry->path());
+    if (entry->path().filename().string().starts_with(kind.prefix)) found.push_back(entry->path());
   }
   for (const fs::path& path : found) {
     const Fd lock = open_directory(path);
-    if (!lock || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) continue;  // its owner lives
+    if (!lock || !is_ours(lock) || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) continue;  // its owner lives
     show(path);
     rmdir(path.c_str());
   }

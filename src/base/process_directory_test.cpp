@@ -58,6 +58,33 @@ TEST(ProcessDirectory, GoesWithItsObjectWhereItIsEmpty) {
   EXPECT_FALSE(std::filesystem::exists(root / "a"));
 }
 
+TEST(ProcessDirectory, LeavesAloneWhatIsNotOfItsKind) {
+  const TemporaryDirectory root;
+  constexpr ProcessDirectory::Kind ours{"digdag-ours-", false};
+  std::filesystem::create_directories(root / "process-0123abcd");
+  { const ProcessDirectory made(root.path(), {}, ours); }
+  ProcessDirectory::sweep(
+      root.path(), [](const std::filesystem::path& left) { ADD_FAILURE() << left; }, ours);
+  EXPECT_TRUE(std::filesystem::exists(root / "process-0123abcd"));
+}
+
+TEST(ProcessDirectory, FollowsNoLinks) {
+  const TemporaryDirectory root;
+  std::filesystem::create_directories(root / "somebody else's");
+  std::filesystem::create_directories(root / "a");
+  std::filesystem::create_directory_symlink(root / "somebody else's", root / "a/process-0123abcd");
+  EXPECT_THAT(left_in(root / "a"), IsEmpty());
+  EXPECT_TRUE(std::filesystem::exists(root / "somebody else's"));
+}
+
+TEST(ProcessDirectory, OfAnotherUserIsLeftAlone) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give a directory away";
+  const TemporaryDirectory root;
+  std::filesystem::create_directories(root / "process-0123abcd");
+  ASSERT_EQ(chown((root / "process-0123abcd").c_str(), 12345, 12345), 0);
+  EXPECT_THAT(left_in(root.path()), IsEmpty());
+}
+
 TEST(ProcessDirectory, NamesWhatIsInTheWay) {
   const TemporaryDirectory root;
   write_new_file(root / "a", "", 0600);

@@ -249,6 +249,7 @@ EngineRoom::Impl::Impl(const Parts& parts)
                       : nullptr,
                   clock),
       notifications(executor::Notifications::of(config, commands, templates, log)) {
+  if (parts.temporary_lock >= 0) commands.hold(parts.temporary_lock);
   if (the_executor) {
     required.emplace(database, the_starter, *the_executor);
     the_agent.emplace(

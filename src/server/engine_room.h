@@ -28,6 +28,7 @@ class EngineRoom {
     store::LogStorage& logs;
     const store::SecretCipher* cipher;  ///< nullptr: secrets are disabled
     std::filesystem::path temporary_directory;
+    int temporary_lock = -1;                                 ///< says that it is in use; held as long as a command of ours lives
     std::optional<std::filesystem::path> project_directory;  ///< where all tasks work (LocalProject); nothing: in their revisions' files
     Metrics& metrics;
     Log& log;

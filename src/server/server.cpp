@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -24,6 +22,7 @@
 #include "server/front_door.h"
 #include "server/local_project.h"
 #include "server/metrics.h"
+#include "server/scratch_directory.h"
 #include "store/database.h"
 #include "store/log_storage.h"
 #include "store/migrations.h"
@@ -33,37 +32,6 @@ namespace digdag::server {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// `tmpdir`, else a directory of its own below the system's, which goes with the server.
-class TemporaryDirectory {
- public:
-  explicit TemporaryDirectory(const SystemConfig& config) {
-    if (const std::string configured(trim(config.get_or("tmpdir", ""))); !configured.empty()) {
-      path_ = configured;
-      std::error_code failure;
-      fs::create_directories(path_, failure);
-      if (failure) throw config_error("tmpdir " + configured + " cannot be made: " + failure.message());
-      return;
-    }
-    std::string name = fs::temp_directory_path() / "digdag-tempdirXXXXXX";
-    if (mkdtemp(name.data()) == nullptr) {
-      throw Error("io", "No temporary directory can be made: " + name + ": " + std::generic_category().message(errno)).hint("set tmpdir");
-    }
-    path_ = name;
-    own_ = true;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    if (own_) fs::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-  bool own_ = false;
-};
 
 std::optional<ClientVersion> version_of(const SystemConfig& config, std::string_view key) {
   const std::optional<std::string> text = config.get(key);
@@ -142,7 +110,7 @@ struct Server::Impl {
   Log& log;
   const SystemConfig& config;
   const HttpServer::Options http_options;
-  const TemporaryDirectory temporary_directory;
+  const ScratchDirectory scratch;
   const Authenticator authenticator;
   const std::unique_ptr<AccessLog> access_log;
   Metrics metrics;
@@ -163,7 +131,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
     : log(server_log),
       config(checked(given, server_log)),
       http_options(HttpServer::Options::of(config)),
-      temporary_directory(config),
+      scratch(config, log),
       authenticator(authenticator_of(config, http_options, log)),
       access_log(AccessLog::of(config, log)),
       cipher(store::SecretCipher::of(config)),
@@ -173,7 +141,8 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
                    .database = *database,
                    .logs = *logs,
                    .cipher = cipher ? &*cipher : nullptr,
-                   .temporary_directory = temporary_directory.path(),
+                   .temporary_directory = scratch.path(),
+                   .temporary_lock = scratch.lock(),
                    .project_directory = LocalProject::directory_of(config),
                    .metrics = metrics,
                    .log = log}),
@@ -193,7 +162,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
           .attempts_page_limit = config.integer_or("api.max_attempts_page_size", 100),
           .sessions_page_limit = config.integer_or("api.max_sessions_page_size", 100),
           .archive_limits = {.bytes = static_cast<std::uint64_t>(config.integer_or("api.max_archive_total_size_limit", 2 << 20))},
-          .temporary_directory = temporary_directory.path(),
+          .temporary_directory = scratch.path(),
           .incompatible_if_older = version_of(config, "server.client-version-check.api-incompatible-if-older"),
           .upgrade_if_older = version_of(config, "server.client-version-check.upgrade-recommended-if-older")},
       front_door(config, router, authenticator, log) {

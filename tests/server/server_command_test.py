@@ -119,6 +119,36 @@ class Shutdown(ServerTest):
         self.assertEqual(self.server().end(signal.SIGINT)[0], 130)
 
 
+class TemporaryFiles(ServerTest):
+    def setUp(self):
+        super().setUp()
+        self.scratch = os.path.join(self.project, 'scratch')
+        os.mkdir(self.scratch)
+        self.environment['TMPDIR'] = self.scratch
+
+    def left(self):
+        return sorted(os.listdir(self.scratch))
+
+    def test_they_go_with_the_server(self):
+        server = self.server()
+        self.assertEqual(len(self.left()), 1)
+        server.end()
+        self.assertEqual(self.left(), [])
+
+    # decisions V-09
+    def test_what_a_killed_server_has_left_the_next_one_removes(self):
+        killed, living = self.server(), self.server()
+        before = set(self.left())
+        killed.end(signal.SIGKILL)
+        os.makedirs(os.path.join(self.scratch, 'digdag-tempdir1234567890'))  # of a Java server, which may run
+        following = self.server()
+        self.wait_for('what was left to be gone', lambda: not before <= set(self.left()))
+        self.assertEqual(len(before & set(self.left())), 1)
+        living.end()
+        following.end()
+        self.assertEqual(self.left(), ['digdag-tempdir1234567890'])
+
+
 class Operations(ServerTest):
     # decisions R-33
     def test_health_and_readiness_need_no_credentials_and_metrics_do(self):
