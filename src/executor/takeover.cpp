@@ -71,16 +71,21 @@ struct Takeover::Impl {
 
   /// `first`: before the executor has its loop; then this thread is the loop, so that what is read goes on while the rest is read.
   void take_over(bool first) {
+    bool any_gone = false;
     const std::int64_t freed = database.write(
         [&](store::Transaction& transaction) {
           std::int64_t attempts = 0;
-          for (const store::ServerProcess& dead : store::dead_servers(transaction, options.server, options.alone))
+          any_gone = false;
+          for (const store::ServerProcess& dead : store::dead_servers(transaction, options.server, options.alone)) {
+            any_gone = true;
             attempts += store::remove_server(transaction, dead);
+          }
           return attempts;
         },
         store::Durability::process);
     if (freed > 0)
       log.write(LogLevel::info, "main", "executor", std::to_string(freed) + " attempts of a server that is gone are taken over");
+    if (any_gone && options.other_gone) options.other_gone();
     owned.remove_leftovers();
     read_unread();
     while (true) {

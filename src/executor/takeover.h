@@ -32,6 +32,8 @@ class Takeover : public Keeper {
     std::function<void(const AttemptIdentity&, bool success)> ended;
     /// Something was cancelled for its age (spec/execution.md 19.2). May be unset.
     std::function<void(std::int64_t attempt_id, const std::string& message)> timed_out;
+    /// Another server is gone, and its attempts are free. On the thread of this object. May be unset.
+    std::function<void()> other_gone;
     /// The executor has been told to drop all: others may own them now, so what runs here must stop. On any thread. May be unset.
     std::function<void()> lost;
   };

@@ -204,6 +204,7 @@ executor::Takeover::Options EngineRoom::Impl::takeover_options() {
   options.attempt_ttl_seconds = duration_or(config, "executor.attempt_ttl", options.attempt_ttl_seconds);
   options.task_ttl_seconds = duration_or(config, "executor.task_ttl", options.task_ttl_seconds);
   options.reaping_seconds = duration_or(config, "executor.ttl_reaping_interval", options.reaping_seconds);
+  options.other_gone = [this] { spool.adopt_left(); };
   options.lost = [this] { the_agent->stop_all(); };
   options.ended = [this](const executor::AttemptIdentity& attempt, bool success) {
     live_logs.ended(store::LogAttempt::of(attempt));
@@ -293,10 +294,12 @@ void EngineRoom::Impl::hold(bool held) {
   if (schedule_loop) held ? schedule_loop->stop() : schedule_loop->start();
 }
 
-/// While it runs: a Java server may be started later.
+/// While it runs: a Java server may be started later. A server of this machine may die without that it is seen here as dead, as another
+/// one was faster, or executes while this one does not.
 void EngineRoom::Impl::look_out() {
   for (int looks = 1; pause(look_out_every); ++looks) {
     try {
+      spool.adopt_left();
       if (looks % looks_per_measurement == 0) database_clock.measure();
       if ((the_executor || schedule_loop) && database.type() == "postgresql" && !foreign_server.wait_until_gone(true)) return;
     } catch (const Error& error) {

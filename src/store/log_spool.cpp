@@ -111,10 +111,7 @@ struct LogSpool::Run {
 };
 
 struct LogSpool::Impl {
-  Impl(Options wanted, LogStorage& target, Log& log) : options(std::move(wanted)), storage(target), process_log(log) {
-    guarded([&] { ProcessDirectory::sweep(options.directory, [this](const fs::path& left) { adopt_all(left); }); });
-    if (!spools.empty()) wake_before(options.clock());
-  }
+  Impl(Options wanted, LogStorage& target, Log& log) : options(std::move(wanted)), storage(target), process_log(log) { adopt_left(); }
 
   ~Impl() {
     {
@@ -153,6 +150,16 @@ struct LogSpool::Impl {
     spools[{spool->attempt_directory, spool->file_name}] = spool;
   }
 
+  void adopt_left() {
+    bool any = false;
+    guarded([&] {
+      ProcessDirectory::sweep(options.directory, [&](const fs::path& left) {
+        any = true;
+        adopt_all(left);
+      });
+    });
+    if (any) wake_before(options.clock());
+  }
   /// Takes over the files of a process that is gone. What it was packing is packed anew.
   void adopt_all(const fs::path& left) {
     std::vector<fs::path> files;
@@ -496,6 +503,8 @@ std::optional<std::string> LogSpool::read_open(const LogAttempt& attempt, std::s
 void LogSpool::forget(const LogAttempt& attempt) {
   if (impl_->options.discard) impl_->forget(attempt.directory());
 }
+
+void LogSpool::adopt_left() { impl_->adopt_left(); }
 
 void LogSpool::publish_due() { impl_->publish_due(); }
 

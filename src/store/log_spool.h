@@ -66,6 +66,9 @@ class LogSpool {
   /// The attempt is over: what no storage takes is dropped.
   void forget(const LogAttempt& attempt);
 
+  /// Publishes what processes that have died since have left in the same directory. Cheap where there is nothing.
+  void adopt_left();
+
   /// Publishes what is due, and tries again what the storage did not take. A thread of ours calls it; tests do.
   void publish_due();
 

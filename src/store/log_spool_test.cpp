@@ -194,6 +194,19 @@ TEST_F(LogSpoolTest, PublishesWhatAProcessThatDiedHasLeft) {
   EXPECT_FALSE(fs::exists(left));
 }
 
+TEST_F(LogSpoolTest, PublishesWhatAProcessHasLeftThatDiedMeanwhile) {
+  begin();
+  const auto writer = spool->open(attempt, "+w+b");
+  writer->write("ours");
+  const fs::path left = root / "logs/.spool/process-0123abcd";
+  fs::create_directories(left);
+  write_new_file(left / "1", attempt.directory().string() + "\n+w+a@0000000100000002.8@vm.log.gz\nline\n", 0600);
+  spool->adopt_left();
+  spool->publish_due();
+  EXPECT_THAT(published(), ElementsAre("line\n"));
+  EXPECT_FALSE(fs::exists(left));
+}
+
 TEST_F(LogSpoolTest, KeepsWhatTheStorageDoesNotTakeAndTriesAgain) {
   storage.away = true;
   spool->open(attempt, "+w+a")->write("kept");

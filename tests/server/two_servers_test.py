@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Two servers on one PostgreSQL database: each attempt runs once, and what one of them leaves the other one goes on with."""
+import glob
 import os
 import unittest
 
@@ -40,6 +41,28 @@ class TwoServers(PostgresqlServerTest):
         self.wait_for_status(second, attempt, 'success')
         self.assertEqual(len(self.lines('ran')), 2)
         self.assertEqual(self.sql('select count(*) from digdag_native_servers'), '1')
+
+    # decisions V-64
+    def test_what_a_killed_server_had_not_packed_of_its_logs_the_other_one_packs(self):
+        logs = os.path.join(self.project, 'logs')
+        first, second = self.one('-O', logs), self.one('-O', logs)
+        self.push(first, w=f'+a:\n  sh>: test -e {self.project}/go || {{ echo printed; exec sleep 600; }}\n')
+        attempt = self.start_attempt(first, 'w')
+
+        def printed(path):
+            with open(path, 'rb') as file:
+                return b'printed' in file.read()
+
+        self.wait_for('its log', lambda: any(printed(path) for path in glob.glob(os.path.join(glob.escape(logs), '.spool/*/*'))))
+        self.file('go', '')
+        first.process.kill()
+        first.process.wait()
+        self.wait_for_status(second, attempt, 'success')
+
+        def agents():
+            return [file['agentId'] for file in second.get(f'/api/logs/{attempt}/files').json()['files']]
+
+        self.wait_for('the log of the first one', lambda: any(agent.startswith(f'{first.process.pid}@') for agent in agents()))
 
     # decisions E-44
     def test_what_a_killed_server_ran_runs_again_as_soon_as_it_is_started_again(self):
