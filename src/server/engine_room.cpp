@@ -119,7 +119,7 @@ struct EngineRoom::Impl {
   bool is_shut_down = false;
   std::mutex mutex;
   std::condition_variable wake;
-  bool stopping = false;
+  std::atomic<bool> stopping = false;  ///< set under the mutex
   Thread beginning, loop;
 
   store::LogSpool::Options spool_options(const Parts& parts) {
@@ -286,7 +286,7 @@ bool EngineRoom::Impl::logs_nothing_more(const LiveLogs::Wanted& wanted) {
 /// False where the server is to end meanwhile.
 bool EngineRoom::Impl::pause(std::chrono::seconds time) {
   std::unique_lock lock(mutex);
-  return !wake.wait_for(lock, time, [this] { return stopping; });
+  return !wake.wait_for(lock, time, [this] { return stopping.load(); });
 }
 
 void EngineRoom::Impl::hold(bool held) {
@@ -404,7 +404,7 @@ void EngineRoom::start() {
     if (impl_->is_ready) impl_->look_out();
   });
 }
-bool EngineRoom::ready() const { return impl_->is_ready; }
+bool EngineRoom::ready() const { return impl_->is_ready && !impl_->stopping; }
 std::optional<std::string> EngineRoom::refuses_writes() const {
   if (!impl_->foreign_server.is_there()) return std::nullopt;
   return "Another digdag server has tasks locked in this database; this one begins when those locks have expired";

@@ -43,7 +43,7 @@ class EngineRoom {
   /// Takes over what is in the database and begins, beside the caller. Where a Java server has left locks in the queue it waits until they
   /// have expired (spec/decisions.md V-43); until then nothing runs, and `refuses_writes` says why.
   void start();
-  /// Whether all that this server does is under way.
+  /// Whether all that this server does is under way, and not to end.
   bool ready() const;
   std::optional<std::string> refuses_writes() const;
 

@@ -21,7 +21,7 @@ Response get_ready(const Request&, const Api& api) {
   } catch (const std::exception&) {
     return state(false, "database unavailable");
   }
-  return api.ready() ? state(true, "ready") : state(false, "starting or waiting");
+  return api.ready() ? state(true, "ready") : state(false, "starting, waiting or ending");
 }
 
 Response get_metrics(const Request& request, const Metrics& metrics) {

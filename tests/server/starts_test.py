@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import re
+import signal
 import unittest
 
 from running import ServerTest
@@ -60,6 +61,18 @@ class Starts(ServerTest):
             attempt = self.put(server, 1 + len(params), params=params).json()['id']
             self.wait_for('the end', lambda attempt=attempt: self.status(server, attempt) == 'success')
         self.assertEqual(self.content('shown'), '1 file key\n1 given key\n')
+
+    # decisions R-33, server 20
+    def test_a_server_that_waits_for_its_tasks_answers_but_is_not_ready(self):
+        server = self.pushed(w=self.gated(1))
+        self.put(server, 1)
+        self.wait_for('the task', lambda: self.noted())
+        self.assertEqual(server.get('/api/ready').status, 200)
+        server.process.send_signal(signal.SIGTERM)
+        self.wait_for('the shutdown', lambda: server.get('/api/ready').status == 503)
+        self.assertEqual(server.get('/api/version').status, 200)
+        self.open_gate()
+        self.assertEqual(server.process.wait(timeout=60), 143)
 
     # decisions E-62
     def test_more_than_the_limit_wait_and_start_in_the_order_of_their_session_times(self):
