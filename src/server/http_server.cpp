@@ -758,7 +758,6 @@ std::string_view HttpServer::Impl::date() {
 // --- the end -------------------------------------------------------------------------------------------------------------------
 
 void HttpServer::Impl::stop_listening() {
-  info("Closing HTTP listening sockets");
   draining_ = true;
   std::promise<void> closed;
   asio::post(loop_, [&] {
@@ -772,7 +771,6 @@ void HttpServer::Impl::stop_listening() {
 }
 
 bool HttpServer::Impl::wait_for_requests(std::chrono::milliseconds most) {
-  info("Waiting for completion of running HTTP requests...");
   std::unique_lock lock(running_mutex_);
   return none_runs_.wait_for(lock, most, [this] { return running_ == 0; });
 }
@@ -780,7 +778,6 @@ bool HttpServer::Impl::wait_for_requests(std::chrono::milliseconds most) {
 void HttpServer::Impl::stop() {
   if (!thread_.running()) return;
   if (!draining_) stop_listening();
-  info("Shutting down HTTP worker threads");
   stopping_ = true;
   asio::post(loop_, [this] {
     for (const Connections* connections : {&idle_, &busy_})

@@ -114,6 +114,7 @@ class Shutdown(ServerTest):
                          ['Started shutdown process', 'Shutting down workflow executor loop', 'Closing HTTP listening sockets',
                           'Waiting for completion of running HTTP requests...', 'Shutting down HTTP worker threads', 'Shutting down system',
                           'Shutdown completed'])
+        self.assertEqual(log.count('Closing HTTP listening sockets'), 1)
 
     def test_ctrl_c_ends_it_too(self):
         self.assertEqual(self.server().end(signal.SIGINT)[0], 130)
