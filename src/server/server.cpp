@@ -24,6 +24,7 @@
 #include "server/metrics.h"
 #include "server/scratch_directory.h"
 #include "store/database.h"
+#include "store/database_place.h"
 #include "store/log_storage.h"
 #include "store/migrations.h"
 #include "store/secret_cipher.h"
@@ -87,6 +88,7 @@ Authenticator authenticator_of(const SystemConfig& config, const HttpServer::Opt
 /// The database with its schema as this program needs it.
 std::unique_ptr<store::Database> ready_database(const SystemConfig& config, Log& log) {
   std::unique_ptr<store::Database> database = store::open_database(config, log);
+  log.write(LogLevel::info, "main", "server", "database: " + store::database_place(config));
   if (config.boolean_or("database.migrate", true)) {
     store::migrate(*database);
   } else if (const std::vector<std::string> missing = store::check_migrations(*database).missing; !missing.empty()) {

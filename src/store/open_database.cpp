@@ -1,6 +1,7 @@
 #include "base/config.h"
 #include "base/text.h"
 #include "store/database.h"
+#include "store/database_place.h"
 #include "store/postgresql.h"
 #include "store/sqlite.h"
 
@@ -28,6 +29,12 @@ std::unique_ptr<Database> open_database(const SystemConfig& system, Log& log) {
   const std::int64_t readers = system.integer_or("database.maximumPoolSize", 10);
   if (readers < 1) throw config_error("Parameter 'database.maximumPoolSize' must be at least 1: " + std::to_string(readers));
   return open_sqlite(directory_of(system, type), static_cast<std::size_t>(readers));
+}
+
+std::string database_place(const SystemConfig& system) {
+  const std::string type = type_of(system);
+  if (type == "postgresql") return PostgresqlSettings::place_of(system);
+  return is_directory(type) ? "SQLite at " + sqlite_file(directory_of(system, type)).string() : type;
 }
 
 bool database_exists(const SystemConfig& system) {

@@ -57,12 +57,17 @@ void add_tls(const SystemConfig& system, std::vector<std::pair<std::string, std:
 
 }  // namespace
 
+std::string PostgresqlSettings::place_of(const SystemConfig& system) {
+  return "PostgreSQL at " + required(system, "database.host") + ":" + std::to_string(system.integer_or("database.port", 5432)) + "/" +
+         required(system, "database.database");
+}
+
 PostgresqlSettings PostgresqlSettings::of(const SystemConfig& system, Log& log) {
   PostgresqlSettings settings;
   const std::string host = required(system, "database.host"), database = required(system, "database.database");
   const std::int64_t port = system.integer_or("database.port", 5432);
   if (port < 1 || port > 65535) throw config_error("Parameter 'database.port' must be from 1 to 65535: " + std::to_string(port));
-  settings.place = "PostgreSQL at " + host + ":" + std::to_string(port) + "/" + database;
+  settings.place = place_of(system);
   settings.connection = {{"host", host},
                          {"port", std::to_string(port)},
                          {"dbname", database},

@@ -19,6 +19,8 @@ struct PostgresqlSettings {
   // 0: without a limit.
   std::chrono::milliseconds login_timeout{}, socket_timeout{}, connection_timeout{}, idle_timeout{};
 
+  /// `place` alone.
+  static std::string place_of(const SystemConfig& system);
   /// Error(config) for wrong and missing keys; warns of driver properties that mean nothing here.
   static PostgresqlSettings of(const SystemConfig& system, Log& log);
 };

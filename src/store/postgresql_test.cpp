@@ -10,6 +10,7 @@
 #include "base/eventually_for_test.h"
 #include "base/file.h"
 #include "base/temporary_directory_for_test.h"
+#include "store/database_place.h"
 #include "store/postgresql_for_test.h"
 #include "store/proxy_for_test.h"
 
@@ -289,13 +290,22 @@ TEST_F(Postgresql, TellsAtOnceWhatWaitingCannotHelp) {
   EXPECT_THAT(logged(), Not(HasSubstr("trying again")));
 }
 
+TEST_F(Postgresql, HasAPlaceThatHoldsNoPassword) {
+  SystemConfig system = system_;
+  system.set("database.host", "db1");
+  system.set("database.database", "digdag");
+  system.set("database.password", "geheim");
+  EXPECT_EQ(database_place(system), "PostgreSQL at db1:5432/digdag");
+}
+
 TEST_F(Postgresql, TellsWhereItCannotConnect) {
   system_.set("database.host", "127.0.0.1");
   system_.set("database.port", "1");
   system_.set("database.password", "geheim");
   system_.set("database.loginTimeout", "1");
-  EXPECT_THAT(message_of([&] { database(); }), testing::AllOf(HasSubstr("cannot connect to PostgreSQL at 127.0.0.1:1/"),
-                                                              HasSubstr("Connection refused"), Not(HasSubstr("geheim"))));
+  EXPECT_THAT(message_of([&] { database(); }),
+              testing::AllOf(HasSubstr("cannot connect to PostgreSQL at 127.0.0.1:1/"),
+                             HasSubstr("Connection refused"), Not(HasSubstr("geheim"))));
 }
 
 TEST_F(Postgresql, ObeysDriverPropertiesThatItKnowsAndWarnsOfOthers) {

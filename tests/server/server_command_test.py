@@ -17,6 +17,12 @@ class CommandLine(ServerTest):
         self.assert_error(self.digdag('server'), '--database, --memory, or --config option is required')
         self.assert_error(self.digdag('server', '-m', '-o', 'data'), 'Setting both --database and --memory is invalid')
 
+    def test_it_says_which_database_it_uses(self):
+        _, log, _ = self.server('-m').end()
+        self.assertRegex(log, r'(?m)server: database: memory$')
+        _, log, _ = self.server('-o', 'data').end()
+        self.assertRegex(log, r'(?m)server: database: SQLite at \S+/data/digdag.sqlite$')
+
     # server 23.3
     def test_positional_words_show_the_usage(self):
         done = self.digdag('server', 'now')
