@@ -24,7 +24,7 @@ using Result = std::unique_ptr<PGresult, ClearResult>;
 
 std::string one_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  return replace_all(replace_all(std::move(text), "\n\t", " "), "\n", "; ");
+  return replace_all(replace_all(std::move(text), "\n\t", "; "), "\n", "; ");
 }
 
 std::string field(const PGresult* result, int code) {

@@ -305,7 +305,7 @@ TEST_F(Postgresql, TellsWhereItCannotConnect) {
   system_.set("database.loginTimeout", "1");
   EXPECT_THAT(message_of([&] { database(); }),
               testing::AllOf(HasSubstr("cannot connect to PostgreSQL at 127.0.0.1:1/"),
-                             HasSubstr("Connection refused"), Not(HasSubstr("geheim"))));
+                             HasSubstr("Connection refused; Is the server running"), Not(HasSubstr("geheim"))));
 }
 
 TEST_F(Postgresql, ObeysDriverPropertiesThatItKnowsAndWarnsOfOthers) {
