@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <utility>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -34,9 +36,41 @@ constexpr ConfigKey refused(std::string_view name, std::string_view why) { retur
 
 constexpr std::string_view command_executor = "agent.command_executor.type";
 
-/// A key belongs to one of these families if it begins so; in them, unknown keys are mistakes.
-constexpr std::array<std::string_view, 8> families = {"server.",   "database.",   "agent.",   "executor.",
-                                                      "schedule.", "log-server.", "archive.", "api."};
+/// A key belongs to one of these families if it begins so; in them, unknown keys are mistakes. In `config.`, `client.` and those that
+/// nobody knows other programs and plugins may have theirs.
+constexpr std::array families = {"server.",  "database.", "agent.",     "executor.", "schedule.", "scheduler.", "log-server.",
+                                 "archive.", "api.",      "basicauth.", "digdag.",   "eval.",     "queue.",     "notification."};
+/// Elsewhere one is a mistake if so few letters make it a known one.
+constexpr std::size_t most_wrong_letters = 2;
+
+bool in_family(std::string_view key) {
+  return std::any_of(families.begin(), families.end(), [&](std::string_view family) { return key.starts_with(family); });
+}
+
+/// What may have been meant: each exact name, and `key` itself below each family of names (`params.x` for `parms.x`).
+std::vector<std::string> candidates_for(std::string_view key) {
+  std::vector<std::string> all;
+  for (const ConfigKey& known : config_keys()) {
+    if (!known.name.ends_with(".*")) {
+      if (!known.name.ends_with('*')) all.emplace_back(known.name);
+      continue;
+    }
+    const std::string_view family = known.name.substr(0, known.name.size() - 1);
+    std::size_t rest = 0;
+    for (auto dots = std::count(family.begin(), family.end(), '.'); dots > 0 && rest != std::string_view::npos; --dots)
+      rest = key.find('.', rest == 0 ? 0 : rest + 1);
+    if (rest != std::string_view::npos && levenshtein(key.substr(0, rest + 1), family) <= most_wrong_letters)
+      all.push_back(std::string(family) + std::string(key.substr(rest + 1)));
+  }
+  return all;
+}
+
+/// Nothing where the key may be somebody else's.
+std::optional<std::string> warning_of_unknown(const std::string& key) {
+  const std::vector<std::string> similar = similar_words(key, candidates_for(key));
+  if (!in_family(key) && (similar.empty() || levenshtein(key, similar.front()) > most_wrong_letters)) return std::nullopt;
+  return "Unknown configuration key '" + visible(key) + "'" + (similar.empty() ? "" : "; did you mean '" + visible(similar.front()) + "'?");
+}
 
 bool names(const ConfigKey& known, std::string_view key) {
   if (!known.name.ends_with('*')) return known.name == key;
@@ -331,14 +365,7 @@ std::vector<std::string> config_warnings(const SystemConfig& config) {
       warnings.push_back("Configuration key '" + key + "' is ignored: " + std::string(known->why));
       continue;
     }
-    if (std::none_of(families.begin(), families.end(), [&](std::string_view family) { return key.starts_with(family); })) continue;
-    std::vector<std::string> all;
-    for (const ConfigKey& known : config_keys()) {
-      if (!known.name.ends_with('*')) all.emplace_back(known.name);
-    }
-    const std::vector<std::string> similar = similar_words(key, all);
-    warnings.push_back("Unknown configuration key '" + visible(key) + "'" +
-                       (similar.empty() ? "" : "; did you mean '" + similar.front() + "'?"));
+    if (auto warning = warning_of_unknown(key)) warnings.push_back(std::move(*warning));
   }
   return warnings;
 }

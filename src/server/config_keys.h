@@ -38,7 +38,7 @@ const std::vector<ConfigKey>& config_keys();
 
 /// Error(config) for the first key whose value cannot be, or that is refused.
 void check_config(const SystemConfig& config);
-/// What is to be said about keys that are ignored, and about unknown ones in families that are known (V-02).
+/// What is to be said about keys that are ignored, and about unknown ones that are mistakes (V-02).
 std::vector<std::string> config_warnings(const SystemConfig& config);
 
 }  // namespace digdag::server

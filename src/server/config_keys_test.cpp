@@ -226,6 +226,28 @@ TEST(ConfigKeys, UnknownKeysOfKnownFamiliesAreTold) {
   EXPECT_THAT(config_warnings(config_of("config.mine", "1")), IsEmpty());
 }
 
+// decisions V-02
+TEST(ConfigKeys, KeysThatAreAlmostKnownAreToldWhereverTheyStand) {
+  for (const auto& [wrong, meant] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"databse.type", "database.type"},
+                                                                  {"databse.opts.ApplicationName", "database.opts.ApplicationName"},
+                                                                  {"digdag.secret-encryption-kye", "digdag.secret-encryption-key"},
+                                                                  {"notification.typ", "notification.type"},
+                                                                  {"tmpdirr", "tmpdir"},
+                                                                  {"basicauth.usrname", "basicauth.username"},
+                                                                  {"parms.region", "params.region"},
+                                                                  {"config.http.max_redirect", "config.http.max_redirects"}})
+    EXPECT_THAT(config_warnings(config_of(wrong, "1")),
+                ElementsAre("Unknown configuration key '" + std::string(wrong) + "'; did you mean '" + meant + "'?"));
+  EXPECT_THAT(config_warnings(config_of("scheduler.xx", "1")), ElementsAre(HasSubstr("Unknown configuration key 'scheduler.xx'")));
+}
+
+// decisions V-02
+TEST(ConfigKeys, KeysOfOthersAreNotTold) {
+  for (const char* key : {"client.mine", "config.mine.host", "mine", "io.digdag.mine", "company.plugin.endpoint", "x.y", "secrets.mine.x"})
+    EXPECT_THAT(config_warnings(config_of(key, "1")), IsEmpty()) << key;
+}
+
 // decisions V-05
 TEST(ConfigKeys, AnUnknownKindOfMetricsIsAnError) {
   EXPECT_EQ(error_of(config_of("metrics.enable", "jmx, fluency")), "");
