@@ -28,7 +28,7 @@ std::vector<Option> options_of_all() {
       {{"-o", "--database"}, Kind::text, "DIR", "keeps everything in this directory"},
       {{"-O", "--task-log"}, Kind::text, "DIR", "store task logs to this path"},
       {{"-A", "--access-log"}, Kind::text, "DIR", "store access logs to this path"},
-      {{"--max-task-threads"}, Kind::integer, "N", "limit of tasks that run at the same time (default: none)"},
+      {{"--max-task-threads"}, Kind::integer, "N", "limit of tasks that run at the same time (default: 2000)"},
       {{"--disable-executor-loop"}, Kind::flag, "", "does not move workflows on"},
       {{"--disable-scheduler"}, Kind::flag, "", "does not start scheduled sessions"},
       {{"--disable-local-agent"}, Kind::flag, "", "does not run tasks"},
