@@ -6,6 +6,7 @@ line for each fault; the status is 0 when all were found.
 usage: faults.py [--work DIR] [--cmake OPTION]... [NAME...]
 """
 import argparse
+import filecmp
 import glob
 import os
 import re
@@ -20,15 +21,23 @@ TREE = os.path.dirname(os.path.dirname(HERE))
 
 
 def copy_of_tree(work):
+    """Writes only what differs, so that what was built there before stays of use, and is stale where a fault was built in."""
     tree = os.path.join(work, 'tree')
-    shutil.rmtree(tree, ignore_errors=True)
-    os.makedirs(tree)
+    for path in glob.glob(tree + '/**', recursive=True):
+        if os.path.isfile(path) and not os.path.exists(os.path.join(TREE, os.path.relpath(path, tree))):
+            os.remove(path)
+
+    def copy_changed(source, target):
+        if not os.path.exists(target) or not filecmp.cmp(source, target, shallow=False):
+            shutil.copy(source, target)
+
     for name in ('CMakeLists.txt', 'src', 'tests', 'bench'):
         source, target = os.path.join(TREE, name), os.path.join(tree, name)
         if os.path.isdir(source):
-            shutil.copytree(source, target)
+            shutil.copytree(source, target, copy_function=copy_changed, dirs_exist_ok=True)
         elif os.path.exists(source):
-            shutil.copy2(source, target)
+            os.makedirs(tree, exist_ok=True)
+            copy_changed(source, target)
     return tree
 
 
