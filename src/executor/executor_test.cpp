@@ -11,9 +11,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "dig/compiler.h"
-#include "dig/loader.h"
 #include "dig/script_worker.h"
+#include "executor/attempt_for_test.h"
 #include "store/database.h"
 
 namespace digdag::executor {
@@ -108,9 +107,7 @@ class ExecutorTest : public testing::Test {
     AttemptIdentity identity;
     identity.attempt_id = identity.session_id = id;
     identity.workflow_name = name_of(id);
-    const std::string name = name_of(id), file = name + ".dig";
-    const dig::Workflow workflow = dig::workflow_of(name, dig::load_yaml(dig, dig::Source{".", ".", file}), file);
-    executor.add(identity, engine::Attempt(dig::compile(workflow), engine::Params(), TimeZone(), engine::AttemptOptions()));
+    executor.add(identity, attempt_for_test(name_of(id), dig));
   }
   void add(std::int64_t id, const std::string& dig) { add(executor_, id, dig); }
   void start(const std::string& dig) {
