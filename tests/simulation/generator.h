@@ -12,7 +12,8 @@ namespace digdag::simulation {
 /// The same numbers from the same seed on every machine.
 class Random {
  public:
-  explicit Random(std::uint64_t seed) : state_(seed * 0x9E3779B97F4A7C15u + 0x2545F4914F6CDD1Du) {}
+  /// Seeds that follow each other give unrelated numbers, not the same ones moved by one.
+  explicit Random(std::uint64_t seed) : state_(seed) { state_ = next(); }
 
   std::uint64_t next();
   /// 0 ≤ result < n; 0 for n ≤ 0.
