@@ -61,6 +61,7 @@ class Executor {
     std::chrono::milliseconds database_pause{1000};                 ///< between two tries of a commit while the database cannot take it
     /// Does what would hold up the loop, the writing of large changes. Unset: a thread does.
     std::function<void(std::function<void()>)> beside = {};
+    std::size_t events_in_a_round = 64;                                ///< of one attempt: the others wait for no more of a large one
     std::size_t remembered = std::numeric_limits<std::size_t>::max();  ///< attempts that are done and whose status is still known
   };
   /// All must outlive the executor. `listener` may be nullptr.

@@ -582,6 +582,28 @@ TEST_F(ExecutorTest, WhatStoppedARunThatWaitedForAPlaceDoesNotCountForAnAttemptT
   EXPECT_EQ(executor.tasks(2)->state(1), engine::TaskState::running);
 }
 
+TEST_F(ExecutorTest, AKillThatAnotherOwnerHasAppliedDoesNotCountForWhatIsReadBackAfterIt) {
+  Changed store;
+  Dropped keeper;
+  Executor executor(store, log_, templates_, nullptr, {.clock = [this] { return now_; }, .events_in_a_round = 1});
+  executor.use(runner_);
+  executor.use(keeper);
+  const std::string dig = "+x: {echo>: 1}\n";
+  add(executor, 1, dig);
+  executor.step();
+  store.changed = true;
+  executor.ended(runner_.next(), failure("no"));
+  executor.kill(1, 7);  // left for the next round
+  executor.step();
+  ASSERT_THAT(keeper.ids, ElementsAre(1));
+  runner_.taken();
+  store.changed = false;
+  add(executor, 1, dig);  // with rows that do not hold the kill any more
+  executor.step();
+  EXPECT_THAT(runner_.taken(), ElementsAre("+a+x"));
+  EXPECT_THAT(runner_.stopped, IsEmpty());
+}
+
 /// Answers from another thread: a task is polled once, and then succeeds.
 class Elsewhere : public agent::TaskRunner {
  public:

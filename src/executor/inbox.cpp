@@ -24,9 +24,7 @@ void Inbox::push(QueuedEvent event, const std::function<void()>& with_it) {
 void Inbox::push(Added added) {
   {
     const std::lock_guard lock(mutex_);
-    // Those that its rows still hold are handed over after it: an older one may have been applied by another owner.
-    std::erase_if(arrivals_.events,
-                  [&](const QueuedEvent& event) { return event.attempt_id == added.identity.attempt_id && event.stored_event != 0; });
+    forget_stored_events(arrivals_.events, added.identity.attempt_id);
     arrivals_.added.push_back(std::move(added));
   }
   arrived_.notify_one();

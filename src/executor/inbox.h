@@ -25,6 +25,7 @@ class Inbox {
   void push(QueuedEvent event);
   /// The event and `with_it` are seen together, or neither.
   void push(QueuedEvent event, const std::function<void()>& with_it);
+  /// What was handed in for it from its rows is forgotten: it comes again after it, where it still counts.
   void push(Added added);
   void push(Written written);
   /// All that the loop has is to be forgotten, and what was added and not taken yet: that is given back.

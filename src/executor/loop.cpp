@@ -14,9 +14,7 @@
 namespace digdag::executor {
 namespace {
 
-/// So many events, and so many new runs, of one attempt make up its part of a round: small attempts wait for no more of a large one.
-constexpr std::size_t events_in_a_round = 64;
-constexpr int runs_in_a_round = 64;
+constexpr int runs_in_a_round = 64;  ///< that begin: then it looks again at what has arrived
 constexpr std::int64_t longest_wait_millis = std::int64_t{24} * 3600 * 1000;
 
 std::string message_of(const Value& error) {
@@ -145,7 +143,7 @@ void Loop::run_again(Owned& owned, const std::vector<engine::TaskIndex>& untaken
 void Loop::apply(std::vector<QueuedEvent> events, std::vector<Work>& round) {
   std::unordered_map<std::int64_t, std::size_t> applied;
   for (QueuedEvent& queued : events) {
-    if (events.size() > events_in_a_round && ++applied[queued.attempt_id] > events_in_a_round) {
+    if (events.size() > options.events_in_a_round && ++applied[queued.attempt_id] > options.events_in_a_round) {
       left_.push_back(std::move(queued));
       continue;
     }
@@ -288,8 +286,7 @@ void Loop::take_written(std::vector<Written> done, std::vector<QueuedEvent>& eve
     Owned& owned = *one.work->owned;
     owned.busy = false;
     writer_.taken();
-    // What its rows hold comes again with them, unless another owner has applied it.
-    if (owned.doomed || one.trouble) std::erase_if(owned.deferred, [](const QueuedEvent& event) { return event.stored_event != 0; });
+    if (owned.doomed || one.trouble) forget_stored_events(owned.deferred, owned.identity.attempt_id);
     events.insert(events.end(), std::make_move_iterator(owned.deferred.begin()), std::make_move_iterator(owned.deferred.end()));
     owned.deferred.clear();
     for (const engine::Run& run : owned.waiting) wait(owned, run);
@@ -417,6 +414,7 @@ void Loop::leave(const std::vector<Work>& round) {
 void Loop::step() {
   Inbox::Arrivals arrivals = inbox.take();
   std::vector<QueuedEvent> events = std::exchange(left_, {});
+  for (const Added& one : arrivals.added) forget_stored_events(events, one.identity.attempt_id);
   events.insert(events.end(), std::make_move_iterator(arrivals.events.begin()), std::make_move_iterator(arrivals.events.end()));
   if (arrivals.drop_all) drop_all();
   take_written(std::move(arrivals.written), events);

@@ -11,4 +11,8 @@ std::optional<std::pair<engine::TaskIndex, engine::Lease>> ended_run(const engin
   return std::nullopt;
 }
 
+void forget_stored_events(std::vector<QueuedEvent>& events, std::int64_t attempt_id) {
+  std::erase_if(events, [&](const QueuedEvent& event) { return event.attempt_id == attempt_id && event.stored_event != 0; });
+}
+
 }  // namespace digdag::executor

@@ -30,6 +30,10 @@ struct QueuedEvent {
 /// Task and lease of the run that ends by this event.
 std::optional<std::pair<engine::TaskIndex, engine::Lease>> ended_run(const engine::Event& event);
 
+/// Takes out the events of the attempt that its rows held as well: who reads it back hands them over again, but for those that another
+/// owner has applied.
+void forget_stored_events(std::vector<QueuedEvent>& events, std::int64_t attempt_id);
+
 /// An attempt that comes to us: new, started by somebody who stored it, or read back.
 struct Added {
   AttemptIdentity identity;

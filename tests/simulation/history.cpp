@@ -36,6 +36,7 @@ class History : public World {
       most_rows_at_once = static_cast<std::size_t>(random_.between(1, 6));
       rows_in_a_step = static_cast<std::size_t>(random_.between(1, 3));
     }
+    if (random_.chance(50)) events_in_a_round = 1;
   }
 
   void run() {
@@ -64,13 +65,35 @@ class History : public World {
     log(server.id() + " is held up when it " + what);
     now = now.plus_millis(random_.below(15'000));
     Place& other = places_[0].server.get() == &server ? places_[1] : places_[0];
-    if (!other.server) return;
+    if (other.server) {
+      is_nested_ = true;
+      if (random_.chance(70)) act(other, [&] { other.server->take_over({server.id()}); });
+      for (int actions = random_.below(4); actions > 0 && other.server; --actions) {
+        step(other);
+        if (other.server && other.server->has_beside() && random_.chance(50)) act(other, [&] { other.server->write_beside(); });
+        if (other.server && random_.chance(50)) answer(other);
+      }
+      is_nested_ = false;
+    }
+    if (server.is_in_loop() && random_.chance(60)) look_around_beside_loop(server);
+  }
+
+  /// The duties of a server have a thread of their own: they may come between any two moments of its loop.
+  void look_around_beside_loop(SimulatedServer& server) {
+    Place& own = places_[0].server.get() == &server ? places_[0] : places_[1];
+    Place& other = &own == &places_[0] ? places_[1] : places_[0];
+    if (other.server && random_.chance(50)) {
+      log(other.server->id() + " dies");
+      act(other, [] { throw Crash(); });
+    }
     is_nested_ = true;
-    if (random_.chance(70)) act(other, [&] { other.server->take_over({server.id()}); });
-    for (int actions = random_.below(4); actions > 0 && other.server; --actions) {
-      step(other);
-      if (other.server && other.server->has_beside() && random_.chance(50)) act(other, [&] { other.server->write_beside(); });
-      if (other.server && random_.chance(50)) answer(other);
+    try {
+      renew(own);
+      server.take_over(dead_servers(own));
+      server.apply_events();
+    } catch (const Crash&) {
+      is_nested_ = false;
+      throw;
     }
     is_nested_ = false;
   }

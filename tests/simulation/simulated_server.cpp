@@ -95,7 +95,8 @@ SimulatedServer::SimulatedServer(World& world, std::string id, std::int64_t plac
                 {.clock = [&world] { return world.now; },
                  .handouts = {.places = places},
                  .database_pause = {},
-                 .beside = [this](std::function<void()> work) { beside_.push_back(std::move(work)); }}) {
+                 .beside = [this](std::function<void()> work) { beside_.push_back(std::move(work)); },
+                 .events_in_a_round = world.events_in_a_round}) {
   executor_.use(static_cast<agent::TaskRunner&>(*this));
   executor_.use(static_cast<executor::Keeper&>(*this));
 }

@@ -47,7 +47,7 @@ class World {
   virtual void log(const std::string& line) = 0;
 
   Instant now{1'700'000'000'000};
-  std::size_t most_rows_at_once = std::numeric_limits<std::size_t>::max(), rows_in_a_step = 1;
+  std::size_t most_rows_at_once = std::numeric_limits<std::size_t>::max(), rows_in_a_step = 1, events_in_a_round = 64;
   SimulatedDatabase database;
   std::set<std::string> registered;                   ///< rows of digdag_native_servers
   std::map<std::int64_t, const Workload*> workloads;  ///< by attempt
@@ -66,7 +66,12 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
   enum class How : std::uint8_t { here, in_loop, by_nobody };
   /// As executor::Starter does it.
   void start_attempt(const Workload& workload, How how);
-  void step() { executor_.step(); }
+  void step() {
+    is_in_loop_ = true;
+    executor_.step();
+    is_in_loop_ = false;
+  }
+  bool is_in_loop() const { return is_in_loop_; }
   std::optional<Instant> next_due() const { return executor_.next_due(); }
   /// `is_read_too`: as it is read from the database at the same time, and handed over again later.
   void kill(std::int64_t attempt, std::int64_t event, bool is_read_too);
@@ -126,6 +131,7 @@ class SimulatedServer : private store::AttemptStore, private agent::TaskRunner, 
   std::vector<store::AttemptEvent> read_too_;
   std::vector<AgentRun> runs_;
   std::deque<std::function<void()>> beside_;
+  bool is_in_loop_ = false;
   executor::Executor executor_;
 };
 
