@@ -73,6 +73,9 @@ bool Source::is_outdated(std::size_t row) const {
   const StoredTask& parent = tasks_[*above];
   const std::size_t newest = by_name_.at(parent.full_name);
   if (newest != *above) return tasks_[newest].state == TaskState::success;
+  // Nothing that failed belongs to the last try of what succeeded; that may have had no tasks at all.
+  const auto higher = place(parent.parent_id);
+  if (higher && parent.state != TaskState::success && tasks_[*higher].state == TaskState::success) return true;
   const bool generated_nothing = parent.state == TaskState::success && !parent.is_group && parent.subtask_config.is_null();
   return generated_nothing && tasks_[row].full_name == parent.full_name + "^sub";
 }

@@ -369,6 +369,29 @@ TEST(ResumeSource, TheNewestRowOfANameDecides) {
   EXPECT_EQ(names_of(resume_failed(rows_of(run.attempt))), "");
 }
 
+// decisions E-22
+TEST(ResumeSource, LeavesOutWhatIsBelowAFailureBeforeAnEmptyTry) {
+  AttemptOf run(R"(
+    +a:
+      sh>: a
+      _check:
+        _retry: 1
+        +b:
+          sh>: b
+          _check:
+            +c: {sh>: c}
+            +d: {sh>: d}
+    +z: {sh>: z}
+  )");
+  run.finish("+a");
+  run.finish("+a^check+b");
+  run.finish("+a^check+b^check+c");
+  run.finish("+a^check+b^check+d", failure("no"));
+  run.wait(0);
+  run.finish("+z", failure("no"));
+  EXPECT_EQ(names_of(resume_failed(rows_of(run.attempt))), "+w+a +w+a^check");
+}
+
 // execution 32.47
 TEST(ResumeSource, TakesWhatSucceeded) {
   AttemptOf run(R"(
