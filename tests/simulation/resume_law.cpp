@@ -60,6 +60,15 @@ void collect_subtree(const Attempt& attempt, TaskIndex task, std::vector<TaskInd
   }
 }
 
+/// Whether it belongs to an earlier try of a task that then succeeded.
+bool is_of_earlier_try(const Attempt& attempt, TaskIndex task, const std::map<std::string, TaskIndex>& newest) {
+  for (TaskIndex above = attempt.parent(task); above != engine::no_task; above = attempt.parent(above)) {
+    const TaskIndex last = newest.at(attempt.full_name(above));
+    if (last != above && attempt.state(last) == TaskState::success) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 engine::ResumedTasks taken_over(const Attempt& attempt) {
@@ -68,7 +77,7 @@ engine::ResumedTasks taken_over(const Attempt& attempt) {
   engine::ResumedTasks taken;
   std::set<std::string> covered;  // what lies below a task that is taken over: only its newest generation counts
   for (const auto& [name, index] : newest) {
-    if (attempt.state(index) != TaskState::success || handler_name(name)) continue;
+    if (attempt.state(index) != TaskState::success || handler_name(name) || is_of_earlier_try(attempt, index, newest)) continue;
     bool below = false;
     for (const auto& owner : covered) below = below || name.rfind(owner + "^", 0) == 0;
     if (below) continue;

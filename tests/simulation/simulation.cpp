@@ -462,6 +462,7 @@ void Simulation::final_checks() {
       disagree("the attempt is done while " + key_of(i) + " is " + text_of(state));
   }
   for (const auto& [key, row] : row_of_key_) {
+    if (model_.rows()[static_cast<std::size_t>(row)].resumed) continue;  // nobody asks what it saw
     const TaskIndex task = task_of_key_[key];
     const auto of_engine = to_json(engine_.params_of(task).to_value()), of_model = to_json(model_.params_of(row));
     if (setup_.params_are_fixed && of_engine != of_model)
