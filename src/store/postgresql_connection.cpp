@@ -196,6 +196,7 @@ void PostgresqlConnection::flush() {
 PGresult* PostgresqlConnection::next_result() {
   while (library_.isBusy(connection_) != 0) {
     flush();
+    if (library_.isBusy(connection_) == 0) break;  // the answer came while the last bytes went: nothing else would come
     wait(false, answer_deadline());
     if (library_.consumeInput(connection_) != 1) break;  // the next result says why
   }
