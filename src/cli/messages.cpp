@@ -41,4 +41,8 @@ int report(const Errors& errors) {
   return 1;
 }
 
+void print_warning(const dig::Warning& warning) {
+  std::cerr << "warning: " << to_string(warning.position) << ": " << visible(warning.message, "\t") << " [" << warning.id << "]\n";
+}
+
 }  // namespace digdag::cli

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "dig/loader.h"
 
 namespace digdag::cli {
 
@@ -20,5 +21,7 @@ int wrong_words(const std::string& usage, const std::string& message);
 /// `error: …` with place, source line, hint and causes, to standard error; exit code 1.
 int report(const Error& error);
 int report(const Errors& errors);
+/// `warning: FILE:LINE:COLUMN: … [ID]`, to standard error.
+void print_warning(const dig::Warning& warning);
 
 }  // namespace digdag::cli

@@ -157,7 +157,31 @@ TEST(Warnings, SubtasksThatWillNotCompile) {
   EXPECT_THAT(warnings_of("+a: {loop>: 3, _do: {foo: 1}}\n"),
               ElementsAre("wf.dig:1:22: _do will fail: +wf+a^sub contains invalid keys: 'foo' [W-subtasks]"));
   EXPECT_THAT(warnings_of("+a: {echo>: 3, _check: x}\n"), ElementsAre("wf.dig:1:16: _check of +wf+a must be an object [W-subtasks]"));
-  EXPECT_THAT(warnings_of("sla: {echo>: x}\n+a: {echo>: 1}\n"), ElementsAre("wf.dig:1:1: sla needs time or duration [W-subtasks]"));
+}
+
+TEST(Warnings, AMonitorThatLetsNoAttemptStart) {
+  const auto of = [](const std::string& sla) { return warnings_of("sla: " + sla + "\n+a: {echo>: 1}\n"); };
+  EXPECT_THAT(of("{duration: 1h}"), ElementsAre("wf.dig:1:7: SLA duration option needs to be HH:MM or HH:MM:SS format: 1h; "
+                                                "no attempt will start: for an hour write 01:00 [W-sla]"));
+  EXPECT_THAT(of("{time: noon}"), ElementsAre(HasSubstr("no attempt will start: for 7 o'clock write 07:00 [W-sla]")));
+  EXPECT_THAT(of("{echo>: x}"), ElementsAre(HasSubstr("wf.dig:1:1: SLA must be specified using either the 'time' or 'duration' option; ")));
+  EXPECT_THAT(of("{time: 07:00, duration: 01:00}"), ElementsAre(HasSubstr("SLA must be specified using either")));
+  EXPECT_THAT(of("x"), ElementsAre(HasSubstr("sla must be an object")));
+}
+
+// execution 18.1
+TEST(Warnings, AMonitorOutsideOfTheClock) {
+  const auto of = [](const std::string& sla) { return warnings_of("sla: {" + sla + "}\n+a: {echo>: 1}\n"); };
+  EXPECT_THAT(of("time: '25:00'"), ElementsAre(HasSubstr("wf.dig:1:7: sla time 25:00 has a part outside of the clock")));
+  EXPECT_THAT(of("duration: '01:75'"), ElementsAre(HasSubstr("[W-sla]")));
+  EXPECT_THAT(of("duration: '48:00:00'"), ElementsAre());
+  EXPECT_THAT(of("time: '23:59:59'"), ElementsAre());
+}
+
+// execution 18.4
+TEST(Warnings, KeysThatAMonitorDoesNotKnow) {
+  EXPECT_THAT(warnings_of("sla: {duration: 01:00, enable: true}\n+a: {echo>: 1}\n"),
+              ElementsAre("wf.dig:1:24: sla will fail: +wf^sla contains invalid keys: 'enable' [W-sla]"));
 }
 
 TEST(Warnings, KeysWithoutEffect) {

@@ -16,6 +16,7 @@
 #include "dig/compiler.h"
 #include "dig/keys.h"
 #include "dig/raw_templates.h"
+#include "dig/sla_time.h"
 #include "dig/template.h"
 #include "dig/time_limit.h"
 
@@ -123,24 +124,39 @@ class Doubts {
     compile_subtasks(task.full_name, name_of_subtasks(member.key), member.value, member.key, at);
   }
 
-  void compile_subtasks(const std::string& full_name, std::string_view name, const Value& config, std::string_view key, Position at) {
+  void compile_subtasks(const std::string& full_name, std::string_view name, const Value& config, std::string_view key, Position at,
+                        std::string_view id = "W-subtasks") {
     if (config.as_object().empty()) return;
     try {
       look_at(compile(full_name, name, config), false);
     } catch (const Error& error) {
-      warn(error.position().known() ? error.position() : at, "W-subtasks", fmt::format("{} will fail: {}", key, error.message()));
+      warn(error.position().known() ? error.position() : at, id, fmt::format("{} will fail: {}", key, error.message()));
     }
   }
 
   void look_at_sla(const TaskDefinition& task, const Value& sla, Position at) {
-    if (!sla.is_object()) return warn(at, "W-subtasks", "sla must be an object");
-    if (!sla.find("time") && !sla.find("duration")) warn(at, "W-subtasks", "sla needs time or duration");
+    if (!sla.is_object()) return warn(at, "W-sla", "sla must be an object, so no attempt will start; for example: sla: {duration: 01:00}");
+    look_at_sla_time(sla, at);
     Object tasks;
     for (const Object::Member& member : sla.as_object()) {
       if (member.key != "time" && member.key != "duration" && member.key != "fail" && member.key != "alert")
         tasks.set(member.key, member.value, member.position);
     }
-    compile_subtasks(task.full_name, "^sla", Value(std::move(tasks)), "sla", at);
+    compile_subtasks(task.full_name, "^sla", Value(std::move(tasks)), "sla", at, "W-sla");
+  }
+
+  void look_at_sla_time(const Value& sla, Position at) {
+    try {
+      const SlaTime time = sla_time_of(sla);
+      if (!time.is_off_the_clock()) return;
+      const std::string_view option = time.at_time_of_day ? "time" : "duration";
+      const Position place = Config(sla).position_of(option);
+      warn(place.known() ? place : at, "W-sla",
+           fmt::format("sla {} {} has a part outside of the clock; it counts on, as 25:00 is 01:00 of the next day", option, time.text));
+    } catch (const Error& error) {
+      warn(error.position().known() ? error.position() : at, "W-sla",
+           fmt::format("{}; no attempt will start: {}", error.message(), error.hint_text()));
+    }
   }
 
   void look_at_retry(const TaskDefinition& task, const Value& retry, Position at) {

@@ -21,7 +21,8 @@ namespace digdag::dig {
 ///   W-nested-task      a map under an operator task looks like a task of its own, but is an unused option (L-12)
 ///   W-disabled-keys    a task with `_disable: true` has keys that are not even checked (L-12)
 ///   W-unused-key       timezone, schedule, sla, _secrets of an inner group, schedule, sla, another timezone of a called file (L-12)
-///   W-subtasks         the tasks in `_do`, `_else_do`, `_check` or `sla` do not compile (L-14)
+///   W-subtasks         the tasks in `_do`, `_else_do` or `_check` do not compile (L-14)
+///   W-sla              `sla` has no valid form, or its tasks do not compile (E-19, L-14); told by push, too
 ///   W-retry            `_retry` has no valid form (L-14), or the operator does not retry (E-03)
 ///   W-time-limit       `_timeout`, `_kill_grace` or `_error_on_cancel` of an operator task has no valid form (E-33)
 ///   W-group-check      `_check` of a group or a file does not run by default (E-10)

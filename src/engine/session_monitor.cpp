@@ -1,22 +1,15 @@
 #include "engine/session_monitor.h"
 
-#include <optional>
-#include <string>
 #include <string_view>
 
 #include "base/config.h"
 #include "base/error.h"
+#include "dig/sla_time.h"
 
 namespace digdag::engine {
 
 namespace {
 constexpr std::int64_t seconds_per_day = 86400;
-
-/// `HH:MM` or `HH:MM:SS`; numbers of any size count (a lenient calendar).
-std::optional<std::int64_t> seconds_of(std::string_view text) {
-  if (const auto minutes = parse_clock(text, 2)) return *minutes * 60;
-  return parse_clock(text, 3);
-}
 
 bool flag_of(const Config& sla, std::string_view key, bool fallback) {
   try {
@@ -29,15 +22,10 @@ bool flag_of(const Config& sla, std::string_view key, bool fallback) {
 
 SessionMonitor SessionMonitor::parse(const Value& value) {
   const Config sla(value);
-  const auto given = [&](std::string_view key) { return sla.has(key) && !value.find(key)->is_null(); };
-  if (given("time") == given("duration")) throw config_error("SLA must be specified using either the 'time' or 'duration' option");
+  const dig::SlaTime time = dig::sla_time_of(value);
   SessionMonitor monitor;
-  monitor.at_time_of_day = given("time");
-  const std::string option = monitor.at_time_of_day ? "time" : "duration";
-  const std::string text = sla.string(option);
-  const auto seconds = seconds_of(text);
-  if (!seconds) throw config_error("SLA " + option + " option needs to be HH:MM or HH:MM:SS format: " + text);
-  monitor.seconds = *seconds;
+  monitor.at_time_of_day = time.at_time_of_day;
+  monitor.seconds = time.seconds;
   monitor.alert = flag_of(sla, "alert", true);
   monitor.fail = flag_of(sla, "fail", false);
   monitor.config = monitor.tasks = value;

@@ -16,7 +16,7 @@ struct SessionMonitor {
   Value config;  ///< as written
   Value tasks;   ///< what is left of the config: compiled as `^sla`
 
-  /// Throws Error(config): `SLA must be specified using …`, `SLA duration option needs to be …`.
+  /// Throws Error(config) as dig::sla_time_of.
   static SessionMonitor parse(const Value& sla);
   /// When it is due, in whole seconds as the database keeps it, for an attempt that starts at `start`.
   Instant due(Instant start, const TimeZone& zone) const;

@@ -65,9 +65,15 @@ AttemptIdentity identity_of(const store::SessionAttempt& attempt, const std::opt
   return identity;
 }
 
-StartRefused refused(const Error& error) {
+StartRefused refused(const Error& error, const std::string& workflow) {
   const bool limit = error.kind() == "task limit exceeded";
-  return {limit ? StartRefused::Why::limit : StartRefused::Why::invalid, error.message()};
+  std::string message = error.message();
+  if (error.kind() == "config") {  // of what was pushed: a start can only name it
+    message += " (workflow '" + workflow + "'";
+    if (!error.hint_text().empty()) message += ": " + error.hint_text();
+    message += ")";
+  }
+  return {limit ? StartRefused::Why::limit : StartRefused::Why::invalid, std::move(message)};
 }
 
 /// Everything that can be known before the transaction.
@@ -198,7 +204,7 @@ struct Starter::Impl {
     } catch (const store::DatabaseError&) {
       throw;
     } catch (const Error& error) {
-      prepared->refusal = refused(error);
+      prepared->refusal = refused(error, request.workflow.name);
     }
     return prepared;
   }
@@ -414,7 +420,7 @@ struct Starter::Impl {
     } catch (const store::DatabaseError&) {
       throw;
     } catch (const Error& error) {
-      return refused(error);
+      return refused(error, workflow->name);
     }
     StartAnswer answer = database.write([&](store::Transaction& transaction) -> StartAnswer {
       store::Sessions sessions(transaction, known->attempt.site_id);
