@@ -1,8 +1,7 @@
 #include "cli/findings.h"
 
-#include <iostream>
-
 #include "base/text.h"
+#include "cli/messages.h"
 #include "cli/strict_check.h"
 #include "dig/source_lines.h"
 #include "schedule/warnings.h"
@@ -13,13 +12,15 @@ namespace {
 void look_at_schedule(const dig::Project& project, const dig::Workflow& workflow, Findings& findings) {
   const Object::Member* config = workflow.config.as_object().find_member("schedule");
   if (!config) return;
-  std::vector<std::string> unused;
+  std::vector<schedule::UnusedKey> unused;
   try {
     findings.schedules.push_back({&workflow, config->value, schedule::scheduler_of(workflow.config, workflow.timezone, &unused)});
   } catch (const Error& error) {
     findings.errors.push_back(dig::SourceLines(project.directory).complete(error));
   }
-  for (std::string& text : unused) findings.warnings.push_back({config->position, "W-schedule-key", std::move(text)});
+  for (const schedule::UnusedKey& key : unused)
+    findings.warnings.push_back({key.position.known() ? key.position : config->position, "W-schedule-key",
+                                 std::string(trim(key.text)) + " A server refuses it at push."});
   for (const auto& warning : schedule::schedule_warnings(config->value))
     findings.warnings.push_back({warning.position.known() ? warning.position : config->position, warning.id, warning.message});
 }
@@ -39,9 +40,7 @@ Findings findings_of(const dig::Project& project, bool strict) {
 }
 
 void print_warnings(const std::vector<dig::Warning>& warnings) {
-  for (const dig::Warning& warning : warnings) {
-    std::cerr << "warning: " << to_string(warning.position) << ": " << visible(warning.message, "\t") << " [" << warning.id << "]\n";
-  }
+  for (const dig::Warning& warning : warnings) print_warning(warning);
 }
 
 }  // namespace digdag::cli

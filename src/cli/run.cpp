@@ -254,10 +254,10 @@ class RunProgram {
 
  private:
   std::unique_ptr<schedule::Scheduler> scheduler_of(const dig::Workflow& workflow) {
-    std::vector<std::string> unused;
+    std::vector<schedule::UnusedKey> unused;
     try {
       auto scheduler = schedule::scheduler_of(workflow.config, workflow.timezone, &unused);
-      for (const std::string& text : unused) log_.write(LogLevel::error, "main", "schedule", text);
+      for (const schedule::UnusedKey& key : unused) log_.write(LogLevel::error, "main", "schedule", key.text);
       return scheduler;
     } catch (const Error& error) {
       throw dig::SourceLines(project_).complete(error);

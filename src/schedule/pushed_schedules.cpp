@@ -22,13 +22,13 @@ PushedSchedules::PushedSchedules(PushedSchedules&&) noexcept = default;
 
 PushedSchedules::PushedSchedules(const std::vector<PushedWorkflow>& workflows, const PushOptions& options) : now_(options.now) {
   for (const PushedWorkflow& workflow : workflows) {
-    std::vector<std::string> unused;
+    std::vector<UnusedKey> unused;
     auto scheduler = scheduler_of(workflow.config, workflow.timezone, &unused);
     if (!scheduler) continue;
     if (!unused.empty()) {
       std::string message;
-      for (const std::string& text : unused) message += text + "\n";
-      throw config_error(message);
+      for (const UnusedKey& key : unused) message += key.text + "\n";
+      throw config_error(message).at(unused.front().position).hint("remove the key, or correct it");
     }
     const ScheduleTime first = scheduler->first(options.schedule_from);
     const bool cleared = options.clear_all || std::find(options.clear.begin(), options.clear.end(), workflow.name) != options.clear.end();

@@ -32,8 +32,8 @@ struct PushOptions {
 /// The schedules of a revision that is being pushed (spec/scheduling.md 4). Made before the transaction, where it finds all errors.
 class PushedSchedules {
  public:
-  /// Throws Error(config), whose message is the text of the 400: a wrong schedule, a key that means nothing, a name of `clear` that
-  /// is no workflow.
+  /// Throws Error(config), whose message is the original's text of the 400: a wrong schedule, a key that means nothing, a name of `clear`
+  /// that is no workflow.
   PushedSchedules(const std::vector<PushedWorkflow>& workflows, const PushOptions& options);
   static constexpr std::int64_t most_counted = 1000;
   PushedSchedules(PushedSchedules&& other) noexcept;

@@ -51,7 +51,8 @@ void PushedTriggers::apply(store::Transaction& transaction, const store::Project
   std::vector<store::NewTrigger> triggers;
   for (const Entry& entry : entries_) {
     if (entry.upstream_project && !store::Projects(transaction, project.site_id).by_name(*entry.upstream_project))
-      throw config_error("Dependent project '" + *entry.upstream_project + "' not found in trigger config");
+      throw config_error("Dependent project '" + *entry.upstream_project + "' not found in trigger config (of workflow '" + entry.workflow +
+                         "')");
     triggers.push_back({definition_ids.at(entry.workflow), {entry.upstream_project.value_or(project.name), entry.upstream_workflow}});
   }
   store::replace_triggers(transaction, project, triggers);

@@ -171,7 +171,7 @@ SingleScheduler::Options make_options(const ScheduleType& type, const Config& co
   return options;
 }
 
-void find_unused_keys(const Object& config, const ScheduleType& type, std::vector<std::string>& unused) {
+void find_unused_keys(const Object& config, const ScheduleType& type, std::vector<UnusedKey>& unused) {
   std::vector<std::string> used = {type.key};
   for (const std::string_view key : schedule_options()) {
     if (type.uses(key)) used.emplace_back(key);
@@ -180,11 +180,11 @@ void find_unused_keys(const Object& config, const ScheduleType& type, std::vecto
     if (type.uses(member.key)) continue;
     std::string text = "Parameter '" + member.key + "' is not used at schedule. ";
     if (const auto similar = similar_words(member.key, used); !similar.empty()) text += "> Did you mean '[" + join(similar, ", ") + "]'?";
-    unused.push_back(std::move(text));
+    unused.push_back({std::move(text), member.position});
   }
 }
 
-std::unique_ptr<Scheduler> make_single(const Value& config, const TimeZone& zone, std::vector<std::string>* unused_keys) {
+std::unique_ptr<Scheduler> make_single(const Value& config, const TimeZone& zone, std::vector<UnusedKey>* unused_keys) {
   Position place;
   try {
     const ScheduleType type = find_schedule_type(config);
@@ -207,7 +207,7 @@ ScheduleTime finished_schedule() {
   return {never, never};
 }
 
-std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& zone, std::vector<std::string>* unused_keys) {
+std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& zone, std::vector<UnusedKey>* unused_keys) {
   if (config.is_object()) return make_single(config, zone, unused_keys);
   if (!config.is_array()) throw config_error("Parameter 'schedule' must be an object").hint("for example: schedule: {daily>: 07:00:00}");
   if (config.as_array().empty()) throw config_error("Parameter 'schedule' is a list without a schedule");
@@ -219,7 +219,7 @@ std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& z
   return std::make_unique<UnionScheduler>(std::move(entries));
 }
 
-std::unique_ptr<Scheduler> scheduler_of(const Value& workflow_config, const TimeZone& zone, std::vector<std::string>* unused_keys) {
+std::unique_ptr<Scheduler> scheduler_of(const Value& workflow_config, const TimeZone& zone, std::vector<UnusedKey>* unused_keys) {
   const Object::Member* schedule = workflow_config.as_object().find_member("schedule");
   if (schedule == nullptr) return nullptr;
   try {

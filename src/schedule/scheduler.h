@@ -39,13 +39,19 @@ class Scheduler {
   virtual const Value& config() const = 0;
 };
 
+/// A key that means nothing to its type of schedule: `Parameter 'x' is not used at schedule. …`. A push with one is refused
+/// (spec/scheduling.md 2.3).
+struct UnusedKey {
+  std::string text;
+  Position position;
+};
+
 /// Makes the scheduler of a `schedule:` value (a mapping, or a list of mappings). Throws Error(config) with the original's texts.
-/// `unused_keys` gets one text for each key that means nothing (`Parameter 'x' is not used at schedule. …`).
-std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& zone, std::vector<std::string>* unused_keys = nullptr);
+/// `unused_keys` gets the keys that mean nothing.
+std::unique_ptr<Scheduler> make_scheduler(const Value& config, const TimeZone& zone, std::vector<UnusedKey>* unused_keys = nullptr);
 
 /// The scheduler of a workflow, given its whole config; nullptr where that has no `schedule:`. Errors name the place of the key.
-std::unique_ptr<Scheduler> scheduler_of(const Value& workflow_config, const TimeZone& zone,
-                                        std::vector<std::string>* unused_keys = nullptr);
+std::unique_ptr<Scheduler> scheduler_of(const Value& workflow_config, const TimeZone& zone, std::vector<UnusedKey>* unused_keys = nullptr);
 
 /// Session params of a workflow with a schedule: `last_session_time`, `next_session_time` (spec/scheduling.md 6.7).
 Value schedule_params(const Scheduler& scheduler, Instant session_time, const TimeZone& zone);

@@ -40,9 +40,11 @@ std::string error_of(std::string_view json) {
 }
 
 std::vector<std::string> unused(std::string_view json) {
-  std::vector<std::string> keys;
+  std::vector<UnusedKey> keys;
   make_scheduler(parse_json(json), TimeZone(), &keys);
-  return keys;
+  std::vector<std::string> texts;
+  for (const UnusedKey& key : keys) texts.push_back(key.text);
+  return texts;
 }
 
 /// `session / run`, both `2024-01-15T00:00Z`.

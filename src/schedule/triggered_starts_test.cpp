@@ -106,11 +106,12 @@ TEST_P(Triggers, ReachAcrossTheProjectsOfASiteByTheirNames) {
 
 // decisions S-40
 TEST_P(Triggers, OfAProjectThatDoesNotExistAreRefused) {
-  EXPECT_EQ(refusal({{"down", after("up", "nowhere")}}), "config: Dependent project 'nowhere' not found in trigger config");
+  EXPECT_EQ(refusal({{"down", after("up", "nowhere")}}),
+            "config: Dependent project 'nowhere' not found in trigger config (of workflow 'down')");
   EXPECT_EQ(refusal({{"down", after("up", "p")}}), "") << "its own project exists as soon as it is pushed";
   push({{"up", plain}}, "q");
   remove("q");
-  EXPECT_EQ(refusal({{"down", after("up", "q")}}), "config: Dependent project 'q' not found in trigger config");
+  EXPECT_EQ(refusal({{"down", after("up", "q")}}), "config: Dependent project 'q' not found in trigger config (of workflow 'down')");
 }
 
 // decisions S-40

@@ -108,7 +108,8 @@ Response FrontDoor::answer_of_route(const Request& request) const {
     }
     trouble = error.chain();
   } catch (const Error& error) {
-    if (const std::optional<int> status = status_of(error)) return error_response(*status, error.message());
+    if (const std::optional<int> status = status_of(error))
+      return error_response(*status, error.position().known() ? error.report() : error.message());
     trouble = error.chain();
   } catch (const std::exception& error) {
     trouble = error.what();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "dig/source_lines.h"
 
 namespace digdag::server {
 
@@ -14,7 +15,11 @@ RevisionContent::RevisionContent(const dig::Project& project, const schedule::Pu
     pushed.push_back({workflow.name, workflow.timezone, workflow.config});
     workflows_.push_back({workflow.name, workflow.timezone, workflow.config});
   }
-  schedules_ = std::make_unique<schedule::PushedSchedules>(pushed, options);
+  try {
+    schedules_ = std::make_unique<schedule::PushedSchedules>(pushed, options);
+  } catch (const Error& error) {
+    throw dig::SourceLines(project.directory).complete(error);
+  }
   triggers_ = std::make_unique<schedule::PushedTriggers>(pushed);
 }
 

@@ -140,7 +140,8 @@ class Text(Check):
     def test_a_key_that_means_nothing_to_a_schedule_is_told(self):
         done = self.check('schedule:\n  daily>: 07:00:00\n  skip_on_overtme: true\n+a:\n  echo>: 1\n')
         self.assertEqual((done.code, self.warnings(done)), (0, [
-            "warning: w.dig:1:1: Parameter 'skip_on_overtme' is not used at schedule. > Did you mean '[skip_on_overtime]'? [W-schedule-key]"]))
+            "warning: w.dig:3:3: Parameter 'skip_on_overtme' is not used at schedule. > Did you mean '[skip_on_overtime]'? "
+            "A server refuses it at push. [W-schedule-key]"]))
 
 
 class Json(Check):

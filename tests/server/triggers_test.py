@@ -58,7 +58,7 @@ class Triggers(ServerTest):
     # decisions S-40
     def test_a_push_says_what_is_wrong_with_a_trigger(self):
         server = self.server()
-        for text, why in ((after('a', project='nowhere'), "Dependent project 'nowhere' not found in trigger config"),
+        for text, why in ((after('a', project='nowhere'), "Dependent project 'nowhere' not found in trigger config (of workflow 'b')"),
                           (after('b'), 'The triggers of workflows form a cycle: p/b starts after p/b')):
             answer = push(server, b=text)
             self.assertEqual((answer.status, answer.message), (400, why))
