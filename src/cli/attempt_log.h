@@ -49,6 +49,9 @@ class AttemptLog {
   /// Task after task, by the time of their first file; `whole` as in LogLines. Given in pieces, so that a large log is not held.
   void read(bool whole, const std::function<void(std::vector<LogLine>)>& show);
 
+  /// Whether there was a log at all, chosen lines or not.
+  bool found_any() const { return !files_.empty(); }
+
   /// The same as it is written, until nothing more will be: what is there task after task, then whatever comes. `live` is called between
   /// them, once. At the latest after `seconds`; false where the server cannot do it, or the connection breaks too often: then `read` goes
   /// on where this has ended.

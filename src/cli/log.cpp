@@ -6,6 +6,7 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "cli/attempt_block.h"
 #include "cli/attempt_log.h"
 #include "cli/remote.h"
@@ -70,6 +71,26 @@ class LastLines {
   std::vector<LogLine> last_;
 };
 
+/// On standard error why there is nothing to show, as far as that is known; the exit code stays 0 as the original's.
+void explain_nothing(client::RestClient& server, const std::string& id, const std::string& task) {
+  std::cout.flush();
+  if (!task.empty()) {
+    std::vector<std::string> similar;
+    for (const Value& row : list_at(server.get("/api/attempts/" + id + "/tasks"), "tasks")) {
+      const std::string name = text_at(row, "fullName");
+      if (name.starts_with(task)) return explain_nothing(server, id, "");
+      if (name.ends_with(task)) similar.push_back(name);
+    }
+    std::cerr << "Attempt " << id << " has no task whose name begins with '" << visible(task) << "'"
+              << (similar.empty() ? ". Use `digdag tasks " + id + "` to show its tasks."
+                                  : "; did you mean " + visible(similar.front()) + "?")
+              << "\n";
+    return;
+  }
+  std::cerr << "No log is there of attempt " << id
+            << ": its tasks have not run, or this server keeps no logs (server --task-log DIR, or log-server.type in its configuration).\n";
+}
+
 int show_log(const Arguments& arguments, Remote& remote) {
   const std::string id = id_word(arguments.positional()[0]);
   const std::int64_t tail = arguments.integer_or("--tail", -1);
@@ -79,7 +100,10 @@ int show_log(const Arguments& arguments, Remote& remote) {
   const bool follows = arguments.has("-f");
   LastLines last(tail);
   const auto show = [&](std::vector<LogLine> lines) { last.add(std::move(lines)); };
-  if (follows && log.follow(INT64_MAX, show, [&] { last.end(); })) return 0;
+  if (follows && log.follow(INT64_MAX, show, [&] { last.end(); })) {
+    if (!log.found_any()) explain_nothing(remote.server(), id, choice.task);
+    return 0;
+  }
   bool over = !follows || is_over(remote.server(), id, choice.task);
   log.read(over, show);
   last.end();
@@ -92,6 +116,7 @@ int show_log(const Arguments& arguments, Remote& remote) {
       pause.reset();
     });
   }
+  if (!log.found_any()) explain_nothing(remote.server(), id, choice.task);
   return 0;
 }
 

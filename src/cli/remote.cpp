@@ -148,7 +148,8 @@ bool is_id(std::string_view word, std::int64_t most) {
 }
 
 std::string id_word(const std::string& word) {
-  if (!is_id(word, std::numeric_limits<std::int64_t>::max())) throw UsageError{"For input string: \"" + word + "\"", true};
+  if (!is_id(word, std::numeric_limits<std::int64_t>::max()))
+    throw UsageError{"For input string: \"" + word + "\"\nhint: an id is a number, as lists such as `digdag attempts` show it", true};
   return word;
 }
 

@@ -133,7 +133,7 @@ class RetryTest(ClientTest):
         self.assert_error(self.client('retry', '5'), 'Usage: digdag retry', 'error: --keep-revision, --latest-revision, or --revision <name> option is required. '
                           '--all, --resume, or --resume-from <+name> option is required. ')
         self.assert_error(self.client('retry', '5', '--all', '--resume', '--latest-revision'), 'Setting --all, --resume, or --resume-from together is invalid.')
-        self.assert_error(self.client('retry', 'abc', '--all', '--latest-revision'), 'Usage: digdag retry', 'error: For input string: "abc"')
+        self.assert_error(self.client('retry', 'abc', '--all', '--latest-revision'), 'Usage: digdag retry', 'error: For input string: "abc"\nhint: an id is a number')
         for words, expected in ((['--latest-revision', '--all'], ('3', None)),
                                 (['--keep-revision', '--resume'], ('2', {'mode': 'failed', 'attemptId': '5'})),
                                 (['--revision', 'r0', '--resume-from', '+after'], ('3', {'mode': 'from', 'from': '+after', 'attemptId': '5'}))):
@@ -271,6 +271,16 @@ class LogTest(ClientTest):
         self.assertIn('GET /api/logs/5/files?task=%2Bmain%2Ba', self.server.asked())
         self.server.answers['GET /api/attempts/5'] = [ATTEMPT, SUCCESS]
         self.assertEqual(self.shown('-f')[0], ['b one', 'b two', 'a one', 'a two'])
+
+    def test_where_there_is_nothing_it_says_why(self):
+        self.server.answers['GET /api/logs/5/files'] = {'files': []}
+        self.server.answers['GET /api/attempts/5/tasks'] = {'tasks': [{'fullName': '+main'}, {'fullName': '+main+a'}]}
+        for words, why in (([], 'No log is there of attempt 5: '), (['+main+a'], 'No log is there of attempt 5: '),
+                           (['+a'], "Attempt 5 has no task whose name begins with '+a'; did you mean +main+a?\n"),
+                           (['-f', '+nope'], "Attempt 5 has no task whose name begins with '+nope'. Use `digdag tasks 5`")):
+            done = self.client('log', '5', *words)
+            self.assertEqual((done.code, done.out), (0, ''))
+            self.assertIn(why, done.err)
 
     def test_by_time_and_only_the_last(self):
         self.assertEqual(self.shown('--merge')[0], ['b one', 'a one', 'b two', 'a two'])
