@@ -11,10 +11,10 @@ namespace digdag::cli {
 namespace {
 
 /// How many rows are asked for.
-std::int64_t limit_of(const Arguments& arguments, const PagedList& list) {
+std::int64_t limit_of(const Arguments& arguments, std::int64_t otherwise) {
   if (arguments.has("--all") && arguments.has("--limit")) throw UsageError{"--all and --limit can't be set together"};
   if (arguments.has("--all")) return std::numeric_limits<std::int64_t>::max();
-  const std::int64_t limit = arguments.integer_or("--limit", list.page_size);
+  const std::int64_t limit = arguments.integer_or("--limit", otherwise);
   if (limit < 0) throw UsageError{"--limit must not be negative: " + std::to_string(limit)};
   return limit;
 }
@@ -44,7 +44,7 @@ std::vector<Option> listing_options() {
 }
 
 Array fetch_rows(Remote& remote, const Arguments& arguments, const PagedList& list) {
-  const std::int64_t limit = limit_of(arguments, list);
+  const std::int64_t limit = limit_of(arguments, list.page_size);
   const bool one_page = !arguments.has("--all") && !arguments.has("--limit") && !list.wanted;
   Array rows;
   client::RestClient::Query query = list.query;
@@ -66,6 +66,11 @@ Array fetch_rows(Remote& remote, const Arguments& arguments, const PagedList& li
     std::erase_if(query, [](const auto& parameter) { return parameter.first == "last_id"; });
     query.emplace_back("last_id", last_id);
   }
+}
+
+void limit_rows(Array& rows, const Arguments& arguments) {
+  const std::int64_t limit = limit_of(arguments, std::numeric_limits<std::int64_t>::max());
+  if (std::cmp_greater(rows.size(), limit)) rows.resize(static_cast<std::size_t>(limit));
 }
 
 bool print_as_json(const Arguments& arguments, std::string_view member, const Array& rows) {

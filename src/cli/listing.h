@@ -31,6 +31,9 @@ struct PagedList {
 /// there may be more.
 Array fetch_rows(Remote& remote, const Arguments& arguments, const PagedList& list);
 
+/// Of a list without pages: --limit N keeps the first N rows.
+void limit_rows(Array& rows, const Arguments& arguments);
+
 /// Prints rows as JSON where --json (one object with the member) or --jsonl (a row a line) asks for it; else gives false.
 bool print_as_json(const Arguments& arguments, std::string_view member, const Array& rows);
 /// The same for a single object.

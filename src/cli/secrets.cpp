@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "cli/lookups.h"
 #include "cli/remote.h"
@@ -183,7 +184,7 @@ class ProjectSecrets : public SecretPlace {
   const std::string path_;
 };
 
-int use(SecretPlace& place, const Secrets& to_set, const std::vector<std::string>& to_delete) {
+int use(SecretPlace& place, const Secrets& to_set, const std::vector<std::string>& to_delete, bool as_json) {
   for (const auto& [key, value] : to_set) {
     place.set(key, value);
     std::cerr << "Secret '" << key << "' set\n";
@@ -195,12 +196,19 @@ int use(SecretPlace& place, const Secrets& to_set, const std::vector<std::string
   if (!to_set.empty() || !to_delete.empty()) return 0;
   std::vector<std::string> keys = place.keys();
   std::sort(keys.begin(), keys.end());
+  if (as_json) {
+    Array secrets;
+    for (const std::string& key : keys) secrets.push_back(Value::object({{"key", key}}));
+    std::cout << to_json(Value::object({{"secrets", Value(std::move(secrets))}})) << "\n";
+    return 0;
+  }
   for (const std::string& key : keys) std::cout << visible(key) << "\n";
   return 0;
 }
 
 int secrets(const Arguments& arguments, Remote& remote) {
   if (!arguments.has("--local") && !arguments.has("--project")) throw UsageError{"Please specify either --project or --local"};
+  if (arguments.has("--local") && arguments.has("--project")) throw UsageError{"Please specify only one of --project and --local"};
   if (arguments.has("--set") && arguments.has("--delete")) throw UsageError{"Please specify only one of --set or --delete"};
   const Secrets to_set = SecretReader().read(arguments.list("--set"));
   const std::vector<std::string>& to_delete = arguments.list("--delete");
@@ -209,10 +217,10 @@ int secrets(const Arguments& arguments, Remote& remote) {
   }
   if (arguments.has("--local")) {
     LocalSecrets place;
-    return use(place, to_set, to_delete);
+    return use(place, to_set, to_delete, arguments.has("--json"));
   }
   ProjectSecrets place(remote.server(), arguments.text_or("--project", ""));
-  return use(place, to_set, to_delete);
+  return use(place, to_set, to_delete, arguments.has("--json"));
 }
 
 }  // namespace
@@ -227,6 +235,7 @@ int secrets_command(const Invocation& invocation) {
                              "KEY=VALUE...",
                              "set secrets: KEY=VALUE, KEY=@FILE, KEY=- (standard input), KEY (asks), @FILE or - (a mapping)"},
                             {{"--delete"}, Kind::words, "KEY...", "delete secrets"},
+                            {{"--json"}, Kind::flag, "", "print the keys as one JSON document, as the REST API does"},
                         },
                         {0, 0}, secrets);
 }

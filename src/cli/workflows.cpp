@@ -14,7 +14,9 @@ using Kind = Option::Kind;
 Array workflows_wanted(const Arguments& arguments, Remote& remote) {
   if (!arguments.positional().empty()) {
     const std::string project = text_at(project_named(remote.server(), arguments.positional()[0]), "id");
-    return list_at(remote.server().get("/api/projects/" + client::path_part(project) + "/workflows"), "workflows");
+    Array workflows = list_at(remote.server().get("/api/projects/" + client::path_part(project) + "/workflows"), "workflows");
+    limit_rows(workflows, arguments);
+    return workflows;
   }
   const std::string order = arguments.text_or("--order", "asc");
   if (order != "asc" && order != "desc") throw UsageError{"Invalid parameter value for --order: " + order};

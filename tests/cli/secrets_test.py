@@ -23,6 +23,7 @@ class LocalSecretsTest(ClientTest):
         self.assertEqual((done.code, done.out), (0, ''))
         self.assertIn("Secret 'b' set\nSecret 'a' set\n", done.err)
         self.assertEqual((self.secret('a'), self.digdag('secret', '--local').out), ('1', 'a\nb\n'))
+        self.assertEqual(self.digdag('secret', '--local', '--json').out, '{"secrets":[{"key":"a"},{"key":"b"}]}\n')
         for path, mode in (('', 0o700), ('a', 0o600)):
             self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.home, 'digdag/secrets', path)).st_mode), mode)
         self.assertIn("Secret 'a' deleted\nSecret 'nothere' deleted\n", self.digdag('secrets', '--local', '--delete', 'a', 'nothere').err)
@@ -57,6 +58,7 @@ class LocalSecretsTest(ClientTest):
             self.assert_error(self.set(key + '=1'), 'Invalid secret key: ')
             self.assert_error(self.digdag('secrets', '--local', '--delete', key), 'Invalid secret key: ')
         self.assert_error(self.set('k=' + 'x' * 16385), 'error: Invalid secret value for key: k')
+        self.assert_error(self.digdag('secrets', '--local', '--project', 'p'), 'error: Please specify only one of --project and --local')
         self.assert_error(self.set('a=1', 'a=2'), "error: Duplicate --set secret key: 'a'")
         self.assert_error(self.digdag('secrets', '--local', '--set', 'a=1', '--delete', 'b'), 'error: Please specify only one of --set or --delete')
         self.assert_error(self.digdag('secrets'), 'error: Please specify either --project or --local')
