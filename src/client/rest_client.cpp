@@ -59,6 +59,18 @@ std::string shown(int status, const std::string& body) {
   return std::string(first_bytes(to_valid_utf8(trim(body)), most_shown_bytes));
 }
 
+/// What can be done about an answer, where the original's words do not say it.
+std::string remedy_for(int status, const std::string& body) {
+  const auto says = [&](std::string_view text) { return body.find(text) != std::string::npos; };
+  if (status == 401) return "give --basic-auth USER:PASS, or client.http.headers.authorization = Basic … in the client's configuration";
+  if (says("Too many attempts running. Limit: "))
+    return "wait until one ends; executor.attempt_max_run of the server's configuration allows more";
+  if (says("Size of the uploaded archive file exceeds limit"))
+    return "leave files out with .digdagignore; api.max_archive_total_size_limit of the server's configuration allows more";
+  if (status == 409 && says("Resource already exists: revision=")) return "a revision never changes: give the new one another name with -r";
+  return "";
+}
+
 std::string named(const HttpRequest& request) { return request.method + " " + without_user_info(request.url); }
 
 RestError refused(const HttpRequest& request, const HttpResponse& response) { return {response.status, response.body, named(request)}; }
@@ -98,7 +110,9 @@ std::string parse_endpoint(std::string_view text) {
 }
 
 RestError::RestError(int status, std::string body, const std::string& request)
-    : Error(Error("", prefix_of(status) + shown(status, body)).because(task_error(request))), status_(status), body_(std::move(body)) {}
+    : Error(Error("", prefix_of(status) + shown(status, body)).because(task_error(request)).hint(remedy_for(status, body))),
+      status_(status),
+      body_(std::move(body)) {}
 
 Value RestClient::get(std::string_view path, const Query& query) {
   const HttpRequest wanted = request("GET", url_of(path, query));

@@ -76,6 +76,10 @@ class AllClientsTest(ClientTest):
         self.assert_error(self.client('projects'), 'error: Status code 403: {"message": "not yours", "status": 403}\n'
                           f'> GET {self.server.endpoint}/api/projects?count=100\n')
 
+    def test_who_has_to_log_in_is_told_how(self):
+        self.server.answers['GET /api/projects'] = (401, {'message': 'Unauthorized', 'status': 401})
+        self.assert_error(self.client('projects'), 'error: Status code 401: ', '\nhint: give --basic-auth USER:PASS')
+
     def test_an_answer_of_another_server_is_named(self):
         self.server.answers['GET /api/projects'] = b'<html>'
         self.assert_error(self.client('projects'), 'error: The answer is no JSON: <html>', 'is there a digdag server behind this endpoint?')
@@ -141,6 +145,8 @@ Projects
         self.assertEqual(self.client('workflows', '--order', 'desc').out, '  myproj\n    main\n    other\n\n')
         self.assertEqual(self.server.requests[-1].query, {'count': '100', 'order': 'desc'})
         self.assertEqual(self.client('workflows', 'myproj', 'main').out, '"+a":\n  echo>: "hi"\n\n')
+        self.server.answers['GET /api/projects/1/workflows'] = {'workflows': [workflow, {**workflow, 'name': 'other'}]}
+        self.assertEqual(self.client('workflows', 'myproj', '--limit', '1').out, '  myproj\n    main\n\n')
         self.server.answers['GET /api/projects/1/workflows'] = {'workflows': []}
         self.assert_error(self.client('workflows', 'myproj', 'nope'),
                           'error: Resource not found: workflow not found in the latest revision of project id = 1: nope')
