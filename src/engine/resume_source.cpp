@@ -164,7 +164,7 @@ ResumedTasks resume_from(std::string_view pattern, const std::vector<StoredTask>
   for (const std::size_t row : Before(source, tasks).of(from)) {
     const StoredTask& task = tasks[row];
     if (task.state != TaskState::success)
-      throw Error("illegal resume", fmt::format("Resuming non-successful tasks is not allowed: task_id={}", task.id));
+      throw Error("illegal resume", fmt::format("Resuming non-successful tasks is not allowed: task_id={} ({})", task.id, task.full_name));
     resumed.insert_or_assign(task.full_name, taken(task));
   }
   return resumed;

@@ -432,7 +432,7 @@ TEST(ResumeSource, FromATaskTakesAllThatStandsBeforeIt) {
   const auto rows = rows_of(run.attempt);
   EXPECT_EQ(names_of(resume_from("+q", rows)), "+w+a +w+a+x +w+b+p");
   EXPECT_EQ(names_of(resume_from("+w", rows)), "");
-  EXPECT_EQ(problem_of("+c", rows), "Resuming non-successful tasks is not allowed: task_id=103 (illegal resume)");
+  EXPECT_EQ(problem_of("+c", rows), "Resuming non-successful tasks is not allowed: task_id=103 (+w+b) (illegal resume)");
   EXPECT_EQ(problem_of("+nope", rows), "Task pattern '+nope' doesn't match with any tasks. (no match)");
   EXPECT_EQ(problem_of("++q", rows), "Match patterns excepting direct child (+name+name) is not supported: ++q (syntax)");
 }

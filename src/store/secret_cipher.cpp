@@ -69,7 +69,11 @@ std::optional<SecretCipher> SecretCipher::of(const SystemConfig& system) {
   auto text = system.get("digdag.secret-encryption-key");
   if (const auto file = system.get("digdag.secret-encryption-key-file")) {
     if (text) throw config_error("digdag.secret-encryption-key and digdag.secret-encryption-key-file are both set: one of them must go");
-    text = read_regular_file(*file, 4096);
+    try {
+      text = read_regular_file(*file, 4096);
+    } catch (const Error& error) {
+      throw config_error("digdag.secret-encryption-key-file cannot be read").because(error).hint("the file holds the key alone");
+    }
   }
   if (!text) return std::nullopt;
   std::vector<std::string> keys{key_of(*text, "digdag.secret-encryption-key")};
@@ -101,8 +105,9 @@ SecretCipher::Decrypted SecretCipher::decrypt(std::string_view key, std::string_
     if (text->size() < 4 || big_endian(*text) > text->size() - 4) throw damaged(key);
     return {.value = text->substr(4, big_endian(*text)), .with_current_key = &with == &keys_.front()};
   }
-  throw Error("secret not readable", "Secret '" + std::string(key) + "' was encrypted with another key")
-      .hint("add that key to digdag.secret-encryption-key.previous, or set the secret again");
+  throw Error("secret not readable",
+              "Secret '" + std::string(key) +
+                  "' was encrypted with another key: add that key to digdag.secret-encryption-key.previous, or set the secret again");
 }
 
 bool is_secret_key(std::string_view key) {
