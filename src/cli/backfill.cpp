@@ -71,6 +71,10 @@ int backfill(const Arguments& arguments, Remote& remote) {
   if (!print_as_json(arguments, "attempts", attempts)) print_attempts(attempts, time_style(arguments));
   if (attempts.empty() || arguments.has("-d")) {
     std::cerr << "No session attempts started.\n";
+    if (attempts.empty())
+      std::cerr << "The schedule has no session from " << shown_session_time(first, time_style(arguments))
+                << " on that is before its next one, " << shown_session_time(value_at(schedule, "nextScheduleTime"), time_style(arguments))
+                << ".\n";
     return 0;
   }
   std::cerr << "Backfill session attempts started.\nUse `digdag sessions` to show the session attempts.\n";

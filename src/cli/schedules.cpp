@@ -19,7 +19,19 @@ std::string with_difference(const Value& instant, TimeStyle style) {
   return time ? text + " " + from_now(*time, now()) : text;
 }
 
+/// The time that stands for none: the schedule is past its `end` (spec/scheduling.md 6.6).
+bool has_ended(const Value& schedule) {
+  const Value run = value_at(schedule, "nextRunTime");
+  return run.is_string() && parse_instant(run.as_string()) == Instant::of_seconds(253'370'764'800);
+}
+
 void print_times(const Value& schedule, TimeStyle style) {
+  if (has_ended(schedule)) {
+    std::cout << "  disabled at: " << with_difference(value_at(schedule, "disabledAt"), style) << "\n"
+              << "  next session time: none, the schedule has ended\n"
+              << "  next scheduled to run at: none, the schedule has ended\n\n";
+    return;
+  }
   std::cout << "  disabled at: " << with_difference(value_at(schedule, "disabledAt"), style) << "\n"
             << "  next session time: " << shown_session_time(value_at(schedule, "nextScheduleTime"), style) << "\n"
             << "  next scheduled to run at: " << with_difference(value_at(schedule, "nextRunTime"), style) << "\n\n";

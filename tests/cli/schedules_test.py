@@ -24,6 +24,13 @@ class SchedulesTest(ClientTest):
         self.server.answers['GET /api/projects/1/schedules'] = \
             lambda request: {'schedules': [] if request.query.get('last_id') or request.query.get('workflow') == 'nope' else [SCHEDULE]}
 
+    # scheduling 14.66
+    def test_a_schedule_that_has_ended_says_so(self):
+        self.server.answers['GET /api/schedules'] = {'schedules': [{**SCHEDULE, 'nextRunTime': '9999-01-01T00:00:00Z',
+                                                                    'nextScheduleTime': '9999-01-01T00:00:00+00:00'}]}
+        self.assertIn('  next session time: none, the schedule has ended\n  next scheduled to run at: none, the schedule has ended\n',
+                      self.client('schedules').out)
+
     # cli 11.90
     def test_show_disable_and_enable(self):
         done = self.client('schedules')
@@ -89,6 +96,9 @@ $''')
         self.assertEqual(self.server.last('POST').json(), {'fromTime': '2025-12-31T15:00:00Z', 'dryRun': False, 'attemptName': 'bf1', 'count': 2})
         self.assertIn('No session attempts started.\n', self.client('backfill', 'myproj', 'main', '-f', '2026-01-01', '-d', '--parallel', '4').err)
         self.assertEqual(self.server.last('POST').json()['parallel'], 4)
+        self.server.answers['POST /api/schedules/7/backfill'] = {'attempts': []}
+        self.assertIn('No session attempts started.\nThe schedule has no session from 2026-01-01 00:00:00 +0900 on that is before its next one, '
+                      '2999-01-02 00:00:00 +0900.\n', self.client('backfill', '7', '-f', '2026-01-01').err)
         self.server.answers['POST /api/schedules/7/backfill'] = (409, {'message': 'Attempt … attempt name=bf1 already exists', 'status': 409})
         self.assert_error(self.client('backfill', '7', '-f', '2026-01-01', '--name', 'bf1'), 'error: Request conflicted: ', 'bf1')
 
