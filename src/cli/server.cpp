@@ -1,6 +1,7 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <iostream>
 #include <string>
 
 #include "base/error.h"
@@ -20,7 +21,7 @@ using Kind = Option::Kind;
 
 std::vector<Option> options_of_all() {
   return with_common_options({
-      {{"-n", "--port"}, Kind::integer, "PORT", "port of the API and the web UI (default: 65432; 0: any free one)"},
+      {{"-n", "--port"}, Kind::integer, "PORT", "port of the API (default: 65432; 0: any free one)"},
       {{"-b", "--bind"}, Kind::text, "ADDRESS", "address to listen on (default: 127.0.0.1)"},
       {{"--admin-port"}, Kind::integer, "PORT", "port of the admin interface (default: none)"},
       {{"--admin-bind"}, Kind::text, "ADDRESS", "address of the admin interface (default: same as --bind)"},
@@ -119,8 +120,13 @@ Log::Options server_log_options(const Arguments& arguments) {
   return options;
 }
 
-void refuse_two_databases(const Arguments& arguments) {
-  if (arguments.has("-o") && arguments.has("-m")) throw UsageError{"Setting both --database and --memory is invalid", true};
+constexpr const char* two_databases = "Setting both --database and --memory is invalid";
+bool names_two_databases(const Arguments& arguments) { return arguments.has("-o") && arguments.has("-m"); }
+
+/// The usage of the command, then `error: …`.
+int wrong_options(const std::string& usage, const std::string& message) {
+  std::cerr << usage;
+  return report(task_error(message));
 }
 
 SystemConfig server_config(const Arguments& arguments, const Invocation& invocation) {
@@ -138,9 +144,9 @@ int server_command(const Invocation& invocation) {
   const Arguments arguments(server_options(), invocation.words);
   if (!arguments.positional().empty()) return print_usage(usage);
   if (!arguments.has("-o") && !arguments.has("-m") && !arguments.has("-c") && !invocation.config) {
-    throw UsageError{"--database, --memory, or --config option is required", true};
+    return wrong_options(usage, "--database, --memory, or --config option is required");
   }
-  refuse_two_databases(arguments);
+  if (names_two_databases(arguments)) return wrong_options(usage, two_databases);
   Log log(server_log_options(arguments));
   return serve(server_config(arguments, invocation), log);
 }
@@ -150,7 +156,7 @@ int scheduler_command(const Invocation& invocation) {
   if (asks_for_help(invocation.words)) return print_usage(usage);
   const Arguments arguments(scheduler_options(), invocation.words);
   if (!arguments.positional().empty()) return print_usage(usage);
-  refuse_two_databases(arguments);
+  if (names_two_databases(arguments)) return wrong_options(usage, two_databases);
   Log log(server_log_options(arguments));
   SystemConfig config = server_config(arguments, invocation);
   if (is_blank(config.get_or("database.type", ""))) config.set("database.type", "memory");

@@ -30,7 +30,13 @@ class CommandLine(ServerTest):
         self.assertIn('Usage: digdag server', done.err)
         self.assertNotRegex(done.err, '(?m)^error:')
 
-    # server 23.6, 23.7
+    def test_wrong_options_show_its_own_usage(self):
+        for words in ([], ['-m', '-o', 'db']):
+            done = self.digdag('server', *words)
+            self.assert_error(done, 'Usage: digdag server')
+            self.assertNotIn('Server-mode commands', done.err)
+
+    # server 23.1, 23.6, 23.7
     def test_it_says_where_it_listens(self):
         server = self.server('-m', admin=True)
         self.assertEqual(server.info, {'local_addresses': [{'host': '127.0.0.1', 'port': server.port}],
