@@ -234,6 +234,7 @@ TEST_F(AgentTest, AFailureKnowsItsPlaceAndTheLastOutput) {
 TEST_F(AgentTest, AnUnknownOperatorIsAnnouncedAndFails) {
   EXPECT_EQ(to_json(failure(run("nosuch>: 1")).error), R"_({"message":"Unknown task type: nosuch (config)","stacktrace":""})_");
   EXPECT_THAT(log_text(), HasSubstr("): nosuch>: 1\n"));
+  EXPECT_EQ(failure(run("pg>: 1")).cause.hint_text(), "this version of digdag does not have pg> yet");
 }
 
 // execution 32.25

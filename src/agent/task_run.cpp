@@ -12,6 +12,7 @@
 #include "dig/keys.h"
 #include "dig/time_limit.h"
 #include "engine/retry_control.h"
+#include "operators/missing.h"
 
 namespace digdag::agent {
 namespace {
@@ -53,6 +54,8 @@ constexpr std::int64_t database_pause_millis = 5000;
 Error killed() { return task_error("killed"); }
 
 Error unknown_type(const std::string& type) {
+  if (operators::is_missing_operator(type))
+    return config_error("Unknown task type: " + type).hint("this version of digdag does not have " + type + "> yet");
   const auto names = operators::operator_names();
   std::string hint = operators::did_you_mean(type, {names.begin(), names.end()});
   if (hint.empty()) hint = "the operators are " + join({names.begin(), names.end()}, ">, ") + '>';

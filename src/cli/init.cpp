@@ -8,6 +8,7 @@
 #include "cli/remote.h"
 #include "cli/settings.h"
 #include "dig/names.h"
+#include "operators/missing.h"
 
 namespace digdag::cli {
 namespace {
@@ -53,6 +54,10 @@ int init(const Arguments& arguments) {
   const std::string next = type->needs_server ? "digdag push " + name : "digdag run " + name + ".dig";
   std::cout << "Done. Type " << (full == current_directory() ? "" : "`cd " + folder.string() + "` and then ") << "`" << next
             << "` to run the workflow. Enjoy!\n";
+  if (operators::is_missing_operator(type->operator_name)) {
+    std::cout.flush();
+    std::cerr << "warning: this version of digdag does not have " << type->operator_name << "> yet: tasks with it will fail\n";
+  }
   return 0;
 }
 

@@ -180,15 +180,17 @@ GROUP BY user_name
 const ProjectType* find_project_type(std::string_view name) {
   static const std::vector<ProjectType> types = {
       {"echo", {}, echo_workflow},
-      {"sh", {{"scripts/myscript.sh", sh_script, true}}, sh_workflow},
-      {"ruby", {{"scripts/myclass.rb", ruby_class}}, ruby_workflow},
-      {"python", {{"scripts/__init__.py", ""}, {"scripts/myclass.py", python_class}}, python_workflow},
-      {"td", {{"queries/query.sql", td_query}}, td_workflow, true},
+      {"sh", {{"scripts/myscript.sh", sh_script, true}}, sh_workflow, false, "sh"},
+      {"ruby", {{"scripts/myclass.rb", ruby_class}}, ruby_workflow, false, "rb"},
+      {"python", {{"scripts/__init__.py", ""}, {"scripts/myclass.py", python_class}}, python_workflow, false, "py"},
+      {"td", {{"queries/query.sql", td_query}}, td_workflow, true, "td"},
       {"postgresql",
        {{"queries/create_src_table.sql", postgresql_create},
         {"queries/insert_data_to_src_table.sql", postgresql_insert},
         {"queries/summarize_src_table.sql", postgresql_summarize}},
-       postgresql_workflow},
+       postgresql_workflow,
+       false,
+       "pg"},
   };
   const auto found = std::find_if(types.begin(), types.end(), [&](const ProjectType& type) { return type.name == name; });
   return found == types.end() ? nullptr : &*found;

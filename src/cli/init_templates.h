@@ -18,6 +18,7 @@ struct ProjectType {
   std::vector<ProjectFile> files;  ///< before the workflow
   std::string workflow;
   bool needs_server = false;
+  std::string_view operator_name = "echo";  ///< that its workflow is about
 };
 
 /// nullptr: there is no such type.

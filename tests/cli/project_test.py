@@ -202,6 +202,8 @@ class InitTest(ClientTest):
             done = self.digdag('init', name, '-t', kind)
             self.assertEqual(done.out.splitlines()[:-1], [f'  Creating {name}/{file}' for file in [*files, name + '.dig', '.gitignore']])
             self.assertEqual(self.digdag('check', '--project', name).code, 0)
+            missing = {'ruby': 'rb', 'td': 'td', 'postgresql': 'pg'}.get(kind)
+            self.assertEqual(done.err.splitlines()[1:], [f'warning: this version of digdag does not have {missing}> yet: tasks with it will fail'] if missing else [])
         self.assertTrue(os.access(os.path.join(self.project, 'of_sh/scripts/myscript.sh'), os.X_OK))
         for kind in ('sh', 'python'):
             done = self.digdag('run', f'of_{kind}.dig', '--project', 'of_' + kind, '--session', '2026-01-02')
