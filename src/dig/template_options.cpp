@@ -22,8 +22,7 @@ TemplateOptions template_options(const SystemConfig& system) {
   }
   options.memory_bytes = system.integer_or("eval.memory", options.memory_bytes);
   if (options.memory_bytes < (1 << 20) || options.memory_bytes > (std::int64_t{1} << 40))
-    throw config_error("eval.memory must be bytes from 1048576 (1 MiB) to 1099511627776 (1 TiB): " +
-                       std::to_string(options.memory_bytes));
+    throw config_error("eval.memory must be bytes from 1048576 (1 MiB) to 1099511627776 (1 TiB): " + std::to_string(options.memory_bytes));
   const std::string stored = system.get_or("eval.stored-params", "code");
   if (stored == "all")
     options.stored_params = TemplateOptions::StoredParams::all;

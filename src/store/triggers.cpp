@@ -2,8 +2,8 @@
 
 #include <string_view>
 
-#include "store/sql_by_sites.h"
 #include "store/schedules.h"
+#include "store/sql_by_sites.h"
 
 namespace digdag::store {
 
