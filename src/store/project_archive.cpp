@@ -4,9 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <unordered_set>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/text.h"
@@ -100,6 +103,27 @@ class Scratch {
   fs::path path_;
 };
 
+/// What loading a project reads, unless an `!include` or a link leads elsewhere.
+bool is_read_by_loading(std::string_view path) {
+  return path.find('/') == std::string_view::npos && (path.ends_with(".dig") || path == ".digdagignore");
+}
+
+/// Unpacks no more than loading reads: most files of a project are not its workflows. Nothing where that may not be enough: there are
+/// links, or something is wrong, such as an `!include` of what was left out.
+std::optional<dig::Project> load_workflows_alone(std::string_view bytes, const ArchiveLimits& limits, const fs::path& temporary_directory) {
+  const Scratch scratch(temporary_directory);
+  Extraction extraction(scratch.path());
+  bool has_links = false;
+  read_archive(bytes, limits, [&](const ArchiveEntry& entry) {
+    has_links = has_links || entry.kind != ArchiveEntry::Kind::file;
+    if (!has_links && is_read_by_loading(entry.path)) extraction.make(entry);
+  });
+  if (has_links) return std::nullopt;
+  dig::Project project = dig::load_project(scratch.path());
+  const auto is_sound = [](const dig::Project::File& file) { return file.errors.empty(); };
+  return std::all_of(project.files.begin(), project.files.end(), is_sound) ? std::optional(std::move(project)) : std::nullopt;
+}
+
 }  // namespace
 
 std::vector<ArchiveEntry> extract_archive(std::string_view bytes, const ArchiveLimits& limits, const fs::path& directory) {
@@ -111,6 +135,8 @@ std::vector<ArchiveEntry> extract_archive(std::string_view bytes, const ArchiveL
 Upload check_upload(std::string_view bytes, const ArchiveLimits& limits, const fs::path& temporary_directory) {
   if (limits.bytes > 0 && bytes.size() > limits.bytes)
     throw Error("illegal argument", "Size of the uploaded archive file exceeds limit (" + std::to_string(limits.bytes) + " bytes)");
+  if (std::optional<dig::Project> project = load_workflows_alone(bytes, limits, temporary_directory))
+    return {.md5 = md5(bytes), .project = *std::move(project)};
   const Scratch scratch(temporary_directory);
   extract_archive(bytes, limits, scratch.path());
   return {.md5 = md5(bytes), .project = dig::load_project(scratch.path())};

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/temporary_directory_for_test.h"
 #include "client/base64.h"
 #include "store/tar.h"
@@ -331,6 +332,21 @@ TEST(CheckUpload, GivesTheDigestAndTheLoadedWorkflowsAndLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(directory / "tmp"));
   EXPECT_THROW(check_upload(Tar().file("../x").packed(), {}, directory / "tmp"), Error);
   EXPECT_TRUE(fs::is_empty(directory / "tmp"));
+}
+
+TEST(CheckUpload, WorkflowsMayBeReachedByIncludesAndLinks) {
+  const TemporaryDirectory directory;
+  const auto tasks_of = [&](const Tar& tar) {
+    const Upload upload = check_upload(tar.packed(), {}, directory / "tmp");
+    const dig::Project::File* const file = upload.project.find("main");
+    return file != nullptr && file->errors.empty() ? to_json(file->workflow->config) : "faulty";
+  };
+  EXPECT_EQ(tasks_of(Tar().file("main.dig", "+a: {echo>: hi}\n").file("data/large.csv", "1,2\n")), R"({"+a":{"echo>":"hi"}})");
+  EXPECT_EQ(tasks_of(Tar().file("main.dig", "!include : 'sub/a.dig'\n").file("sub/a.dig", "+a: {echo>: hi}\n")),
+            R"({"+a":{"echo>":"hi"}})");
+  EXPECT_EQ(tasks_of(Tar().file("real.txt", "+a: {echo>: hi}\n").link("main.dig", "real.txt")), R"({"+a":{"echo>":"hi"}})");
+  EXPECT_EQ(tasks_of(Tar().file("main.dig", "!include : 'none.yml'\n")), "faulty");
+  EXPECT_EQ(tasks_of(Tar().file("main.dig", "+a: {echo>: hi}\n").file(".digdagignore", "main.dig\n")), "faulty") << "there is none";
 }
 
 TEST(CheckUpload, MoreBytesThanTheLimitAreNotLookedAt) {
