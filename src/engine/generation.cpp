@@ -114,6 +114,7 @@ void Attempt::Impl::succeed(TaskIndex task, const TaskResult& result) {
 }
 
 TaskIndex Attempt::Impl::generate(const dig::TaskTree& tree, TaskIndex parent, std::uint8_t flags) {
+  if (rows[parent].extra && rows[parent].extra->starts_generation) touch(parent);  // its row told that it has no task yet
   const TaskIndex root = rows.insert(tree, parent, flags);
   for (auto i = static_cast<std::size_t>(root); i < rows.size(); ++i) touch(static_cast<TaskIndex>(i));
   return root;

@@ -103,8 +103,7 @@ void Attempt::Impl::finish(TaskIndex task, TaskState state) {
   }
   if (parent == no_task) return;
   if (was_progressing) --rows[parent].progressing_children;
-  // Only the newest generation decides (spec/decisions.md E-07).
-  if (is_error(state) && task >= rows.newest_generation(parent)) ++rows[parent].error_children;
+  if (is_error(state) && rows.is_of_newest_generation(task)) ++rows[parent].error_children;
   leave_window(task, parent);
   if (rows[parent].state == TaskState::planned && rows[parent].progressing_children == 0) settle_later(parent);
 }

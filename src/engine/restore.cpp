@@ -35,6 +35,7 @@ struct Attempt::Impl::Restoring {
   void add(TaskIndex index);
   void check(TaskIndex index) const;
   TaskIndex index_of(const StoredTask& task, std::int64_t id, std::string_view what) const;
+  bool has_mark(TaskIndex index, const char* native_key) const;
   bool begins_generation(TaskIndex parent, const StoredTask& stored, std::string_view name) const;
   void wait_for_upstreams(TaskIndex index);
   void take_columns(TaskIndex index);
@@ -73,8 +74,13 @@ void Attempt::Impl::Restoring::check(TaskIndex index) const {
   if (task.retry_count < 0 || task.retry_count > INT32_MAX) refuse(task, fmt::format("has the retry count {}", task.retry_count));
 }
 
+bool Attempt::Impl::Restoring::has_mark(TaskIndex index, const char* native_key) const {
+  const Value* const mark = tasks[static_cast<std::size_t>(index)].native.find(native_key);
+  return mark && *mark == Value(true);
+}
+
 bool Attempt::Impl::Restoring::begins_generation(TaskIndex parent, const StoredTask& stored, std::string_view name) const {
-  if (const Value* mark = stored.native.find("generation"); mark && *mark == Value(true)) return true;
+  if (has_mark(static_cast<TaskIndex>(rows.size()), "generation")) return true;
   const auto same = newest.find(stored.full_name);
   if (same != newest.end() && rows[same->second].parent == parent && same->second >= rows.newest_generation(parent)) return true;
   if (rows[parent].group || rows[parent].last_child == no_task || stored.resuming_task_id) return false;
@@ -178,13 +184,9 @@ void Attempt::Impl::Restoring::take_native(TaskIndex index) {
     if (!value->is_integer() || value->as_integer() < 0) refuse(stored, fmt::format("has a native state with a wrong `{}`", key));
     return value->as_integer();
   };
-  const auto flag = [&](const char* key) {
-    const Value* value = stored.native.find(key);
-    return value && *value == Value(true);
-  };
   if (const auto lease = number("lease")) rows[index].lease = static_cast<Lease>(*lease);
   if (const auto lost = number("lost")) rows[index].lost_runs = static_cast<std::uint32_t>(*lost);
-  rows[index].cleans_up = flag("cleanup");
+  rows[index].cleans_up = has_mark(index, "cleanup");
   if (const Value* origins = stored.native.find("origins")) rows.extra(index).export_origins = origins_of(*origins);
   if (const Value* limits = stored.native.find("limits")) rows.extra(index).evaluated_limits = *limits;
   if (const Value* retry = stored.native.find("retry")) {
@@ -193,10 +195,10 @@ void Attempt::Impl::Restoring::take_native(TaskIndex index) {
   } else if (const Value* poll_retry = stored.native.find("poll_retry")) {
     rows.extra(index).evaluated_retry = *poll_retry;
   }
-  if (flag("no_retry")) rows.extra(index).retry_is_impossible = true;
+  if (has_mark(index, "no_retry")) rows.extra(index).retry_is_impossible = true;
   if (!impl.time_limit(index)) return;  // what follows is about it
   if (const auto deadline = number("deadline")) rows.extra(index).deadline = Instant{*deadline};
-  if (flag("timed_out")) {
+  if (has_mark(index, "timed_out")) {
     const Value* message = stored.error.find("message");
     if (stored.state == TaskState::planned && !(message && message->is_string())) refuse(stored, "timed out but has no error");
     rows.extra(index).timed_out = true;
@@ -215,26 +217,25 @@ void Attempt::Impl::Restoring::count(TaskIndex index) {
     ++parent.progressing_children;
     if (parent.extra && parent.extra->window && !row.is_generated_root()) ++parent.extra->window->under_way;
   }
-  if (is_error(row.state) && index >= rows.newest_generation(row.parent)) ++parent.error_children;
+  if (is_error(row.state) && rows.is_of_newest_generation(index)) ++parent.error_children;
 }
 
 /// What follows from the children.
 void Attempt::Impl::Restoring::derive(TaskIndex index) {
   Task& row = rows[index];
   if (row.first_child == no_task || is_done(row.state)) return;
-  const bool tries_again = row.state == TaskState::running || row.state == TaskState::retry_waiting || row.state == TaskState::ready;
-  if (!row.group && tries_again) {
+  const bool runs_again = row.state == TaskState::running || row.state == TaskState::retry_waiting || row.state == TaskState::ready;
+  if (row.group ? has_mark(index, "empty_try") : runs_again) {
     rows.extra(index).starts_generation = true;  // they are of an earlier try
     row.error_children = 0;
   }
   const bool waits = row.state == TaskState::group_retry_waiting || row.state == TaskState::ready;
-  const TaskIndex newest_child = rows.newest_generation(index);
   for (TaskIndex child = row.first_child; child != no_task; child = rows[child].next_sibling) {
     // Only tasks of the monitor come while the root waits for another try.
     const bool came_later = rows[child].state == TaskState::blocked && rows[child].unmet == 0 && is_handler_name(rows[child].name);
     if (waits && !came_later) rows.extra(index).last_child_before_retry = child;
     if (rows[child].name == "^error" && row.cancel_is_requested()) rows.extra(index).handler_was_considered = true;
-    if (rows[child].name == "^check" && child >= newest_child) rows.extra(index).check_was_added = true;
+    if (rows[child].name == "^check" && rows.is_of_newest_generation(child)) rows.extra(index).check_was_added = true;
   }
 }
 

@@ -288,6 +288,12 @@ TaskIndex Rows::newest_generation(TaskIndex parent) const {
   return task.extra && task.extra->newest_generation != no_task ? task.extra->newest_generation : task.first_child;
 }
 
+bool Rows::is_of_newest_generation(TaskIndex child) const {
+  const TaskIndex parent = (*this)[child].parent;
+  const TaskExtra* const extra = (*this)[parent].extra.get();
+  return !(extra && extra->starts_generation) && child >= newest_generation(parent);
+}
+
 void Rows::mark_stores(TaskIndex task) {
   for (TaskIndex i = task; i != no_task && !(*this)[i].stores_below; i = (*this)[i].parent) (*this)[i].stores_below = true;
 }

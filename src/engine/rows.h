@@ -139,6 +139,8 @@ class Rows {
   std::string full_name(TaskIndex task) const;
   /// First child of the newest generation.
   TaskIndex newest_generation(TaskIndex parent) const;
+  /// Only these decide about their parent (spec/decisions.md E-07): none, where a new generation has begun and has no task yet.
+  bool is_of_newest_generation(TaskIndex child) const;
   bool begins_generation(TaskIndex task) const {
     const TaskIndex parent = (*this)[task].parent;
     return parent != no_task && (*this)[task].ordinal == 0 && (*this)[parent].first_child != task;

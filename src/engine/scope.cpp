@@ -20,7 +20,7 @@ Params Attempt::Impl::params_before(TaskIndex task) {
   if (parent == no_task) return base;
   const std::int32_t visible = rows[task].visible_siblings;
   if (visible == 0 || !rows[parent].stores_below) return params_inside(parent);
-  const bool newest = task >= rows.newest_generation(parent);
+  const bool newest = rows.is_of_newest_generation(task);
   if (visible > 0 && newest && rows[parent].state == TaskState::planned) return with_stores_of_first(parent, visible);
   Params params = params_inside(parent);
   for (const TaskIndex sibling : rows.transitive_upstreams(task)) params = with_stores_of_tree(params, sibling);

@@ -122,6 +122,7 @@ Value Attempt::Impl::native(TaskIndex task) const {
     }
     if (!extra.evaluated_limits.is_null()) say("limits", extra.evaluated_limits);
     if (extra.retry_is_impossible) say("no_retry", true);
+    if (row.group && extra.starts_generation && row.first_child != no_task) say("empty_try", true);
   }
   const Value origins = to_value(extra.export_origins);
   const bool usual = row.name == "^error" && origins == Value::object({{error_pointer, "data"}});

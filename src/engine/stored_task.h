@@ -60,6 +60,7 @@ struct StoredTask {
   ///   limits      the evaluated `_timeout`, `_kill_grace`, `_error_on_cancel` of this try
   ///   no_retry    true: the copies for another try would be more tasks than allowed
   ///   generation  true: a newer generation of the children of its parent begins here, which names do not tell
+  ///   empty_try   true: a newer generation of its own children has begun, and none of the rows is of it; of a group
   ///   origins     {JSON pointer into export_config: "data" | "stored"}: values that are no code (L-21)
   Value native;
 

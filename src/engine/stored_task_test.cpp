@@ -18,13 +18,13 @@ std::vector<StoredTask> rows_of(const Attempt& attempt) {
   return rows;
 }
 
-Restored come_back(const AttemptOf& run, const std::vector<StoredTask>& rows) {
-  return Attempt::restore(StoredAttempt{7, run.attempt.cancel_was_requested(), run.attempt.monitor(), {}}, rows, Params(), TimeZone(), {},
-                          run.now);
+Restored come_back(const AttemptOf& run, const std::vector<StoredTask>& rows, AttemptOptions options = {}) {
+  return Attempt::restore(StoredAttempt{7, run.attempt.cancel_was_requested(), run.attempt.monitor(), {}}, rows, Params(), TimeZone(),
+                          options, run.now);
 }
 /// The same run, after its attempt left memory and came back.
-void leave_memory(AttemptOf& run) {
-  Restored restored = come_back(run, rows_of(run.attempt));
+void leave_memory(AttemptOf& run, AttemptOptions options = {}) {
+  Restored restored = come_back(run, rows_of(run.attempt), options);
   run.attempt = std::move(restored.attempt);
   run.last = std::move(restored.outcome);
 }
@@ -136,6 +136,34 @@ TEST(StoredTask, AnotherTryOfAGroupFollowsFromNames) {
   run.finish("+g+b");
   EXPECT_EQ(run.root(), "success");
   EXPECT_EQ(run.attempt.size(), 8U);
+}
+
+// decisions E-07: what came before the newest try does not decide, though nothing was copied for it
+TEST(StoredTask, ATryThatHasNoTaskYetIsToldFromTheOneBefore) {
+  for (const bool leaves_memory : {false, true}) {
+    AttemptOf::Given given;
+    given.options.group_check = true;
+    AttemptOf run(R"(
+      _retry: {limit: 1, interval: 60}
+      _check: {sh>: x}
+      sla: {duration: "00:00:30", fail: true}
+    )",
+                  std::move(given));
+    run.finish("^check", failure("no"));
+    EXPECT_EQ(native_of(run, ""), "null");
+    run.wait(30);
+    run.wait(30);
+    EXPECT_EQ(run.wanted(), "run ^sla^alert, run ^sla^fail") << "that came while the root waited";
+    EXPECT_EQ(native_of(run, ""), R"({"empty_try":true})");
+    if (leaves_memory) leave_memory(run, {.group_check = true});
+    run.finish("^sla^fail", failure("SLA violation"));
+    run.finish("^sla^alert");
+    EXPECT_EQ(run.wanted(), "run ^check");
+    EXPECT_EQ(native_of(run, ""), "null");
+    if (leaves_memory) leave_memory(run, {.group_check = true});
+    run.finish("^check");
+    EXPECT_TRUE(run.attempt.success());
+  }
 }
 
 TEST(StoredTask, DataStaysDataAndLoopsTellWhich) {
