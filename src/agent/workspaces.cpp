@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <list>
 #include <map>
 #include <mutex>
@@ -29,8 +28,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t most_name_bytes = 100;  // of a workflow, in the name of a directory
-
-Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
 
 /// A new directory; `name` ends with XXXXXX.
 fs::path make_directory(const fs::path& below, const std::string& name) {

@@ -15,15 +15,15 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.h"
 #include "base/fd.h"
 
 namespace digdag {
+
+Error io_error(const std::filesystem::path& path, int error) {
+  return Error("io", path.string() + ": " + std::generic_category().message(error));
+}
+
 namespace {
-
-std::string text_of(int error) { return std::generic_category().message(error); }
-
-Error io_error(const std::filesystem::path& path, int error) { return Error("io", fmt::format("{}: {}", path.string(), text_of(error))); }
 
 /// The error number, or 0.
 int write_all_and_close(int fd, std::string_view content) {

@@ -4,7 +4,12 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace digdag {
+
+/// The error of a system call that failed with this number: kind "io", the path and the cause (`x/y: No space left on device`).
+Error io_error(const std::filesystem::path& path, int error);
 
 /// The whole file. Error(kind "no such file") `<path>` where it is missing; another error names the path and the cause.
 /// Files of more than `most_bytes` are refused.

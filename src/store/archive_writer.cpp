@@ -20,8 +20,6 @@ namespace {
 constexpr std::int64_t most_octal = 077777777777;  // in 11 digits
 constexpr int most_folders = 200;                  // one in the other: links that are followed may lead in circles
 
-Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
-
 /// Collects the files of a project.
 class Walk {
  public:

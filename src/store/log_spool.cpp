@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/process_directory.h"
 #include "base/thread.h"
 
@@ -31,8 +32,6 @@ constexpr std::size_t most_head_bytes = 2048;
 constexpr std::int64_t longest_sleep_millis = 3'600'000;
 /// Where no storage takes them, short logs need no file: one for each task cost more than the task.
 constexpr std::size_t most_bytes_in_memory = 16 << 10, most_bytes_of_all_in_memory = 8 << 20;
-
-Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
 
 /// How many bytes were written; with `error` where not all were.
 std::size_t append(const fs::path& path, std::string_view bytes, int& error) {

@@ -9,11 +9,11 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <functional>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/text.h"
 
 namespace digdag::store {
@@ -59,8 +59,6 @@ std::string from_file_name(std::string_view name) {
   }
   return text;
 }
-
-Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
 
 /// Keeps nothing.
 class NullLogStorage : public LogStorage {

@@ -6,20 +6,18 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <optional>
 #include <unordered_set>
 #include <utility>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "store/crypto.h"
 
 namespace digdag::store {
 namespace fs = std::filesystem;
 namespace {
-
-Error io_error(const fs::path& path, int error) { return Error("io", path.string() + ": " + std::strerror(error)); }
 
 /// Makes what an archive shows. Its paths are sound (ArchiveTree), and no link exists before all files do, so none is followed.
 class Extraction {
