@@ -6,8 +6,10 @@
 #include <charconv>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "base/error.h"
+#include "base/gzip.h"
 #include "base/text.h"
 
 namespace digdag::server {
@@ -25,39 +27,22 @@ double quality(const std::vector<std::string>& parameters) {
   return 1;
 }
 
-struct Inflater {
-  explicit Inflater(int window_bits) {
-    if (inflateInit2(&stream, window_bits) != Z_OK) throw std::bad_alloc();
-  }
-  ~Inflater() { inflateEnd(&stream); }
-  Inflater(const Inflater&) = delete;
-  Inflater& operator=(const Inflater&) = delete;
-  z_stream stream{};
-};
-
-enum class Inflated : std::uint8_t { whole, too_much, malformed };
-
-Inflated inflate_into(std::string& result, std::string_view bytes, int window_bits, std::uint64_t most) {
-  Inflater inflater(window_bits);
-  z_stream& stream = inflater.stream;
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
+/// Nothing where it would be more than `most`; Error where `bytes` are not packed so.
+std::optional<std::string> unpacked(std::string_view bytes, Inflate::Frame frame, std::uint64_t most) {
+  Inflate inflate(frame);
+  inflate.give(bytes);
+  std::string result;
   for (;;) {
     const std::size_t before = result.size();
-    if (before > most) return Inflated::too_much;
+    if (before > most) return std::nullopt;
     const std::size_t room = std::min<std::uint64_t>(most + 1 - before, std::clamp<std::size_t>(before, 4096, 1 << 20));
     result.resize(before + room);
-    stream.next_out = reinterpret_cast<Bytef*>(result.data() + before);
-    stream.avail_out = static_cast<uInt>(room);
-    const int outcome = inflate(&stream, Z_NO_FLUSH);
-    result.resize(before + room - stream.avail_out);
-    if (outcome == Z_STREAM_END) {
-      if (result.size() > most) return Inflated::too_much;
-      // A gzip file may have several members, one after the other.
-      if (stream.avail_in == 0 || window_bits < 0 || inflateReset(&stream) != Z_OK) return Inflated::whole;
-    } else if (outcome != Z_OK || (stream.avail_in == 0 && stream.avail_out > 0)) {
-      return Inflated::malformed;
-    }
+    const std::size_t got = inflate.read(result.data() + before, room);
+    result.resize(before + got);
+    if (got == room) continue;
+    if (!inflate.at_end()) throw Error("io", "the packed data ends too early");
+    if (inflate.rest().empty() || frame == Inflate::Frame::none) return result;
+    inflate.begin_member();
   }
 }
 
@@ -96,16 +81,16 @@ std::string encode(std::string_view bytes, Coding coding) {
 }
 
 std::optional<std::string> decode(std::string_view bytes, Coding coding, std::uint64_t most) {
-  std::string result;
-  Inflated outcome = inflate_into(result, bytes, coding == Coding::gzip ? 15 + 16 : 15, most);
-  if (outcome == Inflated::malformed && coding == Coding::deflate) {
-    result.clear();
-    outcome = inflate_into(result, bytes, -15, most);
+  using Frame = Inflate::Frame;
+  const std::vector<Frame> frames = coding == Coding::gzip ? std::vector{Frame::gzip} : std::vector{Frame::zlib, Frame::none};
+  for (const Frame frame : frames) {
+    try {
+      return unpacked(bytes, frame, most);
+    } catch (const Error&) {
+      continue;
+    }
   }
-  if (outcome == Inflated::malformed)
-    throw Error("illegal argument", "The request body is not what its Content-Encoding says: " + std::string(coding_name(coding)));
-  if (outcome == Inflated::too_much) return std::nullopt;
-  return result;
+  throw Error("illegal argument", "The request body is not what its Content-Encoding says: " + std::string(coding_name(coding)));
 }
 
 }  // namespace digdag::server

@@ -1,11 +1,10 @@
-#include <zlib.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <optional>
 #include <utility>
 
+#include "base/gzip.h"
 #include "base/text.h"
 #include "store/archive_tree.h"
 #include "store/project_archive.h"
@@ -20,59 +19,41 @@ constexpr std::uint64_t counted_times = 8;            // how far past the limit 
 
 Error not_gzip(const std::string& why) { return Error("illegal argument", "Input is not in the .gz format").hint(why); }
 
-/// Unpacks gzip, one member after the other.
-class Gunzip {
+/// Unpacks gzip, one member after the other. What stands behind the last one does not count.
+class Unpacked {
  public:
-  Gunzip(std::string_view bytes, std::uint64_t ratio) : bytes_(bytes), ratio_(ratio) {
-    if (!at_member()) throw not_gzip("an archive is a tar file packed with gzip, as `digdag archive` makes it");
-    if (inflateInit2(&stream_, 16 + MAX_WBITS) != Z_OK) throw std::bad_alloc();
-    feed();
+  Unpacked(std::string_view bytes, std::uint64_t ratio) : packed_(bytes.size()), ratio_(ratio) {
+    if (!begins_gzip(bytes)) throw not_gzip("an archive is a tar file packed with gzip, as `digdag archive` makes it");
+    inflate_.give(bytes);
   }
-  ~Gunzip() { inflateEnd(&stream_); }
-  Gunzip(const Gunzip&) = delete;
-  Gunzip& operator=(const Gunzip&) = delete;
 
   /// How much came; less than `size` only at the end.
   std::size_t read(char* to, std::size_t size) {
-    stream_.next_out = reinterpret_cast<Bytef*>(to);
-    stream_.avail_out = static_cast<uInt>(size);
-    while (stream_.avail_out > 0 && !ended_) {
-      feed();
-      const int code = inflate(&stream_, Z_NO_FLUSH);
-      if (code == Z_STREAM_END) {
-        end_member();
-      } else if (code != Z_OK) {
-        throw not_gzip(code == Z_BUF_ERROR ? "the data ends too early"
-                                           : std::string("the data is damaged: ") + (stream_.msg != nullptr ? stream_.msg : zError(code)));
-      }
+    std::size_t got = 0;
+    while (got < size && !ended_) {
+      got += read_member(to + got, size - got);
+      if (got == size) break;
+      if (!inflate_.at_end()) throw not_gzip("the data ends too early");
+      ended_ = !begins_gzip(inflate_.rest());
+      if (!ended_) inflate_.begin_member();
     }
-    const std::size_t got = size - stream_.avail_out;
     unpacked_ += got;
-    if (ratio_ > 0 && unpacked_ > free_bytes && unpacked_ / ratio_ > bytes_.size())
+    if (ratio_ > 0 && unpacked_ > free_bytes && unpacked_ / ratio_ > packed_)
       throw bad_entry("it unpacks to more than " + std::to_string(ratio_) + " times its size");
     return got;
   }
 
  private:
-  bool at_member() const { return bytes_.size() >= next_ + 2 && bytes_[next_] == '\x1f' && bytes_[next_ + 1] == '\x8b'; }
-  void feed() {
-    if (stream_.avail_in > 0) return;
-    const std::size_t piece = std::min<std::size_t>(bytes_.size() - next_, 1 << 30);
-    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes_.data() + next_));
-    stream_.avail_in = static_cast<uInt>(piece);
-    next_ += piece;
-  }
-  void end_member() {
-    next_ -= stream_.avail_in;
-    stream_.avail_in = 0;
-    ended_ = !at_member();
-    if (!ended_) inflateReset(&stream_);
+  std::size_t read_member(char* to, std::size_t size) {
+    try {
+      return inflate_.read(to, size);
+    } catch (const Error& damaged) {
+      throw not_gzip(damaged.message());
+    }
   }
 
-  const std::string_view bytes_;
-  const std::uint64_t ratio_;
-  z_stream stream_{};
-  std::size_t next_ = 0;  // of `bytes_`: not given to zlib yet
+  const std::uint64_t packed_, ratio_;
+  Inflate inflate_{Inflate::Frame::gzip};
   std::uint64_t unpacked_ = 0;
   bool ended_ = false;
 };
@@ -268,7 +249,7 @@ class Reader {
                  "Total size of the archive exceeds limit (" + std::to_string(total_) + " > " + std::to_string(limits_.bytes) + " bytes)");
   }
 
-  Gunzip input_;
+  Unpacked input_;
   const ArchiveLimits limits_;
   const std::function<void(const ArchiveEntry&)>& show_;
   ArchiveTree tree_;

@@ -223,7 +223,7 @@ TEST(ReadArchive, WhatIsNoGzipIsRefused) {
   EXPECT_EQ(fault(whole.substr(0, whole.size() / 2)), "Input is not in the .gz format; the data ends too early");
   std::string damaged = whole;
   damaged[12] = static_cast<char>(damaged[12] ^ 0x55);
-  EXPECT_THAT(fault(damaged), HasSubstr("Input is not in the .gz format; the data is damaged: "));
+  EXPECT_THAT(fault(damaged), HasSubstr("Input is not in the .gz format; the packed data is damaged: "));
 }
 
 TEST(ReadArchive, WhatIsNoTarIsRefused) {
