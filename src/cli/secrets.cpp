@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
@@ -18,6 +17,7 @@
 #include "cli/remote.h"
 #include "cli/settings.h"
 #include "dig/loader.h"
+#include "store/secret_cipher.h"
 
 namespace digdag::cli {
 namespace {
@@ -25,20 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 using Kind = Option::Kind;
 using Secrets = std::vector<std::pair<std::string, std::string>>;
-
-constexpr std::size_t most_key_bytes = 255, most_value_bytes = 16384;
-
-/// Dotted segments of letters, digits, `_` and `-`, each from a letter to a letter or digit (spec/cli.md 9.1).
-bool is_valid_key(const std::string& key) {
-  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
-  const auto is_letter_or_digit = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
-  if (key.size() > most_key_bytes) return false;
-  const auto segments = split(key, '.');
-  return std::all_of(segments.begin(), segments.end(), [&](const std::string& segment) {
-    return !segment.empty() && is_letter(segment.front()) && is_letter_or_digit(segment.back()) &&
-           std::all_of(segment.begin(), segment.end(), [&](char c) { return is_letter_or_digit(c) || c == '_' || c == '-'; });
-  });
-}
 
 /// A line that a person types into the terminal, which does not show it.
 std::string ask(const std::string& key) {
@@ -63,8 +49,8 @@ class SecretReader {
   Secrets read(const std::vector<std::string>& words) {
     for (const std::string& word : words) read(word);
     for (const auto& [key, value] : secrets_) {
-      if (!is_valid_key(key)) throw UsageError{"Invalid secret key: " + key, true};
-      if (value.size() > most_value_bytes) throw UsageError{"Invalid secret value for key: " + key, true};
+      if (!store::is_secret_key(key)) throw UsageError{"Invalid secret key: " + key, true};
+      if (value.size() > store::most_secret_value_bytes) throw UsageError{"Invalid secret value for key: " + key, true};
     }
     return std::move(secrets_);
   }
@@ -213,7 +199,7 @@ int secrets(const Arguments& arguments, Remote& remote) {
   const Secrets to_set = SecretReader().read(arguments.list("--set"));
   const std::vector<std::string>& to_delete = arguments.list("--delete");
   for (const std::string& key : to_delete) {
-    if (!is_valid_key(key)) throw UsageError{"Invalid secret key: " + key, true};
+    if (!store::is_secret_key(key)) throw UsageError{"Invalid secret key: " + key, true};
   }
   if (arguments.has("--local")) {
     LocalSecrets place;

@@ -16,7 +16,7 @@ constexpr std::string_view magic = "aesgcm";
 constexpr std::uint32_t written_version = 2, term = 1;
 constexpr std::size_t nonce_bytes = 12, tag_bytes = 16, block_bytes = 16;
 constexpr std::size_t header_bytes = magic.size() + 4 + 4 + nonce_bytes;
-constexpr std::size_t most_key_bytes = 255, most_value_bytes = 16384;
+constexpr std::size_t most_key_bytes = 255;
 
 std::string big_endian(std::uint32_t number) {
   std::string bytes(4, '\0');
@@ -119,6 +119,6 @@ bool is_secret_key(std::string_view key) {
   });
 }
 
-bool is_secret_value(std::string_view value) { return value.size() <= most_value_bytes && is_valid_utf8(value); }
+bool is_secret_value(std::string_view value) { return value.size() <= most_secret_value_bytes && is_valid_utf8(value); }
 
 }  // namespace digdag::store

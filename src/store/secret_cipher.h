@@ -36,7 +36,8 @@ class SecretCipher {
 
 /// What a secret may be called: dotted parts of letters, digits, `_`, `-`, each from a letter to a letter or digit; 255 bytes at most.
 bool is_secret_key(std::string_view key);
-/// UTF-8 of 16384 bytes at most.
+constexpr std::size_t most_secret_value_bytes = 16384;
+/// UTF-8 of so many bytes at most.
 bool is_secret_value(std::string_view value);
 
 }  // namespace digdag::store
