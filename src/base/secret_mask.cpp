@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -12,18 +13,16 @@ namespace {
 constexpr std::string_view mask_text = "***";
 
 /// Base64 without the padding at the end, so that both ways of writing it are found.
-std::string base64(std::string_view bytes, bool url_safe) {
-  const std::string_view digits = url_safe ? "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-                                           : "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  unsigned bits = 0;
-  int count = 0;
-  for (const char c : bytes) {
-    bits = (bits << 8U) | static_cast<unsigned char>(c);
-    for (count += 8; count >= 6; count -= 6) out += digits[(bits >> static_cast<unsigned>(count - 6)) & 63U];
-  }
-  if (count > 0) out += digits[(bits << static_cast<unsigned>(6 - count)) & 63U];
-  return out;
+std::string unpadded_base64(std::string_view bytes) {
+  std::string text = base64(bytes);
+  text.resize(text.find_last_not_of('=') + 1);
+  return text;
+}
+
+std::string url_safe(std::string text) {
+  std::replace(text.begin(), text.end(), '+', '-');
+  std::replace(text.begin(), text.end(), '/', '_');
+  return text;
 }
 
 }  // namespace
@@ -40,8 +39,9 @@ void SecretMask::add(std::string_view key, std::string_view value) {
   if (value.size() < (names_a_secret(key) ? 4 : 8)) return;
   const std::string json = to_json(Value(value));
   const std::string form = form_urlencode(value);
-  for (const std::string& needle : {std::string(value), base64(value, false), base64(value, true), form, replace_all(form, "+", "%20"),
-                                    json.substr(1, json.size() - 2)}) {
+  const std::string encoded = unpadded_base64(value);
+  for (const std::string& needle :
+       {std::string(value), encoded, url_safe(encoded), form, replace_all(form, "+", "%20"), json.substr(1, json.size() - 2)}) {
     if (std::find(needles_.begin(), needles_.end(), needle) != needles_.end()) continue;
     needles_.push_back(needle);
     begins_[static_cast<unsigned char>(needle[0])] = true;

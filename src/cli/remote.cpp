@@ -8,13 +8,13 @@
 #include <iostream>
 #include <limits>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "cli/messages.h"
 #include "cli/settings.h"
-#include "client/base64.h"
 #include "client/url.h"
 
 namespace digdag::cli {
@@ -57,7 +57,7 @@ client::Headers headers_of(const Arguments& arguments, const SystemConfig& syste
   if (const auto user = arguments.text("--basic-auth")) {
     if (const std::size_t colon = user->find(':'); colon == std::string::npos || colon == 0 || colon + 1 == user->size())
       throw UsageError{"Expected format: username:password"};
-    set_header(headers, "Authorization", "Basic " + client::base64(*user));
+    set_header(headers, "Authorization", "Basic " + base64(*user));
   }
   return headers;
 }

@@ -4,9 +4,9 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "client/base64.h"
 #include "client/curl.h"
 
 namespace digdag::client {

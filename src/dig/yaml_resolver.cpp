@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "dig/yaml_characters.h"
@@ -238,26 +239,15 @@ Value boolean_value(std::string_view text) {
   return {};
 }
 
-constexpr std::string_view base64_alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 /// The canonical base64 text of what `text` encodes, blanks ignored.
 std::optional<Value> binary_value(std::string_view text) {
   std::string packed;
   for (const char c : text) {
     if (c != ' ' && c != '\n' && c != '\r' && c != '\t') packed += c;
   }
-  if (packed.size() % 4 != 0) return std::nullopt;
-  std::size_t content = packed.size();
-  while (content > 0 && packed.size() - content < 2 && packed[content - 1] == '=') --content;
-  for (std::size_t i = 0; i < content; ++i) {
-    if (base64_alphabet.find(packed[i]) == std::string_view::npos) return std::nullopt;
-  }
-  if (const std::size_t padding = packed.size() - content; padding > 0) {  // the bits that the padding cuts off do not count
-    const std::size_t unused = padding == 1 ? 3 : 15;
-    char& last = packed[content - 1];
-    last = base64_alphabet[base64_alphabet.find(last) & ~unused];
-  }
-  return Value(packed);
+  const auto bytes = from_base64(packed);
+  if (!bytes) return std::nullopt;
+  return Value(base64(*bytes));  // the bits that the padding cuts off do not count
 }
 
 /// `2016-01-01`, `2016-01-01 10:00:00.5 +9`, …: milliseconds since the epoch.

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "base/json_pointer.h"
 #include "base/text.h"
 #include "base/version.h"
-#include "client/base64.h"
 #include "client/url.h"
 #include "operators/http_content.h"
 
@@ -125,7 +125,7 @@ void HttpExchange::read_headers() {
   if (const auto authorization = secret("http.authorization")) {
     request_.headers.emplace_back("Authorization", *authorization);
   } else if (const auto user = secret("http.user")) {
-    const std::string token = client::base64(*user + ':' + secret("http.password").value_or(""));
+    const std::string token = base64(*user + ':' + secret("http.password").value_or(""));
     if (task_.hide) task_.hide(token);
     request_.headers.emplace_back("Authorization", "Basic " + token);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/base64.h"
 #include "base/text.h"
 
 namespace digdag::server {
@@ -18,28 +19,17 @@ bool same_secret(std::string_view given, std::string_view expected) {
   return difference == 0;
 }
 
-/// The standard alphabet, with or without padding.
-std::optional<std::string> from_base64(std::string_view text) {
-  static constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// With or without padding.
+std::optional<std::string> from_lenient_base64(std::string_view text) {
   for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
-  if (text.size() % 4 == 1) return std::nullopt;
-  std::string bytes;
-  unsigned bits = 0, count = 0;
-  for (const char c : text) {
-    const std::size_t digit = alphabet.find(c);
-    if (digit == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<unsigned>(digit);
-    count += 6;
-    if (count >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 0xff);
-  }
-  return bytes;
+  return from_base64(std::string(text) + std::string((4 - text.size() % 4) % 4, '='));
 }
 
 /// The credentials of `Basic …`; nothing where the header has another form.
 std::optional<std::string> basic_credentials(std::string_view header) {
   constexpr std::string_view scheme = "basic ";
   if (lower(header.substr(0, scheme.size())) != scheme) return std::nullopt;
-  std::optional<std::string> credentials = from_base64(trim(header.substr(scheme.size())));
+  std::optional<std::string> credentials = from_lenient_base64(trim(header.substr(scheme.size())));
   if (credentials && credentials->find(':') == std::string::npos) return std::nullopt;
   return credentials;
 }

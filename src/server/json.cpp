@@ -3,7 +3,7 @@
 #include <optional>
 #include <utility>
 
-#include "client/base64.h"
+#include "base/base64.h"
 
 namespace digdag::server {
 namespace {
@@ -24,7 +24,7 @@ Value name_and_id(const store::SessionAttempt& attempt) {
   return Value::object({{"name", attempt.workflow_name}, {"id", optional_id_json(attempt.workflow_definition_id)}});
 }
 
-Value md5_json(const std::optional<std::string>& md5) { return md5 ? Value(client::base64(*md5)) : Value(); }
+Value md5_json(const std::optional<std::string>& md5) { return md5 ? Value(base64(*md5)) : Value(); }
 
 std::string status_of(const store::SessionAttempt& attempt) {
   if (attempt.success()) return "success";

@@ -9,10 +9,10 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/base64.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/temporary_directory_for_test.h"
-#include "client/base64.h"
 #include "store/tar.h"
 
 namespace digdag::store {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "client/base64.h"
 #include "store/crypto.h"
 
 namespace digdag::store {
@@ -32,7 +32,7 @@ std::uint32_t big_endian(std::string_view bytes) {
 
 /// The text is never shown: it is a secret.
 std::string key_of(std::string_view text, const std::string& setting) {
-  auto key = client::from_base64(trim(text));
+  auto key = from_base64(trim(text));
   if (!key || (key->size() != 16 && key->size() != 32))
     throw config_error(setting + " must be base64 of 16 bytes (AES-128, as the original) or of 32 bytes (AES-256)")
         .hint("make one with: head -c 16 /dev/urandom | base64");
@@ -91,11 +91,11 @@ std::string SecretCipher::encrypt(std::string_view value) const {
   record.resize((record.size() + block_bytes - 1) / block_bytes * block_bytes);
   const std::string nonce = random_bytes(nonce_bytes);
   const Sealed sealed = aes_gcm_seal(keys_.front(), nonce, record);
-  return client::base64(std::string(magic) + big_endian(written_version) + big_endian(term) + nonce + sealed.bytes + sealed.tag);
+  return base64(std::string(magic) + big_endian(written_version) + big_endian(term) + nonce + sealed.bytes + sealed.tag);
 }
 
 SecretCipher::Decrypted SecretCipher::decrypt(std::string_view key, std::string_view engine, std::string_view stored) const {
-  const auto bytes = client::from_base64(stored);
+  const auto bytes = from_base64(stored);
   if (!bytes) throw damaged(key);
   const Record record = record_of(key, *bytes);
   for (const std::string& with : keys_) {

@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/temporary_directory_for_test.h"
-#include "client/base64.h"
 
 namespace digdag::store {
 namespace {
@@ -51,20 +51,20 @@ TEST(SecretCipher, ReadsWhatTheOriginalHasWritten) {
 
 // server 23.32
 TEST(SecretCipher, ReadsTheFirstVersionOfTheFormatAsWell) {
-  auto bytes = *client::from_base64("YWVzZ2NtAAAAAgAAAAEH0QMpW2gNLSIwHs6UCq7rxDcoyRas4ldOb0Wxxq0B08eLZ58wE+At/O0+gQ==");
+  auto bytes = *from_base64("YWVzZ2NtAAAAAgAAAAEH0QMpW2gNLSIwHs6UCq7rxDcoyRas4ldOb0Wxxq0B08eLZ58wE+At/O0+gQ==");
   bytes[9] = 1;
-  EXPECT_EQ(cipher(their_key).decrypt("k", "aesgcm", client::base64(bytes)).value, "hunter-zwei");
+  EXPECT_EQ(cipher(their_key).decrypt("k", "aesgcm", base64(bytes)).value, "hunter-zwei");
   bytes[9] = 3;
-  EXPECT_EQ(message_of([&] { cipher(their_key).decrypt("k", "aesgcm", client::base64(bytes)); }), "Secret 'k' is damaged");
+  EXPECT_EQ(message_of([&] { cipher(their_key).decrypt("k", "aesgcm", base64(bytes)); }), "Secret 'k' is damaged");
 }
 
 TEST(SecretCipher, WritesWhatItReads) {
-  for (const std::string& key : {their_key, client::base64(std::string(32, 'x'))}) {
+  for (const std::string& key : {their_key, base64(std::string(32, 'x'))}) {
     const SecretCipher ours = cipher(key);
     for (const std::string& value :
          {std::string(), std::string("é"), std::string(12, 'a'), std::string(13, 'a'), std::string(16384, 'b')}) {
       const std::string stored = ours.encrypt(value);
-      const auto bytes = *client::from_base64(stored);
+      const auto bytes = *from_base64(stored);
       EXPECT_EQ(bytes.substr(0, 14), std::string("aesgcm\0\0\0\2\0\0\0\1", 14));
       EXPECT_EQ((bytes.size() - 14 - 12 - 16) % 16, 0u);
       EXPECT_NE(ours.encrypt(value), stored) << "a nonce was used twice";
@@ -74,7 +74,7 @@ TEST(SecretCipher, WritesWhatItReads) {
 }
 
 TEST(SecretCipher, AnotherKeyAnotherEngineAndDamageAreToldApart) {
-  const SecretCipher ours = cipher(their_key), other = cipher(client::base64(std::string(16, 'x')));
+  const SecretCipher ours = cipher(their_key), other = cipher(base64(std::string(16, 'x')));
   const std::string stored = other.encrypt("value");
   EXPECT_EQ(message_of([&] { ours.decrypt("db.password", "aesgcm", stored); }),
             "Secret 'db.password' was encrypted with another key: add that key to digdag.secret-encryption-key.previous, or set the secret "
@@ -86,7 +86,7 @@ TEST(SecretCipher, AnotherKeyAnotherEngineAndDamageAreToldApart) {
 }
 
 TEST(SecretCipher, EarlierKeysAreForReading) {
-  const std::string old_key = client::base64(std::string(16, 'o')), older_key = client::base64(std::string(32, 'p'));
+  const std::string old_key = base64(std::string(16, 'o')), older_key = base64(std::string(32, 'p'));
   const std::string old = cipher(old_key).encrypt("a"), older = cipher(older_key).encrypt("b");
   const SecretCipher now = cipher(their_key, older_key + "," + old_key);
   EXPECT_EQ(now.decrypt("k", "aesgcm", old).value, "a");

@@ -1,6 +1,6 @@
-#include "client/base64.h"
+#include "base/base64.h"
 
-namespace digdag::client {
+namespace digdag {
 namespace {
 
 constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -36,4 +36,4 @@ std::optional<std::string> from_base64(std::string_view text) {
   return bytes;
 }
 
-}  // namespace digdag::client
+}  // namespace digdag
