@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/private_directory.h"
 #include "base/process_directory.h"
 #include "base/text.h"
 #include "store/crypto.h"
@@ -28,13 +29,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t most_name_bytes = 100;  // of a workflow, in the name of a directory
-
-/// A new directory; `name` ends with XXXXXX.
-fs::path make_directory(const fs::path& below, const std::string& name) {
-  std::string path = below / name;
-  if (mkdtemp(path.data()) == nullptr) throw io_error(below, errno);
-  return path;
-}
 
 void copy_content(int from, int to, const fs::path& path) {
   if (ioctl(to, FICLONE, from) == 0) return;
@@ -55,19 +49,13 @@ void copy_content(int from, int to, const fs::path& path) {
 /// An unpacked revision, which nobody changes. Its files are copied for each run, since tasks may write to theirs.
 class UnpackedRevision {
  public:
-  UnpackedRevision(fs::path directory, const std::string& archive) : directory_(std::move(directory)) {
-    try {
-      entries_ = store::extract_archive(archive, store::ArchiveLimits::of_stored(), directory_);
-      for (const auto& entry : entries_) {
-        std::error_code unknown;
-        if (entry.kind == store::ArchiveEntry::Kind::file) bytes_ += fs::file_size(directory_ / entry.path, unknown);
-      }
-    } catch (...) {
-      remove_tree(directory_);
-      throw;
+  UnpackedRevision(const fs::path& parent, const std::string& archive) : directory_(parent, "revision-") {
+    entries_ = store::extract_archive(archive, store::ArchiveLimits::of_stored(), directory_.path());
+    for (const auto& entry : entries_) {
+      std::error_code unknown;
+      if (entry.kind == store::ArchiveEntry::Kind::file) bytes_ += fs::file_size(directory_.path() / entry.path, unknown);
     }
   }
-  ~UnpackedRevision() { remove_tree(directory_); }
   UnpackedRevision(const UnpackedRevision&) = delete;
   UnpackedRevision& operator=(const UnpackedRevision&) = delete;
 
@@ -94,7 +82,7 @@ class UnpackedRevision {
     if (failed != 0) throw io_error(to, errno);
   }
   void copy_file(const store::ArchiveEntry& entry, const fs::path& to) const {
-    const fs::path from = directory_ / entry.path;
+    const fs::path from = directory_.path() / entry.path;
     const Fd source(open(from.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!source) throw io_error(from, errno);
     const Fd copy(open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -105,7 +93,7 @@ class UnpackedRevision {
     if (fchmod(copy.get(), entry.mode | 0400) != 0) throw io_error(to, errno);
   }
 
-  const fs::path directory_;
+  const PrivateDirectory directory_;
   std::vector<store::ArchiveEntry> entries_;  ///< links refer to what stands before or behind them; nothing lies below one
   std::uint64_t bytes_ = 0;
 };
@@ -179,7 +167,7 @@ struct RevisionWorkspaces::Impl {
       throw Error("illegal state", "Archive data for " + name + " is damaged: its MD5 is not the one that was stored with it")
           .hint("push the project again");
     try {
-      return std::make_shared<UnpackedRevision>(make_directory(ours.path(), "revision-XXXXXX"), archive->bytes);
+      return std::make_shared<UnpackedRevision>(ours.path(), archive->bytes);
     } catch (const Error& error) {
       throw Error(error.kind(), "Archive data for " + name + " cannot be unpacked: " + error.message()).hint(error.hint_text());
     }
@@ -203,10 +191,10 @@ struct RevisionWorkspaces::Impl {
     }
   }
 
-  fs::path make_workspace(const operators::TaskIdentity& task) {
+  PrivateDirectory make_workspace(const operators::TaskIdentity& task) {
     const std::string workflow = replace_all(std::string(first_bytes(task.workflow_name, most_name_bytes)), "/", "_");
-    return make_directory(ours.path(), std::to_string(task.project_id) + "_" + workflow + "_" + std::to_string(task.attempt_id) + "_" +
-                                           std::to_string(task.task_id) + "_XXXXXX");
+    return {ours.path(), std::to_string(task.project_id) + "_" + workflow + "_" + std::to_string(task.attempt_id) + "_" +
+                             std::to_string(task.task_id) + "_"};
   }
 
   ArchiveSource& archives;
@@ -223,24 +211,15 @@ struct RevisionWorkspaces::Impl {
 class RevisionWorkspaces::RunWorkspace : public Workspace {
  public:
   RunWorkspace(Impl& impl, const operators::TaskIdentity& task) : impl_(impl), task_(task) {}
-  ~RunWorkspace() override {
-    io_area_.reset();
-    if (!directory_.empty()) remove_tree(directory_);
-  }
-  RunWorkspace(const RunWorkspace&) = delete;
-  RunWorkspace& operator=(const RunWorkspace&) = delete;
 
   const fs::path& directory() override {
-    if (!directory_.empty()) return directory_;
-    const auto revision = task_.revision_id ? impl_.revision(*task_.revision_id, task_) : nullptr;
-    const fs::path made = impl_.make_workspace(task_);
-    try {
-      if (revision) revision->copy_to(made);
-    } catch (...) {
-      remove_tree(made);
-      throw;
+    if (!directory_) {
+      const auto revision = task_.revision_id ? impl_.revision(*task_.revision_id, task_) : nullptr;
+      PrivateDirectory made = impl_.make_workspace(task_);
+      if (revision) revision->copy_to(made.path());
+      directory_.emplace(std::move(made));
     }
-    return directory_ = made;
+    return directory_->path();
   }
   operators::IoArea& io_area() override {
     if (!io_area_) io_area_ = std::make_unique<operators::IoArea>(directory(), operators::IoArea::Options{});
@@ -250,8 +229,8 @@ class RevisionWorkspaces::RunWorkspace : public Workspace {
  private:
   Impl& impl_;
   const operators::TaskIdentity& task_;
-  fs::path directory_;
-  std::unique_ptr<operators::IoArea> io_area_;
+  std::optional<PrivateDirectory> directory_;
+  std::unique_ptr<operators::IoArea> io_area_;  ///< in it
 };
 
 RevisionWorkspaces::RevisionWorkspaces(const Options& options, ArchiveSource& archives)

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/private_directory.h"
 #include "base/text.h"
 #include "store/crypto.h"
 
@@ -78,29 +79,6 @@ class Extraction {
   std::vector<ArchiveEntry> made_;
 };
 
-/// A new directory that goes with its object.
-class Scratch {
- public:
-  explicit Scratch(const fs::path& below) {
-    std::error_code failure;
-    fs::create_directories(below, failure);
-    std::string name = below / "upload-XXXXXX";
-    if (mkdtemp(name.data()) == nullptr) throw io_error(below, errno);
-    path_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 /// What loading a project reads, unless an `!include` or a link leads elsewhere.
 bool is_read_by_loading(std::string_view path) {
   return path.find('/') == std::string_view::npos && (path.ends_with(".dig") || path == ".digdagignore");
@@ -109,7 +87,7 @@ bool is_read_by_loading(std::string_view path) {
 /// Unpacks no more than loading reads: most files of a project are not its workflows. Nothing where that may not be enough: there are
 /// links, or something is wrong, such as an `!include` of what was left out.
 std::optional<dig::Project> load_workflows_alone(std::string_view bytes, const ArchiveLimits& limits, const fs::path& temporary_directory) {
-  const Scratch scratch(temporary_directory);
+  const PrivateDirectory scratch(temporary_directory, "upload-");
   Extraction extraction(scratch.path());
   bool has_links = false;
   read_archive(bytes, limits, [&](const ArchiveEntry& entry) {
@@ -133,9 +111,11 @@ std::vector<ArchiveEntry> extract_archive(std::string_view bytes, const ArchiveL
 Upload check_upload(std::string_view bytes, const ArchiveLimits& limits, const fs::path& temporary_directory) {
   if (limits.bytes > 0 && bytes.size() > limits.bytes)
     throw Error("illegal argument", "Size of the uploaded archive file exceeds limit (" + std::to_string(limits.bytes) + " bytes)");
+  std::error_code failure;
+  fs::create_directories(temporary_directory, failure);  // where it fails, what is made in it says why
   if (std::optional<dig::Project> project = load_workflows_alone(bytes, limits, temporary_directory))
     return {.md5 = md5(bytes), .project = *std::move(project)};
-  const Scratch scratch(temporary_directory);
+  const PrivateDirectory scratch(temporary_directory, "upload-");
   extract_archive(bytes, limits, scratch.path());
   return {.md5 = md5(bytes), .project = dig::load_project(scratch.path())};
 }
