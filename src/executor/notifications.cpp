@@ -11,30 +11,13 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "executor/run_request.h"
 #include "operators/notification.h"
 
 namespace digdag::executor {
 namespace {
 
 constexpr std::size_t most_waiting = 1000;
-
-operators::TaskIdentity identity_of(const AttemptIdentity& attempt) {
-  operators::TaskIdentity identity;
-  identity.site_id = attempt.site_id;
-  identity.project_id = attempt.project_id;
-  identity.session_id = attempt.session_id;
-  identity.attempt_id = attempt.attempt_id;
-  identity.project_name = attempt.project_name;
-  identity.workflow_name = attempt.workflow_name;
-  identity.revision = attempt.revision;
-  identity.revision_id = attempt.revision_id;
-  identity.workflow_definition_id = attempt.workflow_definition_id;
-  identity.session_uuid = attempt.session_uuid;
-  identity.session_time = attempt.session_time;
-  identity.created_at = attempt.created_at;
-  identity.timezone = attempt.timezone;
-  return identity;
-}
 
 struct Waiting {
   std::string message, timestamp;

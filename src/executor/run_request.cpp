@@ -4,25 +4,29 @@
 
 namespace digdag::executor {
 
-operators::TaskIdentity identity_of(const Owned& owned, engine::TaskIndex task) {
-  const AttemptIdentity& attempt = owned.identity;
+operators::TaskIdentity identity_of(const AttemptIdentity& attempt) {
   operators::TaskIdentity identity;
   identity.site_id = attempt.site_id;
   identity.project_id = attempt.project_id;
   identity.session_id = attempt.session_id;
   identity.attempt_id = attempt.attempt_id;
-  identity.task_id = owned.rows.task_ids[static_cast<std::size_t>(task)];
   identity.project_name = attempt.project_name;
   identity.workflow_name = attempt.workflow_name;
   identity.revision = attempt.revision;
   identity.revision_id = attempt.revision_id;
   identity.workflow_definition_id = attempt.workflow_definition_id;
-  identity.task_name = owned.attempt.full_name(task);
   identity.retry_attempt_name = attempt.retry_attempt_name;
   identity.session_uuid = attempt.session_uuid;
   identity.session_time = attempt.session_time;
   identity.created_at = attempt.created_at;
   identity.timezone = attempt.timezone;
+  return identity;
+}
+
+operators::TaskIdentity identity_of(const Owned& owned, engine::TaskIndex task) {
+  operators::TaskIdentity identity = identity_of(owned.identity);
+  identity.task_id = owned.rows.task_ids[static_cast<std::size_t>(task)];
+  identity.task_name = owned.attempt.full_name(task);
   return identity;
 }
 

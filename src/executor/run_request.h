@@ -5,6 +5,8 @@
 
 namespace digdag::executor {
 
+/// What is known about an attempt where no task of it is meant.
+operators::TaskIdentity identity_of(const AttemptIdentity& attempt);
 /// What a task knows about itself and its attempt.
 operators::TaskIdentity identity_of(const Owned& owned, engine::TaskIndex task);
 
