@@ -36,10 +36,14 @@ class StartedSessions : public WithSchedules {
         [](store::Transaction& transaction) { return transaction.query("select count(*) from tasks").at(0).integer(0); });
   }
 
-  void backfill(std::string_view from, int parallel = 1) {
+  /// Pushes a workflow `w` with a session each minute, and with these keys.
+  void push_minutely(const std::string& keys, std::string_view schedule_from = "2026-01-10T00:00:00Z") {
+    push({{"w", R"({"schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1})" + (keys.empty() ? "" : ", " + keys) + "}"}}, schedule_from);
+  }
+  BackfillAnswer backfill(std::string_view from, int parallel = 1) {
     ScheduleControl control({.clock = [] { return Instant{}; }, .changed = [] {}}, *database_, *real_starter_);
     control.disable(0, schedule("w").id);
-    control.backfill(0, schedule("w").id, {.from = at(from), .attempt_name = "b", .count = {}, .parallel = parallel});
+    return control.backfill(0, schedule("w").id, {.from = at(from), .attempt_name = "b", .count = {}, .parallel = parallel});
   }
   /// Starts those that wait and whose turn has come; gives their number.
   std::int64_t start_waiting() { return DelayedAttempts(*database_, *real_starter_, log_, {}).start_ready(at("2999-01-01T00:00:00Z")); }
@@ -90,9 +94,7 @@ TEST_P(StartedSessions, KnowTheSessionsAroundThem) {
 
 TEST_P(StartedSessions, OfABackfillGetTheirTasksWhenTheirTurnComes) {
   push({{"w", R"({"schedule": {"daily>": "07:00:00"}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
-  ScheduleControl control({.clock = [] { return Instant{}; }, .changed = [] {}}, *database_, *real_starter_);
-  control.disable(0, schedule("w").id);
-  control.backfill(0, schedule("w").id, {.from = at("2026-01-08T00:00:00Z"), .attempt_name = "b", .count = {}});
+  backfill("2026-01-08T00:00:00Z");
   EXPECT_EQ(tasks(), 0);
   EXPECT_EQ(run("2999-01-01T00:00:00Z").delayed_started, 1);
   EXPECT_EQ(tasks(), 2);
@@ -102,7 +104,7 @@ TEST_P(StartedSessions, OfABackfillGetTheirTasksWhenTheirTurnComes) {
 }
 
 TEST_P(StartedSessions, WaitAtTheAttemptLimit) {
-  push({{"w", R"({"schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
+  push_minutely("");
   EXPECT_EQ(run("2026-01-10T00:10:00Z").started, 5);
   EXPECT_EQ(next("w"), "2026-01-10T00:05:00Z / 2026-01-10T00:20:00Z");
   EXPECT_THAT(logged(), HasSubstr("Too many attempts running. Limit: 5, Current: 5"));
@@ -111,17 +113,14 @@ TEST_P(StartedSessions, WaitAtTheAttemptLimit) {
 }
 
 TEST_P(StartedSessions, OfABackfillAreRefusedAtTheAttemptLimit) {
-  push({{"w", R"({"schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})"}}, "2026-01-10T00:00:00Z");
+  push_minutely("");
   EXPECT_EQ(run("2026-01-10T00:10:00Z").started, 5);
-  ScheduleControl control({.clock = [] { return Instant{}; }, .changed = [] {}}, *database_, *real_starter_);
-  const auto answer = control.backfill(0, schedule("w").id, {.from = at("2026-01-09T23:00:00Z"), .attempt_name = "b", .count = {}});
+  const auto answer = backfill("2026-01-09T23:00:00Z");
   EXPECT_EQ(std::get<ScheduleRefused>(answer).message, "Too many attempts running. Limit: 5, Current: 5");
   EXPECT_THAT(attempts(), SizeIs(5));
 }
 
 // ---- sla: ----
-
-const std::string minutely = R"("schedule": {"minutes_interval>": 1}, "+a": {"echo>": 1}})";
 
 // execution 18.2
 TEST_P(StartedSessions, HaveTheirSlaCountedFromTheRunTimeOfTheSchedule) {
@@ -140,7 +139,7 @@ TEST_P(StartedSessions, WhoseSlaIsATimeOfDayBeforeTheRunTimeHaveItOnTheNextDay) 
 
 // scheduling 14.53, decisions S-23
 TEST_P(StartedSessions, OfABackfillHaveNoSlaUnlessTheConfigurationWantsIt) {
-  push({{"w", R"({"sla": {"duration": "00:10"}, )" + minutely}}, "2026-01-10T00:02:00Z");
+  push_minutely(R"("sla": {"duration": "00:10"})", "2026-01-10T00:02:00Z");
   backfill("2026-01-10T00:00:00Z");
   EXPECT_EQ(start_waiting(), 1);
   EXPECT_THAT(slas(), ElementsAre());
@@ -154,7 +153,7 @@ TEST_P(StartedSessions, OfABackfillHaveNoSlaUnlessTheConfigurationWantsIt) {
 
 // decisions E-62
 TEST_P(StartedSessions, ThatWaitForTheirTurnHaveTheirSlaFromTheSchedule) {
-  push({{"w", R"({"_concurrency": 1, "sla": {"duration": "00:10"}, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": 1, "sla": {"duration": "00:10"})");
   EXPECT_EQ(run("2026-01-10T00:01:00Z").started, 2);
   EXPECT_THAT(slas(), ElementsAre("2026-01-10T00:10:00Z", "2026-01-10T00:11:00Z"));
   finish("2026-01-10T00:00:00Z");
@@ -166,7 +165,7 @@ TEST_P(StartedSessions, ThatWaitForTheirTurnHaveTheirSlaFromTheSchedule) {
 
 // decisions E-62
 TEST_P(StartedSessions, OfWhichOneMayRunStartInTheOrderOfTheirTimes) {
-  push({{"w", R"({"_concurrency": 1, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": 1)");
   EXPECT_EQ(run("2026-01-10T00:03:00Z").started, 4);
   for (const char* session : {"2026-01-10T00:00:00Z", "2026-01-10T00:01:00Z", "2026-01-10T00:02:00Z", "2026-01-10T00:03:00Z"}) {
     EXPECT_THAT(running(), ElementsAre(session));
@@ -177,7 +176,7 @@ TEST_P(StartedSessions, OfWhichOneMayRunStartInTheOrderOfTheirTimes) {
 
 // decisions E-62
 TEST_P(StartedSessions, OfWhichTwoMayRunStartAsSoonAsOneOfThemEnds) {
-  push({{"w", R"({"_concurrency": 2, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": 2)");
   EXPECT_EQ(run("2026-01-10T00:03:00Z").started, 4);
   EXPECT_THAT(running(), ElementsAre("2026-01-10T00:00:00Z", "2026-01-10T00:01:00Z"));
   finish("2026-01-10T00:01:00Z");
@@ -190,7 +189,7 @@ TEST_P(StartedSessions, OfWhichTwoMayRunStartAsSoonAsOneOfThemEnds) {
 
 // decisions E-62
 TEST_P(StartedSessions, ThatWaitForDifferentOnesStartInTheOrderOfTheirTimes) {
-  push({{"w", R"({"_concurrency": 2, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": 2)");
   EXPECT_EQ(run("2026-01-10T00:05:00Z").started, 6);
   finish("2026-01-10T00:01:00Z");
   EXPECT_EQ(start_waiting(), 1);
@@ -205,7 +204,7 @@ TEST_P(StartedSessions, ThatWaitForDifferentOnesStartInTheOrderOfTheirTimes) {
 
 // decisions E-62
 TEST_P(StartedSessions, DoNotPassThoseThatWaitForTheirTurnAlready) {
-  push({{"w", R"({"_concurrency": 1, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": 1)");
   EXPECT_EQ(run("2026-01-10T00:01:00Z").started, 2);
   finish("2026-01-10T00:00:00Z");
   EXPECT_EQ(run("2026-01-10T00:02:00Z").started, 1);
@@ -216,7 +215,7 @@ TEST_P(StartedSessions, DoNotPassThoseThatWaitForTheirTurnAlready) {
 
 // decisions E-62
 TEST_P(StartedSessions, OverTheLimitAreSkippedWithTheReasonWhereTheWorkflowWantsIt) {
-  push({{"w", R"({"_concurrency": {"limit": 1, "on_limit": "skip"}, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": {"limit": 1, "on_limit": "skip"})");
   const auto round = run("2026-01-10T00:02:00Z");
   EXPECT_EQ(round.started, 1);
   EXPECT_EQ(round.skipped, 2);
@@ -229,7 +228,7 @@ TEST_P(StartedSessions, OverTheLimitAreSkippedWithTheReasonWhereTheWorkflowWants
 
 // decisions E-62, E-63
 TEST_P(StartedSessions, OverTheLimitAreTriedAgainWhereTheWorkflowFailsThem) {
-  push({{"w", R"({"_concurrency": {"limit": 1, "on_limit": "fail"}, )" + minutely}}, "2026-01-10T00:00:00Z");
+  push_minutely(R"("_concurrency": {"limit": 1, "on_limit": "fail"})");
   EXPECT_EQ(run("2026-01-10T00:02:00Z").started, 1);
   EXPECT_EQ(next("w"), "2026-01-10T00:01:00Z / 2026-01-10T00:12:00Z");
   EXPECT_THAT(attempts(), SizeIs(1));
@@ -239,7 +238,7 @@ TEST_P(StartedSessions, OverTheLimitAreTriedAgainWhereTheWorkflowFailsThem) {
 
 // decisions E-62
 TEST_P(StartedSessions, OfABackfillCount) {
-  push({{"w", R"({"_concurrency": 2, )" + minutely}}, "2026-01-10T00:04:00Z");
+  push_minutely(R"("_concurrency": 2)", "2026-01-10T00:04:00Z");
   backfill("2026-01-10T00:00:00Z", 3);
   EXPECT_EQ(start_waiting(), 2);
   EXPECT_THAT(running(), ElementsAre("2026-01-10T00:00:00Z", "2026-01-10T00:01:00Z"));

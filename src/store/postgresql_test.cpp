@@ -164,7 +164,39 @@ class PostgresqlCommit : public Postgresql {
     EXPECT_TRUE(proxy_.has_cut());
     return runs;
   }
+  /// For the lock 42, in a trigger that is made so.
+  void let_inserts_wait(const std::string& create_trigger) {
+    sql("create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return null; end'");
+    sql(create_trigger + " for each row execute function wait()");
+  }
   ProxyForTest proxy_{server_.socket()};
+};
+
+/// Somebody else who has the lock 42 until it is released.
+class HeldLock {
+ public:
+  explicit HeldLock(std::unique_ptr<Database> other)
+      : other_(std::move(other)), holder_(std::async(std::launch::async, [this] { hold(); })) {
+    locked_.get_future().wait();
+  }
+  void release() {
+    go_.set_value();
+    holder_.get();
+  }
+
+ private:
+  void hold() {
+    other_->write_one_by_one([&](Transaction& statements) {
+      statements.query("select pg_advisory_lock(42)");
+      locked_.set_value();
+      go_.get_future().wait();
+      statements.query("select pg_advisory_unlock(42)");
+    });
+  }
+
+  std::unique_ptr<Database> other_;
+  std::promise<void> locked_, go_;
+  std::future<void> holder_;
 };
 
 TEST_F(PostgresqlCommit, IsNotRepeatedWhereItHappened) {
@@ -188,44 +220,21 @@ TEST_F(PostgresqlCommit, IsRepeatedAlsoWhereRowsWereExpected) {
 }
 
 TEST_F(PostgresqlCommit, IsWaitedForWhileItIsUnderWay) {
-  sql("create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return null; end'");
-  sql("create constraint trigger wait after insert on things deferrable initially deferred for each row execute function wait()");
-  std::promise<void> locked, go;
-  const auto other = open_database(server_.database(name_), log_);
-  auto holder = std::async(std::launch::async, [&] {
-    other->write_one_by_one([&](Transaction& statements) {
-      statements.query("select pg_advisory_lock(42)");
-      locked.set_value();
-      go.get_future().wait();
-      statements.query("select pg_advisory_unlock(42)");
-    });
-  });
-  locked.get_future().wait();
+  let_inserts_wait("create constraint trigger wait after insert on things deferrable initially deferred");
+  HeldLock lock(open_database(server_.database(name_), log_));
   auto writer = std::async(std::launch::async, [&] { return add_cut(Cut::at_commit); });
   EXPECT_TRUE(eventually(
       [&] { return sql("select count(*) from pg_stat_activity where query like 'insert into digdag_native_commits as%'") != "0"; }));
   EXPECT_EQ(count(), "0");
-  go.set_value();
+  lock.release();
   EXPECT_EQ(writer.get(), 1);
   EXPECT_EQ(count(), "1");
-  holder.get();
 }
 
 TEST_F(PostgresqlCommit, DoesNotHappenLaterWhereItWasRepeated) {
   add("before");  // from now on COMMIT is sent together with what it commits
-  sql("create function wait() returns trigger language plpgsql as 'begin perform pg_advisory_xact_lock(42); return null; end'");
-  sql("create trigger wait after insert on things for each row execute function wait()");
-  std::promise<void> locked, go;
-  const auto other = open_database(server_.database(name_), log_);
-  auto holder = std::async(std::launch::async, [&] {
-    other->write_one_by_one([&](Transaction& statements) {
-      statements.query("select pg_advisory_lock(42)");
-      locked.set_value();
-      go.get_future().wait();
-      statements.query("select pg_advisory_unlock(42)");
-    });
-  });
-  locked.get_future().wait();
+  let_inserts_wait("create trigger wait after insert on things");
+  HeldLock lock(open_database(server_.database(name_), log_));
   proxy_.cut_next(Cut::at_commit, "cut here");
   auto writer = std::async(std::launch::async, [&] {
     int runs = 0;
@@ -236,10 +245,9 @@ TEST_F(PostgresqlCommit, DoesNotHappenLaterWhereItWasRepeated) {
     return runs;
   });
   EXPECT_TRUE(eventually([&] { return sql("select count(*) from digdag_native_commits where number < 0") != "0"; }));
-  go.set_value();
+  lock.release();
   EXPECT_EQ(writer.get(), 2);
   EXPECT_EQ(count(), "2");
-  holder.get();
 }
 
 TEST_F(Postgresql, CommitsLightlyWhereAPowerCutMayUndoIt) {
