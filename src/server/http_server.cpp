@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <future>
 #include <list>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "server/asio.h"
 #include "server/connection.h"
 #include "server/connections.h"
+#include "server/http_answer.h"
 #include "server/http_service.h"
 #include "server/listening_socket.h"
 
@@ -115,10 +117,8 @@ awaitable<void> HttpServer::Impl::accept_all(Listener& listener) {
 
 void HttpServer::Impl::take(Fd socket, ListenerKind kind, const std::string& peer) {
   if (connections_.size() >= options.connections && !connections_.close_an_idle_one()) {
-    constexpr std::string_view full =
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/json\r\nContent-Length: "
-        "45\r\n\r\n"
-        R"({"message":"Too many connections","status":503})";
+    const Response response = unavailable("Too many connections are busy; try again (server.http.max-connections allows more)");
+    const std::string full = head_of({}, response, false, http_date(std::time(nullptr))) + response.body;
     ::send(socket.get(), full.data(), full.size(), MSG_NOSIGNAL);
     return;
   }

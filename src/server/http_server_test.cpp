@@ -327,6 +327,28 @@ TEST_F(HttpServerTest, TheLongestIdleConnectionMakesRoomForANewOne) {
   EXPECT_THAT(second.ask("GET /2 HTTP/1.1\r\n\r\n"), EndsWith("GET /2 "));
 }
 
+TEST_F(HttpServerTest, WhereAllConnectionsAreBusyANewOneIsToldSo) {
+  HttpServer::Options options = any_port();
+  options.connections = 1;
+  std::promise<void> begun, let_go;
+  handling_.answering = [&](const Request&) {
+    begun.set_value();
+    let_go.get_future().wait();
+    return Response::empty(200);
+  };
+  serve(options);
+  Client busy = client();
+  busy.send("GET / HTTP/1.1\r\n\r\n");
+  begun.get_future().wait();
+  Client refused = client();
+  const std::string answer = refused.answer();
+  EXPECT_THAT(answer, AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("Retry-After: 1\r\n"), HasSubstr("{\"message\":\"Too many connections"),
+                            EndsWith("\"status\":503}")));
+  EXPECT_THAT(refused.read_all(), IsEmpty());
+  let_go.set_value();
+  EXPECT_THAT(busy.answer(), StartsWith("HTTP/1.1 200 "));
+}
+
 TEST_F(HttpServerTest, RequestsBeyondWorkersAndQueueAreAnswered503) {
   HttpServer::Options options = any_port();
   options.worker_threads = 1;
