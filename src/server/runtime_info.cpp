@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 
 namespace digdag::server {
 namespace {
@@ -15,12 +16,12 @@ Value addresses(const std::optional<HttpServer::Address>& address) {
 }  // namespace
 
 void write_runtime_info(const SystemConfig& config, const HttpServer& server, Log& log) {
-  const std::optional<std::string> path = config.get("server.runtime-info.path");
-  if (!path) return;
+  const std::string path(trim(config.get_or("server.runtime-info.path", "")));
+  if (path.empty()) return;
   const Value info =
       Value::object({{"local_addresses", addresses(server.api_address())}, {"local_admin_addresses", addresses(server.admin_address())}});
   try {
-    write_file_atomically(*path, to_json(info));
+    write_file_atomically(path, to_json(info));
   } catch (const Error& error) {
     log.write(LogLevel::warn, "main", "server", "Cannot write server.runtime-info.path: " + error.message());
   }

@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "base/text.h"
 #include "schedule/schedule_control.h"
 #include "server/access_log.h"
@@ -22,6 +18,7 @@
 #include "server/front_door.h"
 #include "server/local_project.h"
 #include "server/metrics.h"
+#include "server/runtime_info.h"
 #include "server/scratch_directory.h"
 #include "store/database.h"
 #include "store/database_place.h"
@@ -32,32 +29,9 @@
 namespace digdag::server {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::optional<ClientVersion> version_of(const SystemConfig& config, std::string_view key) {
   const std::optional<std::string> text = config.get(key);
   return text ? ClientVersion::parse(trim(*text)) : std::nullopt;
-}
-
-/// Where our listeners are, for those who start us with port 0 (spec/server.md 21).
-void write_runtime_info(const SystemConfig& config, const HttpServer& http, Log& log) {
-  const std::string file(trim(config.get_or("server.runtime-info.path", "")));
-  if (file.empty()) return;
-  const auto addresses = [](const std::vector<HttpServer::Address>& all) {
-    Array list;
-    for (const HttpServer::Address& one : all) list.push_back(Value::object({{"host", one.host}, {"port", one.port}}));
-    return Value(std::move(list));
-  };
-  std::vector<HttpServer::Address> admin;
-  if (http.admin_address()) admin.push_back(*http.admin_address());
-  // Whoever waits for the file finds it whole.
-  const std::string unfinished = file + ".new";
-  std::ofstream out(unfinished);
-  out << to_json(Value::object({{"local_addresses", addresses({http.api_address()})}, {"local_admin_addresses", addresses(admin)}}))
-      << std::flush;
-  std::error_code failure;
-  if (out) fs::rename(unfinished, file, failure);
-  if (!out || failure) log.write(LogLevel::warn, "main", "server", "Runtime information cannot be written to " + file);
 }
 
 void tell_about_config(const SystemConfig& config, Log& log) {
