@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -149,19 +150,27 @@ void RestClient::lines(std::string_view path, const Query& query, std::int64_t s
   HttpRequest wanted = request("GET", url_of(path, query));
   wanted.timeout_seconds = seconds;
   std::string unfinished;
-  std::exception_ptr failure;
+  std::exception_ptr failure;  // it must not pass through libcurl
+  std::atomic<bool> failed = false;
+  wanted.stopped = &failed;
   wanted.receive = [&](std::string_view piece) {
+    if (failed) return;
     unfinished += piece;
     std::size_t begin = 0;
     try {
-      for (std::size_t end = 0; !failure && (end = unfinished.find('\n', begin)) != std::string::npos; begin = end + 1)
+      for (std::size_t end = 0; (end = unfinished.find('\n', begin)) != std::string::npos; begin = end + 1)
         line(std::string_view(unfinished).substr(begin, end - begin));
-    } catch (...) {  // it must not pass through libcurl
+    } catch (...) {
       failure = std::current_exception();
+      failed = true;
     }
     unfinished.erase(0, begin);
   };
-  send(wanted);
+  try {
+    send(wanted);
+  } catch (const Error&) {
+    if (!failure) throw;
+  }
   if (failure) std::rethrow_exception(failure);
 }
 

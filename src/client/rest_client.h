@@ -64,7 +64,7 @@ class RestClient {
   /// The bytes behind a path; redirects are followed, to other hosts without our headers.
   std::string download(std::string_view path, const Query& query = {});
   /// The lines behind a path as they come, without their ends, until the server ends the answer; asked for once. `seconds` is the longest
-  /// it may take: Error where that is over, or the connection breaks. An unfinished last line is dropped.
+  /// it may take: Error where that is over, or the connection breaks. An unfinished last line is dropped. What `line` throws ends it.
   void lines(std::string_view path, const Query& query, std::int64_t seconds, const std::function<void(std::string_view line)>& line);
   /// The bytes behind a URL that the server named, asked for without our headers.
   std::string download_directly(const std::string& url);

@@ -118,6 +118,24 @@ TEST(RestClient, NeedsNoAnswerWhereTheServerSaysThatThereIsNone) {
   EXPECT_TRUE(client_of(server).remove("/api/projects/1").is_null());
 }
 
+TEST(RestClient, GivesLinesAsTheyCome) {
+  TestServer server([](const auto&) { return TestServer::answer("200 OK", {}, "one\n\nthree\nunfinished"); });
+  std::vector<std::string> lines;
+  client_of(server).lines("/api/x", {}, 60, [&](std::string_view line) { lines.emplace_back(line); });
+  EXPECT_THAT(lines, ElementsAre("one", "", "three"));
+}
+
+TEST(RestClient, DoesNotWaitForMoreLinesWhereOneCannotBeTaken) {
+  TestServer server([](const auto&) { return "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\none\ntwo\n" + TestServer::silence; });
+  std::vector<std::string> lines;
+  const auto take = [&](std::string_view line) {
+    lines.emplace_back(line);
+    throw Error("", "what is this: " + lines.back());
+  };
+  EXPECT_EQ(failure_of([&] { client_of(server).lines("/api/x", {}, 60, take); }), "what is this: one");
+  EXPECT_THAT(lines, ElementsAre("one"));
+}
+
 TEST(RestClient, SaysThatTheServerCannotBeReached) {
   RestClient client({.endpoint = "http://127.0.0.1:9"});
   EXPECT_THAT(failure_of([&] { client.get("/api/version"); }),

@@ -60,7 +60,7 @@ class TestServer {
     return lines;
   }
 
-  /// In place of an answer: none, until the client goes away.
+  /// In place of an answer, or of its rest: nothing, until the client goes away.
   static inline const std::string silence = "silence";
   /// A complete answer. `headers`: `Name: value` lines.
   static std::string answer(const std::string& status, const std::vector<std::string>& headers, const std::string& body) {
@@ -110,16 +110,15 @@ class TestServer {
       const std::lock_guard lock(mutex_);
       requests_.push_back(request);
     }
-    const std::string answer = handler_(request);
-    if (answer == silence) {
-      while (receive()) {
-      }
-      return;
-    }
+    std::string answer = handler_(request);
+    const bool is_silent = answer.ends_with(silence);
+    if (is_silent) answer.resize(answer.size() - silence.size());
     for (std::size_t sent = 0; sent < answer.size();) {
       const ssize_t n = send(connection, answer.data() + sent, answer.size() - sent, MSG_NOSIGNAL);
       if (n <= 0) return;
       sent += static_cast<std::size_t>(n);
+    }
+    while (is_silent && receive()) {
     }
   }
 
