@@ -90,7 +90,8 @@ void AccessLog::write(const std::string& lines) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
       if (!std::exchange(writing_fails_, true))
-        complain(std::string("Cannot write the access log: ") + std::strerror(errno) + "; its lines are lost");
+        complain("Cannot write the access log " + (options_.directory / "access.log").string() + ": " + std::strerror(errno) +
+                 "; its lines are lost until that is mended");
       return;
     }
     written += static_cast<std::size_t>(count);

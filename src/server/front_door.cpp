@@ -33,8 +33,6 @@ bool is_loopback_origin(std::string_view origin) {
   return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
 }
 
-bool changes_something(const Request& request) { return request.method == "PUT" || request.method == "POST" || request.method == "DELETE"; }
-
 Response not_now(const std::string& why) {
   Response response = error_response(503, why);
   response.headers.add("Retry-After", "5");
@@ -83,7 +81,7 @@ Admission FrontDoor::admit(Request& request) {
         error_response(403, "A web page of another origin must not change anything here (server.cors.allow-origin names those that may)"));
   Router::Found found = router_.find(request);
   if (found.answer) return refused(*std::move(found.answer));
-  if (changes_something(request)) {
+  if (changes_state(request)) {
     if (const auto why = writes_refused_()) return refused(not_now(*why));
   }
   request.route = found.route;

@@ -21,7 +21,9 @@ int port_of(const sockaddr_storage& address) {
 
 Error cannot_bind(const HttpServer::Address& address, std::string_view why) {
   return config_error("Cannot listen at " + address_text(address) + ": " + std::string(why))
-      .hint("choose another address with --bind and --port (server.bind, server.port), or port 0 for any free one");
+      .hint(
+          "choose another address with --bind and --port (server.bind, server.port), that of the admin interface with --admin-bind and "
+          "--admin-port, or port 0 for any free one");
 }
 
 }  // namespace
