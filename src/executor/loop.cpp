@@ -343,6 +343,7 @@ void Loop::drop_all() {
 
 /// Forgets it. Its runs at the agent are stopped.
 void Loop::let_go(std::int64_t id) {
+  sleepers_.forget(id);
   const auto place = attempts_.find(id);
   for (const auto& [task, lease] : place->second.at_agent) {
     strays_.add(id, task, lease);
@@ -403,6 +404,7 @@ void Loop::leave(const std::vector<Work>& round) {
     if (!work.outcome.finished) continue;
     const std::int64_t id = work.owned->identity.attempt_id;
     for (const auto& [poll, lease] : sleepers_.take(id)) inbox.push(QueuedEvent{poll.first, engine::Wake{poll.second, lease}});
+    sleepers_.forget(id);
     if (keeper_) keeper_->ended(work.owned->identity, work.owned->attempt.success());
     if (kept_ == id) continue;
     take_out(*work.owned);
