@@ -18,7 +18,10 @@ struct RequiredAttempts::Target {
 };
 
 RequiredAttempts::RequiredAttempts(store::Database& database, SessionStarter& starter, Executor& executor)
-    : database_(database), starter_(starter), executor_(executor) {}
+    : database_(database), starter_(starter), executor_(executor), chains_([this](std::int64_t attempt) {
+        const AttemptStatus status = executor_.status(attempt);
+        return status.known && !status.done;
+      }) {}
 
 RequiredAttempts::Target RequiredAttempts::target_of(store::Transaction& transaction, const Request& request) const {
   Target target;
@@ -57,16 +60,6 @@ RequiredAttempts::Found RequiredAttempts::found(const store::SessionAttempt& att
   return found;
 }
 
-std::string RequiredAttempts::chain_to(std::int64_t attempt, std::int64_t waiting, std::set<std::int64_t>& visited) const {
-  const auto waits = waits_.find(attempt);
-  if (waits == waits_.end() || !visited.insert(attempt).second) return "";
-  if (attempt == waiting) return waits->second.workflow;
-  for (const std::int64_t next : waits->second.for_attempts) {
-    if (const std::string rest = chain_to(next, waiting, visited); !rest.empty()) return waits->second.workflow + " -> " + rest;
-  }
-  return "";
-}
-
 RequiredAttempts::Answer RequiredAttempts::start(const Request& request) {
   Target target = database_.read([&](store::Transaction& transaction) { return target_of(transaction, request); });
   if (!target.project_is_known) return Missing{};
@@ -97,18 +90,11 @@ RequiredAttempts::Answer RequiredAttempts::start(const Request& request) {
   }
   const std::lock_guard lock(mutex_);
   if (answer->done) {
-    if (const auto waits = waits_.find(request.requiring_attempt); waits != waits_.end()) {
-      waits->second.for_attempts.erase(answer->attempt_id);
-      if (waits->second.for_attempts.empty()) waits_.erase(waits);
-    }
+    chains_.end_wait(request.requiring_attempt, answer->attempt_id);
     return *answer;
   }
-  std::set<std::int64_t> visited;
-  if (const std::string chain = chain_to(answer->attempt_id, request.requiring_attempt, visited); !chain.empty())
+  if (const std::string chain = chains_.wait(request.requiring_attempt, requiring, answer->attempt_id); !chain.empty())
     return Refused{"Workflows require each other for the same session: " + requiring + " -> " + chain};
-  Waits& waits = waits_[request.requiring_attempt];
-  waits.workflow = requiring;
-  waits.for_attempts.insert(answer->attempt_id);
   return *answer;
 }
 

@@ -1,13 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <mutex>
-#include <set>
-#include <string>
 
 #include "engine/attempt_starter.h"
 #include "executor/executor.h"
+#include "executor/require_chains.h"
 #include "executor/starter.h"
 #include "store/database.h"
 
@@ -26,19 +24,13 @@ class RequiredAttempts : public engine::AttemptStarter {
   struct Target;
   Target target_of(store::Transaction& transaction, const Request& request) const;
   Found found(const store::SessionAttempt& attempt, bool created) const;
-  /// What `attempt` waits for, down to `waiting`: `a -> b`; "" where it does not wait for it.
-  std::string chain_to(std::int64_t attempt, std::int64_t waiting, std::set<std::int64_t>& visited) const;
 
   store::Database& database_;
   SessionStarter& starter_;
   Executor& executor_;
 
   std::mutex mutex_;
-  struct Waits {
-    std::string workflow;
-    std::set<std::int64_t> for_attempts;
-  };
-  std::map<std::int64_t, Waits> waits_;  ///< attempts that run and require others
+  RequireChains chains_;
 };
 
 }  // namespace digdag::executor
