@@ -140,12 +140,17 @@ struct RevisionWorkspaces::Impl {
   };
 
   std::shared_ptr<const UnpackedRevision> revision(std::int64_t id, const operators::TaskIdentity& task) {
-    const std::shared_ptr<Slot> slot = slot_of(id);
-    const std::lock_guard lock(slot->mutex);
-    if (slot->unpacked) return slot->unpacked;
-    slot->unpacked = unpack(id, task);
-    make_room(id, slot->unpacked->bytes());
-    return slot->unpacked;
+    std::shared_ptr<Slot> slot = slot_of(id);
+    try {
+      const std::lock_guard lock(slot->mutex);
+      if (slot->unpacked) return slot->unpacked;
+      slot->unpacked = unpack(id, task);
+      make_room(id, slot->unpacked->bytes());
+      return slot->unpacked;
+    } catch (...) {
+      leave(id, std::move(slot));
+      throw;
+    }
   }
 
   std::shared_ptr<Slot> slot_of(std::int64_t id) {
@@ -157,6 +162,16 @@ struct RevisionWorkspaces::Impl {
     }
     order.splice(order.begin(), order, slot->in_order);
     return slot;
+  }
+
+  /// One that could not be unpacked is forgotten by the last that waits for it: it may never be asked for again.
+  void leave(std::int64_t id, std::shared_ptr<Slot> slot) {
+    const std::lock_guard lock(mutex);
+    slot.reset();
+    const auto kept = cache.find(id);
+    if (kept == cache.end() || kept->second.use_count() > 1 || sizes.contains(id)) return;
+    order.erase(kept->second->in_order);
+    cache.erase(kept);
   }
 
   std::shared_ptr<const UnpackedRevision> unpack(std::int64_t id, const operators::TaskIdentity& task) {

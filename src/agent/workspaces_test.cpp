@@ -160,6 +160,14 @@ TEST_F(WorkspacesTest, AnArchiveThatIsMissingOrDamagedIsTheReasonOfTheFailure) {
   EXPECT_EQ(names_in(root / "tmp/workspace").size(), 1u);
 }
 
+TEST_F(WorkspacesTest, ARevisionThatCouldNotBeUnpackedIsUnpackedOnceWhenItCan) {
+  EXPECT_NE(fault(), "");
+  push();
+  EXPECT_EQ(fault(), "");
+  EXPECT_EQ(fault(), "");
+  EXPECT_EQ(archives.fetched, 2);
+}
+
 TEST_F(WorkspacesTest, RevisionsThatWereNotUsedForLongAreForgotten) {
   write("a", std::string(400, 'x'));
   for (const std::int64_t revision : {1, 2, 3}) push(revision);
