@@ -30,6 +30,8 @@ constexpr std::int64_t first_interval_millis = 10'000, longest_interval_millis =
 constexpr std::string_view packed_suffix = ".gz";
 constexpr std::size_t most_head_bytes = 2048;
 constexpr std::int64_t longest_sleep_millis = 3'600'000;
+/// Of a complete log that no storage takes. Its attempt may end on another server, and nobody says so here.
+constexpr std::int64_t unkept_millis = 24 * 3'600'000;
 /// Where no storage takes them, short logs need no file: one for each task cost more than the task.
 constexpr std::size_t most_bytes_in_memory = 16 << 10, most_bytes_of_all_in_memory = 8 << 20;
 
@@ -257,11 +259,8 @@ struct LogSpool::Impl {
   void hand_over(const std::shared_ptr<Run>& run) {
     const std::shared_ptr<Spool> full = set_aside(*run);
     const std::unique_lock lock(mutex);
-    if (options.discard) {
-      unkept.push_back(full);
-      return;
-    }
-    full->due = options.clock();
+    full->due = options.discard ? options.clock().plus_millis(unkept_millis) : options.clock();
+    if (options.discard) unkept.push_back(full);
     wake_before(full->due, lock);
   }
   /// Where nothing is kept, what is written now is worth more than what is over.
@@ -387,6 +386,8 @@ struct LogSpool::Impl {
       take_from_run(spool);
       publish_if_due(spool);
     }
+    const std::lock_guard lock(mutex);
+    while (!unkept.empty() && unkept.front()->published) unkept.pop_front();
   }
   /// The next file stays open for longer.
   static void take_from_run(const std::shared_ptr<Spool>& spool) {

@@ -30,7 +30,7 @@ class LogSpool {
     std::string agent_id;             ///< `pid@host`; part of the file names
     std::uint64_t split_bytes = 16 << 20;
     std::uint64_t most_bytes = std::uint64_t{1} << 30;  ///< log-server.spool-limit, of all that is not published
-    bool discard = false;  ///< log-server.type null: only the live tail reads them, until `forget`, or until the room is needed
+    bool discard = false;  ///< log-server.type null: only the live tail reads them, until `forget`, for a day, or until the room is needed
     /// Called after a task has written something, and after a file was published; by the writer, so it must not block. May be unset.
     std::function<void(const std::string& attempt_directory)> written;
     /// Called when the storage has a file, before `open_logs` leaves it out; must not block. May be unset.

@@ -274,6 +274,19 @@ TEST_F(LogSpoolTest, ShowsToTheTailAloneWhatNoStorageKeepsUntilTheAttemptIsOver)
   EXPECT_FALSE(fs::exists(root / "logs/.spool"));
 }
 
+TEST_F(LogSpoolTest, DropsAfterADayWhatNoStorageKeepsOfAnAttemptWhoseEndIsNeverHeardOf) {
+  options.discard = true;
+  begin();
+  auto writer = spool->open(attempt, "+w+long");
+  writer->write("one");
+  spool->open(attempt, "+w+a")->write("one");
+  later(24 * 3600 - 1);
+  EXPECT_EQ(spool->open_logs(attempt, "").size(), 2u);
+  later(1);
+  ASSERT_EQ(spool->open_logs(attempt, "").size(), 1u) << "what is still written stays";
+  EXPECT_THAT(spool->open_logs(attempt, "")[0].file_name, HasSubstr("+w+long@"));
+}
+
 TEST_F(LogSpoolTest, DropsTheOldestOfWhatNoStorageKeepsWhereTheRoomIsNeeded) {
   options.discard = true;
   options.most_bytes = 10;
