@@ -221,9 +221,8 @@ class PostgresqlDatabase : public Database {
     for (int repetition = 0;; ++repetition) {
       const std::exception_ptr failure = try_once(work, mode, durability, deadline);
       if (!failure) return;
-      if (deadline && std::chrono::steady_clock::now() >= *deadline) std::rethrow_exception(failure);
-      // At once, then more and more slowly: what broke it may be there still.
-      if (repetition > 0) pool_.pause(std::min(milliseconds(5 << std::min(repetition, 10)), milliseconds(1000)), deadline);
+      if (is_over(deadline)) std::rethrow_exception(failure);
+      pause(repetition, deadline);
     }
   }
 
@@ -256,23 +255,34 @@ class PostgresqlDatabase : public Database {
   bool was_committed(const std::optional<Mark>& mark, Deadline deadline, const std::exception_ptr& why) {
     try {
       if (!mark) std::rethrow_exception(why);
-      for (;;) {
-        const Lease connection(pool_, deadline);
-        PostgresqlTransaction statements(*connection, Mode::one_by_one, Durability::power_cut);
+      for (int repetition = 0;; ++repetition) {
         try {
-          const Rows found = statements.query(
-              "insert into digdag_native_commits as mark (id, number, at) values ($1, -cast($2 as bigint), now()) on conflict (id) do "
-              "update set number = case when mark.number = cast($2 as bigint) then mark.number else -cast($2 as bigint) end returning "
-              "number",
-              {mark->connection, mark->number});
-          return found.at(0).integer(0) == mark->number;
+          return is_left(*mark, deadline);
         } catch (const PostgresqlError& error) {
-          if (error.then() == Then::give_up) throw;
+          if (error.then() == Then::give_up || is_over(deadline)) throw;
         }
+        pause(repetition, deadline);
       }
     } catch (const DatabaseError& error) {
       throw DatabaseError(Cause::unavailable, "whether a commit happened could not be found out: " + error.message());
     }
+  }
+
+  bool is_left(const Mark& mark, Deadline deadline) {
+    const Lease connection(pool_, deadline);
+    PostgresqlTransaction statements(*connection, Mode::one_by_one, Durability::power_cut);
+    const Rows found = statements.query(
+        "insert into digdag_native_commits as mark (id, number, at) values ($1, -cast($2 as bigint), now()) on conflict (id) do "
+        "update set number = case when mark.number = cast($2 as bigint) then mark.number else -cast($2 as bigint) end returning "
+        "number",
+        {mark.connection, mark.number});
+    return found.at(0).integer(0) == mark.number;
+  }
+
+  static bool is_over(Deadline deadline) { return deadline && std::chrono::steady_clock::now() >= *deadline; }
+  /// Before the next try: none at first, then longer and longer, as what broke it may be there still.
+  void pause(int repetition, Deadline deadline) {
+    if (repetition > 0) pool_.pause(std::min(milliseconds(5 << std::min(repetition, 10)), milliseconds(1000)), deadline);
   }
 
   Log& log_;

@@ -219,6 +219,17 @@ TEST_F(PostgresqlCommit, IsRepeatedAlsoWhereRowsWereExpected) {
   EXPECT_EQ(count(), "1");
 }
 
+TEST_F(PostgresqlCommit, IsAskedForMoreAndMoreSlowly) {
+  sql("create sequence asked");
+  sql("create function refuse() returns trigger language plpgsql as 'begin if new.number < 0 then perform nextval(''asked''); perform "
+      "pg_terminate_backend(pg_backend_pid()); end if; return new; end'");
+  sql("create trigger refuse before insert on digdag_native_commits for each row execute function refuse()");
+  database();
+  proxy_.cut_next(Cut::before_answer);
+  EXPECT_THAT(message_of([&] { add("a", milliseconds(300)); }), HasSubstr("whether a commit happened could not be found out"));
+  EXPECT_LE(std::stoi(sql("select last_value from asked")), 8);  // 10, 20, 40 … ms lie between them
+}
+
 TEST_F(PostgresqlCommit, IsWaitedForWhileItIsUnderWay) {
   let_inserts_wait("create constraint trigger wait after insert on things deferrable initially deferred");
   HeldLock lock(open_database(server_.database(name_), log_));
