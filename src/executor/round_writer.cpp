@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -64,10 +65,11 @@ void RoundWriter::write_beside(std::shared_ptr<Work> work) {
   ++being_written_;
   const auto write = [this, work = std::move(work)] {
     Written result{work, {}};
+    std::optional<store::AttemptChange> change;  // of all tries: it knows what is stored already
     const auto store_it = [&] {
       store_.number_tasks(work->owned->rows, work->owned->attempt.size());
-      store::AttemptChange change = change_of(*work);
-      store_.commit_in_steps(change);
+      if (!change) change = change_of(*work);
+      store_.commit_in_steps(*change);
     };
     if (when_available([&] { result.trouble = trouble_of(store_it); })) inbox_.push(std::move(result));
   };

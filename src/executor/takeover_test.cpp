@@ -199,6 +199,32 @@ TEST_P(TakeoverOf, AKillOfAnotherServerReachesWhatRunsHere) {
   EXPECT_TRUE(here_->comes_to([&] { return here_->runner.stopped == std::vector<std::string>{"#1 lease 1"}; }));
 }
 
+TEST_P(TakeoverOf, AKillThatIsHandedInAfterItWasAppliedAndItsAttemptReadBackCountsOnce) {
+  here_->start();
+  const std::int64_t attempt = start(*here_, "w", "_error_on_cancel: true\n_error: {echo>: bye}\n+x: {echo>: 1}\n");
+  const std::int64_t event = kill(attempt).value();
+  here_->takeover.wake();
+  ASSERT_TRUE(here_->comes_to([&] { return here_->runner.stopped.size() == 1; }));
+  const auto canceled = [] {
+    return agent::RunFailed{.error = Value::object(), .retry = {}, .cause = Error("task", "x"), .last_output = {}};
+  };
+  const auto later = [] { return agent::RunLater{.delay_millis = 60'000, .state = Value::object(), .wakes_after = {}}; };
+  here_->executor.ended(here_->runner.runs.at(0), canceled());
+  ASSERT_TRUE(here_->comes_to([&] { return here_->runner.runs.size() == 2; }));
+  write([&](store::Transaction& transaction) {
+    transaction.execute("update digdag_native_attempts set version = version + 1 where id = $1", {attempt});
+  });
+  here_->executor.ended(here_->runner.runs.at(1), later());  // it cannot be stored: the attempt is dropped
+  ASSERT_TRUE(here_->comes_to([&] { return here_->runner.runs.size() == 3; }));
+  here_->executor.kill(attempt, event);  // by whoever was held up since the kill was stored
+  here_->executor.step();
+  here_->executor.ended(here_->runner.runs.at(2), canceled());
+  EXPECT_TRUE(here_->comes_to([&] { return here_->runner.runs.size() == 4; })) << "the handler was killed, too";
+  here_->executor.ended(here_->runner.runs.at(3), agent::RunSucceeded{});
+  EXPECT_TRUE(here_->comes_to([&] { return here_->executor.status(attempt).done; }));
+  EXPECT_EQ(tasks(attempt).back().state, engine::TaskState::success);
+}
+
 TEST_P(TakeoverOf, AnAttemptWhoseRowsMakeNoSenseEndsAndTheOthersGoOn) {
   const std::int64_t broken = start(*gone_, "w", "+x: {echo>: 1}\n");
   start(*gone_, "v", "+x: {echo>: 1}\n");

@@ -131,10 +131,11 @@ class Gathered {
                        {cancelled_});
     }
     send_monitors(transaction);
+    // Whoever hands an event in may have been held up until it was applied: it counts with its row, or not at all.
     if (!events_.empty()) {
       transaction.send({"delete from digdag_native_events where id = any($1::bigint[])",
                         "delete from digdag_native_events where id in (select value from json_each($1))"},
-                       {events_});
+                       {events_}, static_cast<std::int64_t>(events_.size()));
     }
     send_finished(transaction);
   }

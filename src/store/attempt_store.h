@@ -39,7 +39,9 @@ struct AttemptChange {
   std::vector<engine::TaskIndex> changed;          ///< ascending
   std::vector<engine::TaskIndex> results_changed;  ///< ascending
   std::vector<QueuedRun> runs;
-  std::vector<std::int64_t> events;  ///< applied; ids of digdag_native_events
+  /// Applied; ids of digdag_native_events. Taken out when that is stored: an event that has no row any more counts nowhere, and the change
+  /// fails with DatabaseError(unexpected_rows).
+  std::vector<std::int64_t> events;
   bool finished = false;
   /// A part of a larger change: rows of tasks and of the queue alone. What else there is of the attempt goes with another part.
   bool is_part = false;

@@ -140,7 +140,10 @@ void OwnedAttempts::commit(std::vector<AttemptChange>& changes) {
 
 void OwnedAttempts::commit_in_steps(AttemptChange& change) {
   if (change.finished) return end_in_steps(change);
-  for (ChangeStep& step : steps_of(change, rows_in_a_step)) commit_step(step);
+  for (ChangeStep& step : steps_of(change, rows_in_a_step)) {
+    commit_step(step);
+    if (step.completes) change.events.clear();
+  }
 }
 
 void OwnedAttempts::commit_step(ChangeStep& step) {

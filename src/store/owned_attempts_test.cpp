@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "dig/compiler.h"
 #include "dig/loader.h"
+#include "store/attempt_events.h"
 #include "store/projects.h"
 #include "store/schema_for_test.h"
 #include "store/servers.h"
@@ -142,6 +143,28 @@ TEST_P(OwnedAttemptsOf, AttemptsOfSitesThatAreNotSelectedAreLeftAlone) {
   EXPECT_THAT(owned_->claim(10, {Mode::except, {0, 7}}), IsEmpty());
   EXPECT_THAT(owned_->claim(10, {Mode::only, {7}}), IsEmpty());
   EXPECT_THAT(owned_->claim(10, {Mode::only, {7, 0}}), ElementsAre(rows_.attempt_id));
+}
+
+TEST_P(OwnedAttemptsOf, AKillCountsWithItsEventAndOnlyOnce) {
+  start(*owned_);
+  const std::int64_t event = write([&](Transaction& transaction) { return insert_kill(transaction, rows_.attempt_id); });
+  const AttemptRows before = rows_;
+  attempt_->apply(engine::Kill{}, now_);
+  std::vector<AttemptChange> killed{{&rows_, &*attempt_, {1}, {}, {}, {event}}};
+  owned_->commit(killed);
+  EXPECT_THAT(owned_->events(), IsEmpty());
+  EXPECT_THROW(owned_->commit(killed), DatabaseError) << "handed in again by who read it before";
+  EXPECT_EQ(rows_.version, before.version + 1);
+}
+
+TEST_P(OwnedAttemptsOf, ALargeChangeThatIsTriedAgainAppliesItsKillOnce) {
+  start(*owned_);
+  const std::int64_t event = write([&](Transaction& transaction) { return insert_kill(transaction, rows_.attempt_id); });
+  attempt_->apply(engine::Kill{}, now_);
+  AttemptChange killed{&rows_, &*attempt_, {1}, {}, {}, {event}};
+  owned_->commit_in_steps(killed);
+  EXPECT_THAT(owned_->events(), IsEmpty());
+  owned_->commit_in_steps(killed);
 }
 
 // decisions S-40

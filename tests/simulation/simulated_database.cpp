@@ -210,8 +210,7 @@ bool SimulatedDatabase::remove_pending(std::int64_t id, const std::string& serve
 void SimulatedDatabase::write(const AttemptChange& change, AttemptRecord& record, const std::string& owner, Undo& undo) {
   ++record.version;
   for (const std::int64_t event : change.events) {
-    const bool is_tried_again = record.is_torn;  // the steps of a large change
-    if (std::erase(record.events, event) == 0 && !is_tried_again)
+    if (std::erase(record.events, event) == 0)
       throw Disagreement("the kill of attempt " + std::to_string(change.rows->attempt_id) + " is applied twice");
   }
   if (change.finished) return finish(change, record, undo);

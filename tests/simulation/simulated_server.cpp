@@ -158,6 +158,7 @@ void SimulatedServer::commit_in_steps(store::AttemptChange& change) {
     transaction(what, [&] { world_.database.write_step(step, &step == &steps.back(), id_); });
     std::vector<store::AttemptChange> parts{step.part};
     store::note_committed(parts);
+    if (step.completes) change.events.clear();
   }
 }
 
