@@ -162,7 +162,7 @@ class ProjectSecrets : public SecretPlace {
     try {
       request();
     } catch (const client::RestError& error) {
-      throw task_error("Failed to " + verb + " project secret: " + error.message());
+      throw task_error("Failed to " + verb + " project secret: " + error.message()).because(error);
     }
   }
 

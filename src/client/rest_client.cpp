@@ -120,6 +120,8 @@ Value RestClient::get(std::string_view path, const Query& query) {
   return json_of(wanted, send_repeatedly(wanted));
 }
 
+std::string RestClient::question(std::string_view path, const Query& query) const { return named(request("GET", url_of(path, query))); }
+
 Value RestClient::post(std::string_view path, const Value& body) { return send_json("POST", path, body); }
 
 Value RestClient::put(std::string_view path, const Value& body) { return send_json("PUT", path, body); }

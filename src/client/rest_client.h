@@ -50,6 +50,8 @@ class RestClient {
   explicit RestClient(RestSettings settings) : settings_(std::move(settings)) {}
 
   const std::string& endpoint() const { return settings_.endpoint; }
+  /// What `get` asks for, as the causes of errors name it: `GET http://…`.
+  std::string question(std::string_view path, const Query& query) const;
 
   // `path`: `/api/…`, each part of it made with `path_part` where it is not known to be harmless.
   Value get(std::string_view path, const Query& query = {});

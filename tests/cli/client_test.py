@@ -149,7 +149,8 @@ Projects
         self.assertEqual(self.client('workflows', 'myproj', '--limit', '1').out, '  myproj\n    main\n\n')
         self.server.answers['GET /api/projects/1/workflows'] = {'workflows': []}
         self.assert_error(self.client('workflows', 'myproj', 'nope'),
-                          'error: Resource not found: workflow not found in the latest revision of project id = 1: nope')
+                          'error: Resource not found: workflow not found in the latest revision of project id = 1: nope\n'
+                          f'> GET {self.server.endpoint}/api/projects/1/workflows?name=nope\n')
 
     # cli 11.101
     def test_delete_asks_first(self):

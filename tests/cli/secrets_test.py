@@ -75,7 +75,8 @@ class ProjectSecretsTest(ClientTest):
         self.assertIn("Secret 'k' set\n", self.client('secrets', '--project', 'p', '--set', 'k=v').err)
         self.assertEqual(self.server.last('PUT').json(), {'value': 'v'})
         self.assertIn("Secret 'k' deleted\n", self.client('secrets', '--project', 'p', '--delete', 'k').err)
-        self.assert_error(self.client('secrets', '--project', 'p', '--set', 'other=v'), 'error: Failed to set project secret: Resource not found: ')
+        self.assert_error(self.client('secrets', '--project', 'p', '--set', 'other=v'), 'error: Failed to set project secret: Resource not found: ',
+                          f'> PUT {self.server.endpoint}/api/projects/1/secrets/other\n')
 
 
 if __name__ == '__main__':
