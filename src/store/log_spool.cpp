@@ -112,7 +112,10 @@ struct LogSpool::Run {
 };
 
 struct LogSpool::Impl {
-  Impl(Options wanted, LogStorage& target, Log& log) : options(std::move(wanted)), storage(target), process_log(log) { adopt_left(); }
+  Impl(Options wanted, LogStorage& target, Log& log) : options(std::move(wanted)), storage(target), process_log(log) {
+    adopt_left();
+    if (!options.discard) guarded([&] { const ProcessDirectory probe(options.directory); });
+  }
 
   ~Impl() {
     {

@@ -37,7 +37,8 @@ class LogSpool {
     std::function<void(const std::string& attempt_directory, const std::string& file_name)> published;
     std::function<Instant()> clock = now;
   };
-  /// Publishes what dead processes have left there. Never throws for a directory that cannot be written: that is told once.
+  /// Publishes what dead processes have left there. Never throws for a directory that cannot be written: that is told once, now and not
+  /// when the first task has lost its log.
   /// `storage` and `log` must outlive it.
   LogSpool(Options options, LogStorage& storage, Log& log);
   /// All writers must be gone. What the storage does not take stays for the next process.

@@ -103,7 +103,7 @@ TEST_F(LogSpoolTest, PublishesALogWhenItsRunEnds) {
 TEST_F(LogSpoolTest, MakesNoFileForARunThatSaysNothing) {
   spool->open(attempt, "+w+a");
   spool.reset();
-  EXPECT_FALSE(fs::exists(root / "logs"));
+  EXPECT_TRUE(fs::is_empty(root / "logs"));
 }
 
 TEST_F(LogSpoolTest, LeavesNothingElseBehind) {
@@ -244,6 +244,7 @@ TEST_F(LogSpoolTest, SaysWhereSomeIsMissingBecauseTheSpoolIsFull) {
 }
 
 TEST_F(LogSpoolTest, GoesOnWhereNothingCanBeWritten) {
+  fs::remove(root / "logs");
   write_new_file(root / "logs", "a file in the way", 0600);
   const auto writer = spool->open(attempt, "+w+a");
   writer->write("lost");
@@ -255,7 +256,13 @@ TEST_F(LogSpoolTest, GoesOnWhereNothingCanBeWritten) {
   EXPECT_THAT(process_log(), HasSubstr("A task log cannot be written: Cannot create directory "));
 }
 
-// decisions V-61
+TEST_F(LogSpoolTest, TellsAtItsBeginThatNothingCanBeWritten) {
+  fs::remove(root / "logs");
+  write_new_file(root / "logs", "a file in the way", 0600);
+  begin();
+  EXPECT_THAT(process_log(), HasSubstr("[ERROR] (main): A task log cannot be written: Cannot create directory "));
+}
+
 // decisions V-61
 TEST_F(LogSpoolTest, ShowsToTheTailAloneWhatNoStorageKeepsUntilTheAttemptIsOver) {
   options.discard = true;
