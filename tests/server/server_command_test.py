@@ -47,6 +47,11 @@ class CommandLine(ServerTest):
         self.assertIn(f'Bound on 127.0.0.1:{server.port} (api)', log)
         self.assertIn(f'Bound on 127.0.0.1:{server.admin_port} (admin)', log)
 
+    def test_it_says_why_it_cannot_write_where_it_listens(self):
+        self.start('server', '-m', '-n', '0', '-L', f'{self.project}/log', '-X', f'server.runtime-info.path={self.project}/none/info')
+        warning = f'Cannot write server.runtime-info.path: {self.project}/none/info: No such file or directory\n'
+        self.wait_for('the warning', lambda: self.exists('log') and warning in self.content('log'))
+
     # cli 11.106
     def test_headers_of_the_command_line_are_in_every_answer(self):
         server = self.server('-m', '-H', 'X-A=b', '-H', 'X-C=d=e')
