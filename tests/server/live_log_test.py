@@ -107,13 +107,17 @@ class LiveLog(ServerTest):
         self.assertEqual((answer.status, answer.message), (404, 'Resource does not exist: session attempt id=7'))
 
     def test_a_server_that_ends_does_not_wait_for_readers(self):
-        server = self.pushed(GATED % self.gate)
+        server = self.pushed(GATED % self.gate, '-m', '-L', os.path.join(self.project, 'log'))
         log = self.start('log', '-f', self.started())
         while log.stdout.readline() != b'one\n':
             self.assertIsNone(log.poll())
+        server.process.terminate()
+        self.wait_for('the shutdown', lambda: 'Waiting for completion of 1 running tasks' in self.content('log'))
         self.open_gate()
-        self.assertEqual(server.end()[0], 143)
-        log.communicate(timeout=60)
+        # The second task has not begun: there is more to come, for which nobody waits.
+        self.assertEqual(server.process.wait(timeout=60), 143)
+        out, err = log.communicate(timeout=60)
+        self.assertEqual((log.returncode, b'three' in out), (1, False), err)
 
     def test_a_large_file_is_sent_as_it_is(self):
         server = self.pushed('+a:\n  echo>: said\n', *self.local_logs())

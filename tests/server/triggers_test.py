@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`trigger:`: a workflow that starts when another one has succeeded (spec/decisions.md S-40)."""
 import os
+import sqlite3
 import unittest
 import urllib.parse
 
@@ -79,11 +80,12 @@ class Triggers(ServerTest):
         self.wait_for('the success', lambda: attempts(server) == ['a 01 success'])
         server.process.kill()
         server.process.wait()
-        for _ in range(2):
-            server = self.server('-o', directory)
-            self.wait_for('the start', lambda server=server: attempts(server) == ['a 01 success', 'b 01 success'])
-            server.process.kill()
-            server.process.wait()
+        server = self.server('-o', directory)
+        self.wait_for('the start', lambda: attempts(server) == ['a 01 success', 'b 01 success'])
+        server.process.kill()
+        server.process.wait()
+        with sqlite3.connect(os.path.join(directory, 'digdag.sqlite')) as database:
+            self.assertEqual(database.execute('select * from digdag_native_triggered_starts').fetchall(), [], 'nothing is owed any more')
 
     # decisions S-40
     def test_the_local_project_of_a_scheduler_has_triggers(self):
