@@ -309,6 +309,24 @@ TEST_F(Postgresql, TellsAtOnceWhatWaitingCannotHelp) {
   EXPECT_THAT(logged(), Not(HasSubstr("trying again")));
 }
 
+TEST_F(Postgresql, WarnsOfAnEncodingThatLacksCharactersAndRefusesThemInWordsThatItCanStore) {
+  server_.sql("create database narrow encoding 'LATIN1' locale 'C' template template0");
+  system_.set("database.database", "narrow");
+  const auto store = [&](const std::string& text) {
+    database().write([&](Transaction& transaction) {
+      transaction.send("create table if not exists texts (text text)");
+      transaction.send(
+          "insert into texts values ($1)  -- long enough to be cut off where it is told, as a statement mostly is, and there as "
+          "well must not stand anything that this database cannot take",
+          {text}, 1);
+    });
+  };
+  const std::string refusal = message_of([&] { store("\u3042"); });
+  EXPECT_THAT(refusal, HasSubstr("has no equivalent in encoding \"LATIN1\""));
+  store(refusal);
+  EXPECT_THAT(logged(), HasSubstr("narrow has the encoding LATIN1: tasks and projects with other characters fail"));
+}
+
 TEST_F(Postgresql, HasAPlaceThatHoldsNoPassword) {
   SystemConfig system = system_;
   system.set("database.host", "db1");

@@ -31,7 +31,7 @@ const std::string& storable(const std::string& text) {
 std::string shown(const char* sql) {
   constexpr std::size_t most = 160;
   const std::string text = replace_all(sql, "\n", " ");
-  return text.size() <= most ? text : std::string(first_bytes(text, most)) + "…";
+  return text.size() <= most ? text : std::string(first_bytes(text, most)) + "...";
 }
 
 DatabaseError unexpected_rows(const char* sql, std::int64_t expected, std::int64_t changed) {
