@@ -31,7 +31,7 @@ TEST(PrivateDirectory, IsForItsOwnerAloneAndGoesWithItsObject) {
 
 TEST(PrivateDirectory, ThatCannotBeMadeNamesPathAndCause) {
   try {
-    PrivateDirectory("/nowhere", "run-");
+    const PrivateDirectory made("/nowhere", "run-");
     FAIL() << "it was made";
   } catch (const Error& error) {
     EXPECT_EQ(error.message_with_kind(), "/nowhere: No such file or directory (io)");
