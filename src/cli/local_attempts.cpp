@@ -4,8 +4,8 @@
 
 #include "base/config.h"
 #include "base/error.h"
-#include "base/json.h"
 #include "base/text.h"
+#include "cli/settings.h"
 #include "dig/declared_params.h"
 #include "executor/attempt_options.h"
 #include "schedule/scheduler.h"
@@ -42,8 +42,7 @@ std::int64_t LocalAttempts::add(const dig::Workflow& workflow, const dig::TaskTr
                                 const std::optional<std::string>& retry_name, const Value& params) {
   Value given = project_params_;
   merge(given, params);
-  engine::Params layers;
-  if (const auto defaults = system_.get("digdag.defaultParams")) layers = layers.with(parse_json(*defaults));
+  engine::Params layers = engine::Params().with(object_of(system_, "digdag.defaultParams"));
   layers = layers.with(dig::declared_params(workflow, given)).with(given);
   if (const auto scheduler = schedule::scheduler_of(workflow.config, workflow.timezone)) {
     layers = layers.with(schedule::schedule_params(*scheduler, session_time, workflow.timezone));

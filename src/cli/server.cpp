@@ -92,8 +92,7 @@ void apply_options(SystemConfig& config, const Arguments& arguments) {
 
 /// `digdag.defaultParams`: `params.*` < -P < -p (spec/server.md 3.3).
 void set_default_params(SystemConfig& config, const Arguments& arguments) {
-  Value params = Value::object();
-  if (const auto json = config.get("digdag.defaultParams")) params = parse_json(*json);
+  Value params = object_of(config, "digdag.defaultParams");
   for (const auto& [key, value] : config.below("params.")) set_nested(params, key, value);
   add_params(params, arguments.text("-P"), arguments.list("-p"));
   config.set("digdag.defaultParams", to_json(params));
@@ -163,7 +162,7 @@ int scheduler_command(const Invocation& invocation) {
   const std::filesystem::path project = project_directory(arguments);
   config.set("scheduler.autoLoadLocalProject", project.string());
   if (project != current_directory()) {
-    Value params = parse_json(config.get_or("scheduler.localOverrideParams", "{}"));
+    Value params = object_of(config, "scheduler.localOverrideParams");
     set_nested(params, "_project_path", project.string());
     config.set("scheduler.localOverrideParams", to_json(params));
     log.write(LogLevel::info, "main", "cli", "Setting project path to " + *arguments.text("--project"));

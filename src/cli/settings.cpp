@@ -108,6 +108,19 @@ SystemConfig load_system_config(const Arguments& arguments, const std::optional<
   return config;
 }
 
+Value object_of(const SystemConfig& system, std::string_view key) {
+  const std::string text = system.get_or(key, "");
+  if (is_blank(text)) return Value::object();
+  Value object;
+  try {
+    object = parse_json(text);
+  } catch (const Error&) {  // its message shows what stands there; no JSON is no object either
+  }
+  if (!object.is_object())
+    throw config_error("Configuration key '" + std::string(key) + "' must be a JSON object").hint(R"(write {"name": "value"})");
+  return object;
+}
+
 void add_params(Value& params, const std::optional<std::string>& file, const std::vector<std::string>& values) {
   if (file) merge(params, dig::load_yaml_file(*file, (current_directory() / *file).parent_path(), *file));
   Value given = Value::object();

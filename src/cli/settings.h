@@ -30,6 +30,10 @@ std::filesystem::path configuration_home();
 /// `-c FILE` that stood before the command. Throws Error(`no such file`) for a missing -c file.
 SystemConfig load_system_config(const Arguments& arguments, const std::optional<std::string>& config_before);
 
+/// The JSON object that a key of the configuration holds; an empty one where it is not set. Error(config) does not show what stands there:
+/// parameters may hold secrets.
+Value object_of(const SystemConfig& system, std::string_view key);
+
 /// Lays `-P FILE` and then the values of `-p KEY=VALUE` over `params`, an object (spec/cli.md 5).
 void add_params(Value& params, const std::optional<std::string>& file, const std::vector<std::string>& values);
 

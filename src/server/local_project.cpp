@@ -22,7 +22,7 @@ constexpr std::string_view project_name = "default";
 Value default_params_of(const SystemConfig& config) {
   const auto json = config.get("scheduler.localOverrideParams");
   Value params = json ? parse_json(*json) : Value::object();
-  if (!params.is_object()) throw config_error("'scheduler.localOverrideParams' must be a JSON object, but it is " + visible(*json));
+  if (!params.is_object()) throw config_error("'scheduler.localOverrideParams' must be a JSON object");
   return params;
 }
 

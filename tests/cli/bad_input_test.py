@@ -195,6 +195,14 @@ class BadInput(ProgramTest):
     def test_an_unknown_time_zone_is_named(self):
         self.assert_error(self.run_workflow('timezone: Mars/Phobos\n+a:\n  echo>: 1\n'), 'Mars/Phobos', 'w.dig:1')
 
+    def test_default_parameters_that_are_no_object_are_named_but_not_shown(self):
+        for text in ('{"password": swordfish-7', '["swordfish-7"]', '7'):
+            for words in (('run', 'w.dig', *SESSION), ('server', '-m', '-n', '0')):
+                self.file('w.dig', '+a:\n  echo>: 1\n')
+                done = self.digdag(*words, '-X', f'digdag.defaultParams={text}')
+                self.assert_error(done, "'digdag.defaultParams' must be a JSON object", 'hint: write {"name": "value"}')
+                self.assertNotIn('swordfish', done.out + done.err)
+
     def test_a_wrong_system_key_is_an_error(self):
         self.assert_error(self.run_workflow('+a:\n  echo>: 1\n', '-X', 'executor.task_max_run=many'), 'executor.task_max_run', 'many')
 
