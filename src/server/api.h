@@ -39,8 +39,6 @@ struct Api {
   std::function<Instant()> clock;
   /// Whether all that this server does is under way (`/api/ready`).
   std::function<bool()> ready;
-  /// Why nothing may be changed now (EngineRoom::refuses_writes); may be unset.
-  std::function<std::optional<std::string>()> refuses_writes;
 
   std::int64_t attempts_page_limit = 100, sessions_page_limit = 100;  ///< api.max_attempts_page_size, api.max_sessions_page_size
   store::ArchiveLimits archive_limits;
@@ -49,14 +47,6 @@ struct Api {
 };
 
 using ApiHandler = Response (*)(const Request&, const Api&);
-/// 503 where nothing may be changed now.
-inline std::optional<Response> refused_write(const Api& api) {
-  const std::optional<std::string> reason = api.refuses_writes ? api.refuses_writes() : std::nullopt;
-  if (!reason) return std::nullopt;
-  Response response = error_response(503, *reason);
-  response.headers.add("Retry-After", "10");
-  return response;
-}
 
 /// A route whose handler gets `api`.
 inline Route api_route(const Api& api, const char* method, const char* pattern, const char* action, ApiHandler handler,
@@ -64,12 +54,7 @@ inline Route api_route(const Api& api, const char* method, const char* pattern, 
   Route route;
   route.method = method;
   route.pattern = pattern;
-  route.handler = [&api, handler, writes = route.method != "GET"](const Request& request) {
-    if (writes) {
-      if (std::optional<Response> refusal = refused_write(api)) return *std::move(refusal);
-    }
-    return handler(request, api);
-  };
+  route.handler = [&api, handler](const Request& request) { return handler(request, api); };
   route.action = action;
   route.consumes = consumes;
   return route;

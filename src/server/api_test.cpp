@@ -59,7 +59,6 @@ class ApiOf : public testing::Test {
                      .schedules_changed = [] {},
                      .clock = now,
                      .ready = [] { return true; },
-                     .refuses_writes = [this] { return writes_refused_; },
                      .temporary_directory = directory_.path()});
     add_session_routes(router_, *api_);
     add_attempt_routes(router_, *api_);
@@ -67,6 +66,7 @@ class ApiOf : public testing::Test {
     add_operations_routes(router_, *api_, metrics_);
     authenticator_.emplace(config, log_);
     front_door_.emplace(config, router_, *authenticator_, log_);
+    front_door_->ask_before_writes([this] { return writes_refused_; });
     database_->write([&](store::Transaction& transaction) {
       store::Projects projects(transaction, 0);
       project_ = projects.put_and_lock("orders");

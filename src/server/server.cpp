@@ -134,7 +134,6 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
           .schedules_changed = [this] { engine_room.schedules_changed(); },
           .clock = [this] { return engine_room.now(); },
           .ready = [this] { return engine_room.ready(); },
-          .refuses_writes = [this] { return engine_room.refuses_writes(); },
           .attempts_page_limit = config.integer_or("api.max_attempts_page_size", 100),
           .sessions_page_limit = config.integer_or("api.max_sessions_page_size", 100),
           .archive_limits = {.bytes = static_cast<std::uint64_t>(config.integer_or("api.max_archive_total_size_limit", 2 << 20))},
