@@ -86,8 +86,6 @@ struct Request {
   std::string peer;  ///< the address of the other end, without its port
   /// What `Content-Length` said; nothing where the body came in chunks or there was none.
   std::optional<std::uint64_t> content_length;
-  /// How many bytes of body came, before `Content-Encoding` was undone.
-  std::uint64_t raw_body_bytes = 0;
   std::string body;  ///< after `Content-Encoding: gzip | deflate` was undone
 
   Identity identity;             ///< set by the authenticator

@@ -178,11 +178,7 @@ TEST_F(HttpServerTest, HeadAndBodyMayComeByteByByte) {
 // rest-api 18.15
 // server 23.21
 TEST_F(HttpServerTest, AnEncodedBodyIsDecoded) {
-  std::vector<std::uint64_t> raw;
-  handling_.answering = [&](const Request& request) {
-    raw.push_back(request.raw_body_bytes);
-    return Response::bytes("text/plain", request.body);
-  };
+  handling_.answering = [](const Request& request) { return Response::bytes("text/plain", request.body); };
   serve();
   const std::string text(1000, 'x');
   for (const Coding coding : {Coding::gzip, Coding::deflate}) {
@@ -190,7 +186,6 @@ TEST_F(HttpServerTest, AnEncodedBodyIsDecoded) {
     EXPECT_EQ(body_of(ask("PUT / HTTP/1.1\r\nContent-Encoding: " + std::string(coding_name(coding)) +
                           "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body)),
               text);
-    EXPECT_EQ(raw.back(), body.size());
   }
   EXPECT_THAT(ask("PUT / HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"), StartsWith("HTTP/1.1 400"));
   EXPECT_THAT(ask("PUT / HTTP/1.1\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc"), StartsWith("HTTP/1.1 415"));

@@ -180,7 +180,6 @@ awaitable<bool> HttpService::take_body(Turn& turn, Admission& admission) {
       co_return false;
   }
   if (!parser.is_complete()) turn.keep_alive = false;
-  turn.request.raw_body_bytes = parser.body_bytes();
   turn.request.body = std::move(parser.body());
   co_return true;
 }

@@ -47,6 +47,7 @@ Push checked_push(const Request& request, const Api& api) {
   push.upload = store::check_upload(request.body, api.archive_limits, api.temporary_directory);
   if (const std::string faults = faults_of(push.upload.project); !faults.empty())
     throw HttpError(400, "Validating project failed" + faults);
+  // As the original's: an archive that was packed once more (`Content-Encoding`) is refused (spec/server.md 5).
   if (request.content_length && *request.content_length != request.body.size()) {
     throw HttpError(400, "Content-Length header doesn't match with uploaded data size");
   }

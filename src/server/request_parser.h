@@ -33,9 +33,8 @@ class RequestParser {
   void expect_body(std::uint64_t most, bool kept);
   /// The refusal where the body is malformed, or larger than expected (`limit` says how that is answered).
   std::optional<Response> take_body(std::string& bytes, const BodyLimit& limit);
-  /// What it holds of the body, and how much of that came.
+  /// What has come of a body that is kept.
   std::string& body() { return parser_.get().body().bytes; }
-  std::uint64_t body_bytes() const { return parser_.get().body().size; }
 
  private:
   boost::beast::http::request_parser<LimitedBody> parser_;
