@@ -45,8 +45,6 @@ constexpr std::string_view configuration = R"(window.DIGDAG_CONFIG = {
 }
 )";
 
-bool is_below(std::string_view path, std::string_view folder) { return path.starts_with(folder); }
-
 }  // namespace
 
 Response user_interface(const Request& request) {
@@ -57,7 +55,7 @@ Response user_interface(const Request& request) {
     return response;
   }
   if (request.path == "/config.js") return Response::bytes("application/javascript", std::string(configuration));
-  if (is_below(request.path, "/assets/") || is_below(request.path, "/images/")) return Response::empty(404);
+  if (request.path.starts_with("/assets/") || request.path.starts_with("/images/")) return Response::empty(404);
   return Response::bytes("text/html;charset=utf-8", std::string(page));
 }
 
