@@ -144,8 +144,18 @@ bool PostgresqlConnection::is_alive() {
   return library_.consumeInput(connection_) == 1 && library_.status(connection_) == CONNECTION_OK;
 }
 
+std::optional<std::chrono::steady_clock::time_point> PostgresqlConnection::waits_since() const {
+  const auto since = waits_since_.load();
+  return since == nobody_waits ? std::nullopt : std::optional(since);
+}
+
 void PostgresqlConnection::wait(bool for_write, Deadline deadline) {
   const int socket = library_.socket(connection_);
+  waits_since_ = std::chrono::steady_clock::now();
+  const struct Waiting {
+    std::atomic<std::chrono::steady_clock::time_point>& since;
+    ~Waiting() { since = nobody_waits; }
+  } waiting{waits_since_};
   for (;;) {
     const auto left = deadline ? *deadline - std::chrono::steady_clock::now() : std::chrono::steady_clock::duration::max();
     const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(left).count();
@@ -165,6 +175,7 @@ void PostgresqlConnection::wait(bool for_write, Deadline deadline) {
 
 std::vector<std::string> PostgresqlConnection::wait_for_notices(int stop) {
   std::vector<std::string> said;
+  listens_ = true;
   for (;;) {
     if (library_.consumeInput(connection_) != 1 || library_.status(connection_) != CONNECTION_OK) lost(library_.errorMessage(connection_));
     while (PGnotify* const notice = library_.notifies(connection_)) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <optional>
@@ -65,6 +66,10 @@ class PostgresqlConnection {
   /// Whether the server is still there, as far as can be told without asking it.
   bool is_alive();
   bool is_usable() const { return usable_; }
+  /// Since when its user waits for the server, which has sent nothing since; nothing where nobody waits. From any thread.
+  std::optional<std::chrono::steady_clock::time_point> waits_since() const;
+  /// Whether it is there for `wait_for_notices`. From any thread.
+  bool listens() const { return listens_; }
   /// Closes it when it is given back: the server ends what belongs to its session.
   void abandon() { usable_ = false; }
 
@@ -76,6 +81,7 @@ class PostgresqlConnection {
   bool has_marks = false;
 
  private:
+  static constexpr std::chrono::steady_clock::time_point nobody_waits = std::chrono::steady_clock::time_point::max();
   struct Pending {
     const char* sql;
     bool prepare;
@@ -100,6 +106,8 @@ class PostgresqlConnection {
   std::int64_t transactions_ = 0;
   PGconn* connection_ = nullptr;
   bool usable_ = true;
+  std::atomic<std::chrono::steady_clock::time_point> waits_since_ = nobody_waits;
+  std::atomic<bool> listens_ = false;
   std::deque<Pending> pending_;
   std::size_t synchronizations_ = 0;  ///< sent and not yet answered
   /// Names of prepared statements by the address of their text.

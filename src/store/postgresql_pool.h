@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "base/fd.h"
@@ -34,15 +35,18 @@ class PostgresqlPool {
     Clock::time_point since;
   };
   std::unique_ptr<PostgresqlConnection> connect(Deadline deadline);
-  void forget_one();
+  /// Why none came free since then. With the mutex held.
+  DatabaseError none_is_free(Clock::time_point since) const;
 
   const PostgresqlSettings settings_;
   Log& log_;
   Fd shut_down_event_;
   std::mutex mutex_;  ///< of what follows
   std::condition_variable changed_;
-  std::vector<Idle> idle_;  ///< the one that was used last comes last
-  std::size_t connections_ = 0;
+  std::vector<Idle> idle_;       ///< the one that was used last comes last
+  std::size_t connections_ = 0;  ///< idle ones, those in use, those that are being made
+  std::set<const PostgresqlConnection*> in_use_;
+  std::multiset<Clock::time_point> being_made_since_;
   bool shut_down_ = false;
 };
 

@@ -19,6 +19,7 @@ namespace {
 
 using Cause = DatabaseError::Cause;
 using std::chrono::milliseconds;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using Cut = ProxyForTest::Cut;
@@ -142,6 +143,56 @@ TEST_F(Postgresql, GivesUpWhenPatienceEndsAndEndsWaitingWhenItIsShutDown) {
   EXPECT_THAT(waiting.get(), HasSubstr("the database has been shut down"));
   server_.start();
   EXPECT_EQ(count(), "1");
+}
+
+/// All connections but the one that listens are in use.
+class PostgresqlInUse : public Postgresql {
+ protected:
+  PostgresqlInUse() {
+    system_.set("database.maximumPoolSize", "2");
+    listening_ = database().listen({.heard = [](const std::string&) {}});
+  }
+  std::string message_of_another() {
+    return message_of([&] { add("a", milliseconds(50)); });
+  }
+  std::unique_ptr<Database::Listening> listening_;
+};
+
+TEST_F(PostgresqlInUse, ADatabaseThatDoesNotAnswerIsNotBlamedOnTheirNumber) {
+  std::promise<void> locked, go;
+  const auto other = open_database(server_.database(name_), log_);
+  auto holder = std::async(std::launch::async, [&] {
+    other->write_one_by_one([&](Transaction& statements) {
+      statements.query("select pg_advisory_lock(42)");
+      locked.set_value();
+      go.get_future().wait();
+    });
+  });
+  locked.get_future().wait();
+  auto hanging = std::async(std::launch::async, [&] {
+    database().read([](Transaction& transaction) { transaction.query("select pg_advisory_xact_lock(42)"); });
+  });
+  EXPECT_TRUE(eventually([&] { return message_of_another().find(" has not answered for ") != std::string::npos; }));
+  EXPECT_THAT(message_of_another(),
+              AllOf(HasSubstr("PostgreSQL at "), HasSubstr(" s on any connection"), Not(HasSubstr("maximumPoolSize"))));
+  go.set_value();
+  holder.get();
+  hanging.get();
+}
+
+TEST_F(PostgresqlInUse, WorkThatTakesLongIsBlamedOnTheirNumber) {
+  std::promise<void> begun, end;
+  auto working = std::async(std::launch::async, [&] {
+    database().read([&](Transaction& transaction) {
+      transaction.query("select 1");
+      begun.set_value();
+      end.get_future().wait();
+    });
+  });
+  begun.get_future().wait();
+  EXPECT_THAT(message_of_another(), AllOf(HasSubstr("all 2 connections to "), HasSubstr("are in use (database.maximumPoolSize)")));
+  end.set_value();
+  working.get();
 }
 
 /// The commit of a piece of work, cut off in some way.
