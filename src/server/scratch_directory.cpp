@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// The Java digdag calls its own `digdag-tempdir<number>` and locks none of them, so they must not be taken for ours.
-constexpr ProcessDirectory::Kind kind{.prefix = "digdag-tempdir-", .own_parent = false};
+constexpr ProcessDirectory::Kind whole_kind{.prefix = "digdag-tempdir-", .own_parent = false};
 
 fs::path system_directory() {
   std::error_code failure;
@@ -24,7 +24,10 @@ fs::path system_directory() {
   return path;
 }
 
-void remove_left(const fs::path& parent, Log& log) {
+/// Many servers may have theirs in one `tmpdir`, and other programs, too.
+constexpr ProcessDirectory::Kind uploads_kind{.prefix = "process-", .own_parent = true};
+
+void remove_left(const fs::path& parent, ProcessDirectory::Kind kind, Log& log) {
   try {
     ProcessDirectory::sweep(
         parent, [](const fs::path& left) { remove_tree(left); }, kind);
@@ -37,26 +40,28 @@ void remove_left(const fs::path& parent, Log& log) {
 }  // namespace
 
 ScratchDirectory::ScratchDirectory(const SystemConfig& config, Log& log) {
-  if (const std::string configured(trim(config.get_or("tmpdir", ""))); !configured.empty()) {
+  const std::string configured(trim(config.get_or("tmpdir", "")));
+  is_configured_ = !configured.empty();
+  if (is_configured_) {
     path_ = configured;
     std::error_code failure;
     fs::create_directories(path_, failure);
     if (failure) throw config_error("tmpdir " + configured + " cannot be made: " + failure.message());
-    return;
   }
-  const fs::path parent = system_directory();
+  const fs::path parent = is_configured_ ? path_ / "uploads" : system_directory();
+  const ProcessDirectory::Kind own_kind = is_configured_ ? uploads_kind : whole_kind;
   try {
-    own_.emplace(parent, std::function<void(int)>(), kind);
+    own_.emplace(parent, std::function<void(int)>(), own_kind);
   } catch (const Error& error) {
-    throw Error(error.kind(), error.message()).hint("set tmpdir");
+    throw Error(error.kind(), error.message()).hint(is_configured_ ? "set tmpdir to a directory that can be written" : "set tmpdir");
   }
-  path_ = own_->path();
-  sweeping_ = Thread("removing what killed servers have left", [parent, &log] { remove_left(parent, log); });
+  if (!is_configured_) path_ = own_->path();
+  sweeping_ = Thread("removing what killed servers have left", [parent, own_kind, &log] { remove_left(parent, own_kind, log); });
 }
 
 ScratchDirectory::~ScratchDirectory() {
   sweeping_.join();
-  if (own_) remove_tree(path_);
+  remove_tree(own_->path());
 }
 
 }  // namespace digdag::server

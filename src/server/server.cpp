@@ -137,7 +137,7 @@ Server::Impl::Impl(const SystemConfig& given, Log& server_log)
           .attempts_page_limit = config.integer_or("api.max_attempts_page_size", 100),
           .sessions_page_limit = config.integer_or("api.max_sessions_page_size", 100),
           .archive_limits = {.bytes = static_cast<std::uint64_t>(config.integer_or("api.max_archive_total_size_limit", 2 << 20))},
-          .temporary_directory = scratch.path(),
+          .temporary_directory = scratch.uploads(),
           .incompatible_if_older = version_of(config, "server.client-version-check.api-incompatible-if-older"),
           .upgrade_if_older = version_of(config, "server.client-version-check.upgrade-recommended-if-older")},
       front_door(config, router, authenticator, log) {
