@@ -25,6 +25,7 @@ constexpr std::int64_t attempts_at_once = 100;
 constexpr seconds look_around{5};    ///< the net under notices: dead servers, attempts that nobody owns, events
 constexpr seconds look_for_dead{3};  ///< while there are other servers
 constexpr seconds look_for_forgotten{30};
+constexpr seconds tidy_up{86'400};
 
 /// Something to be done again and again.
 struct Duty {
@@ -206,6 +207,8 @@ struct Takeover::Impl {
     duties.push_back({seconds(options.reaping_seconds), [this] { end_old_ones(); }});
     duties.push_back({seconds(options.heartbeat_seconds), [this] { owned.renew(); }});
     duties.push_back({look_for_forgotten, [this] { find_strays(); }});
+    duties.push_back(
+        {tidy_up, [this] { database.write([](store::Transaction& transaction) { store::forget_old_commits(transaction); }); }});
     if (lease) {
       duties.push_back({look_for_dead, [this] {
                           if (lease->has_company()) take_over(false);

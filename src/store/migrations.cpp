@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "store/schema.h"
+#include "store/servers.h"
 
 namespace digdag::store {
 namespace {
@@ -302,12 +303,6 @@ bool add_native_schema(Database& database) {
   });
 }
 
-/// Marks of connections that are long gone (store/postgresql.cpp).
-void forget_old_commits(Database& database) {
-  database.write(
-      [](Transaction& transaction) { transaction.send("delete from digdag_native_commits where at < now() - interval '30 days'"); });
-}
-
 }  // namespace
 
 MigrationState check_migrations(Database& database) {
@@ -326,7 +321,7 @@ MigrationState check_migrations(Database& database) {
 bool migrate(Database& database) {
   const MigrationState before = check_migrations(database);
   if (before.missing.empty()) {
-    if (is_postgresql(database)) forget_old_commits(database);
+    if (is_postgresql(database)) database.write([](Transaction& transaction) { forget_old_commits(transaction); });
     return false;
   }
   if (!make_original_schema(database)) {

@@ -140,4 +140,10 @@ std::int64_t break_foreign_locks(Transaction& transaction) {
       "not null and lease is null");
 }
 
+void forget_old_commits(Transaction& transaction) {
+  static constexpr Sql sql("delete from digdag_native_commits where at < now() - interval '30 days'",
+                           "delete from digdag_native_commits where at < now() - 30 * 86400 * 1000000");
+  transaction.send(sql);
+}
+
 }  // namespace digdag::store

@@ -53,4 +53,7 @@ std::int64_t expire_locks(Transaction& transaction);
 /// All are free, also those that have not expired: the Java server has been stopped for sure. Returns their number.
 std::int64_t break_foreign_locks(Transaction& transaction);
 
+/// Removes the marks that connections which are long gone have left (store/postgresql.cpp): each new one leaves a row.
+void forget_old_commits(Transaction& transaction);
+
 }  // namespace digdag::store

@@ -113,6 +113,26 @@ TEST_P(Servers, RenewingTellsOfTheOthersAndThatOneWasTakenForDead) {
   EXPECT_EQ(renew(), std::nullopt);
 }
 
+TEST_P(Servers, WhatConnectionsHaveLeftIsForgottenAfterAMonth) {
+  const auto marks = [&] {
+    return write([](Transaction& transaction) {
+      return transaction.query("select id from digdag_native_commits where id in ('old', 'new')").size();
+    });
+  };
+  write([](Transaction& transaction) {
+    const Timestamp today = transaction.now();
+    const auto left = [&](const std::string& id, int days) {
+      transaction.send("insert into digdag_native_commits (id, number, at) values ($1, 1, $2)",
+                       {id, Timestamp{today.micros - days * std::int64_t{86'400'000'000}}});
+    };
+    left("old", 31);
+    left("new", 29);
+  });
+  EXPECT_EQ(marks(), 2u);
+  write([](Transaction& transaction) { forget_old_commits(transaction); });
+  EXPECT_EQ(marks(), 1u);
+}
+
 DIGDAG_FOR_EVERY_DATABASE(Servers);
 
 }  // namespace
