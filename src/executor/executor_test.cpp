@@ -604,6 +604,31 @@ TEST_F(ExecutorTest, AKillThatAnotherOwnerHasAppliedDoesNotCountForWhatIsReadBac
   EXPECT_THAT(runner_.stopped, IsEmpty());
 }
 
+/// Every change is written beside the loop.
+class Large : public store::MemoryStore {
+ public:
+  std::size_t most_rows_at_once() const override { return 0; }
+};
+
+TEST_F(ExecutorTest, WhatIsReadBackIsKnownAlsoWhereItsOldSelfWasStillBeingWritten) {
+  Large store;
+  std::deque<std::function<void()>> beside;
+  Executor executor(store, log_, templates_, nullptr,
+                    {.clock = [this] { return now_; }, .beside = [&](std::function<void()> work) { beside.push_back(std::move(work)); }});
+  executor.use(runner_);
+  const std::string dig = "+x: {echo>: 1}\n";
+  add(executor, 1, dig);
+  executor.step();
+  executor.drop_all();
+  executor.step();
+  add(executor, 1, dig);
+  executor.step();
+  beside.at(0)();
+  executor.step();
+  EXPECT_EQ(executor.counts().attempts, 1);
+  EXPECT_TRUE(executor.status(1).known) << "it would be taken for one that did not go on";
+}
+
 /// Answers from another thread: a task is polled once, and then succeeds.
 class Elsewhere : public agent::TaskRunner {
  public:

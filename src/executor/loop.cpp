@@ -100,6 +100,7 @@ Loop::Untaken Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) 
       continue;
     }
     ++attempts_owned;
+    statuses.begin(id);  // forgotten with its old self, where that was still here
     Owned& owned = place->second;
     if (!one.outcome) {
       note_outcome(owned, owned.attempt.start(clock()), round);
