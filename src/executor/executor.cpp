@@ -129,6 +129,8 @@ Executor::Counts Executor::counts() const {
   return {impl_->loop.attempts_owned, handouts.taken(), static_cast<std::int64_t>(handouts.waiting()), impl_->tasks_ended};
 }
 
+bool Executor::waits_for_database() const { return impl_->loop.waits_for_database(); }
+
 bool Executor::run_until_done(std::int64_t attempt_id) {
   impl_->loop.keep(attempt_id);
   while (!status(attempt_id).done) {

@@ -114,6 +114,8 @@ class Executor {
     std::int64_t tasks_ended = 0;                         ///< since the start
   };
   Counts counts() const;
+  /// Attempts stand still because the database, or its disk, takes nothing.
+  bool waits_for_database() const;
 
   /// Runs until the attempt is done; false where `interrupt` came first.
   bool run_until_done(std::int64_t attempt_id);

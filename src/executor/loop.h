@@ -50,6 +50,7 @@ class Loop {
   void step();
   std::optional<Instant> next_due() const;
   const engine::Attempt* tasks(std::int64_t attempt_id) const;
+  bool waits_for_database() const { return writer_.is_waiting(); }  // from any thread
 
  private:
   // What arrives.

@@ -108,13 +108,19 @@ std::optional<Trouble> RoundWriter::trouble_of(const std::function<void()>& work
 
 /// Tries a step again until the database can take it: with a full disk, nothing here could go on. False where it was interrupted.
 bool RoundWriter::when_available(const std::function<void()>& step) {
-  for (bool told = false;; told = true) {
+  struct Waiting {
+    ~Waiting() { all -= begun; }
+    std::atomic<int>& all;
+    bool begun = false;
+  } waiting{waiting_};
+  for (;;) {
     try {
       step();
       return true;
     } catch (const store::DatabaseError& error) {
       if (!keeps_going_ || !is_away(error)) throw;
-      if (!told) {
+      if (!std::exchange(waiting.begun, true)) {
+        ++waiting_;
         log_.write(LogLevel::error, "main", "executor",
                    "Attempts wait for the database, which is tried again and again: " + error.report());
         log_.flush();

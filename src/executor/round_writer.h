@@ -42,6 +42,8 @@ class RoundWriter {
   /// Whether large changes are on their way, `Written` ones included that were not `taken`.
   bool is_writing() const { return being_written_ > 0; }
   void taken() { --being_written_; }
+  /// Whether the database cannot take what is to be stored. From any thread.
+  bool is_waiting() const { return waiting_ > 0; }
 
  private:
   std::optional<Trouble> commit_together(const std::vector<Work*>& works);
@@ -55,6 +57,7 @@ class RoundWriter {
   Inbox& inbox_;
   bool keeps_going_ = false;
   std::atomic<std::int64_t> being_written_ = 0;
+  std::atomic<int> waiting_ = 0;                ///< steps that are tried again
   std::unique_ptr<agent::ThreadPool> writers_;  ///< made when first needed; last: its threads end before what they use
 };
 

@@ -40,11 +40,13 @@ class Commits : public store::MemoryStore {
   std::vector<std::string> lines;
   std::map<std::int64_t, DatabaseError::Cause> fails;  ///< by attempt
   int away = 0;                                        ///< transactions for which the database is not there
+  std::function<void()> seen_away;                     ///< called for each of them
 
  private:
   void look(const std::vector<store::AttemptChange>& changes) {
     if (away > 0) {
       --away;
+      if (seen_away) seen_away();
       throw DatabaseError(DatabaseError::Cause::unavailable, "the disk is full");
     }
     for (const store::AttemptChange& change : changes) {
@@ -122,6 +124,15 @@ TEST_F(RoundWriterTest, ADatabaseThatIsAwayIsWaitedForAndNobodyIsGivenUp) {
   EXPECT_TRUE(commit({work(1, {1}), work(2, {1})}));
   EXPECT_THAT(store_.lines, ElementsAre("1: 1, 2: 1"));
   EXPECT_THAT(given_up_, IsEmpty());
+}
+
+TEST_F(RoundWriterTest, SaysThatItWaitsFromTheFirstFailureUntilItHasStored) {
+  std::vector<bool> waits;
+  store_.away = 3;
+  store_.seen_away = [&] { waits.push_back(writer_.is_waiting()); };
+  EXPECT_TRUE(commit({work(1, {1})}));
+  EXPECT_THAT(waits, ElementsAre(false, true, true));
+  EXPECT_FALSE(writer_.is_waiting());
 }
 
 TEST_F(RoundWriterTest, AnInterruptEndsTheWaitForTheDatabase) {

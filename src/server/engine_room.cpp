@@ -404,7 +404,9 @@ void EngineRoom::start() {
     if (impl_->is_ready) impl_->look_out();
   });
 }
-bool EngineRoom::ready() const { return impl_->is_ready && !impl_->stopping; }
+bool EngineRoom::ready() const {
+  return impl_->is_ready && !impl_->stopping && !(impl_->the_executor && impl_->the_executor->waits_for_database());
+}
 std::optional<std::string> EngineRoom::refuses_writes() const {
   if (!impl_->foreign_server.is_there()) return std::nullopt;
   return "Another digdag server has tasks locked in this database; this one begins when those locks have expired";

@@ -113,6 +113,7 @@ class DiskFull(unittest.TestCase):
         self.go(scene, 'on')
         self.assertEqual(server.ask('GET', '/api/projects')[0], 200)
         wait_for('the executor to say it', lambda: 'Attempts wait for the database' in server.log_text())
+        self.assertEqual(server.ask('GET', '/api/ready')[0], 503)
         scene.disk.free()
         for attempt in acknowledged:
             self.assertTrue(self.end_of(server, attempt)['success'], attempt)
