@@ -184,8 +184,9 @@ class PostgresqlDatabase : public Database {
  public:
   PostgresqlDatabase(PostgresqlSettings settings, Log& log) : log_(log), pool_(std::move(settings), log) {
     const milliseconds most = pool_.settings().login_timeout;
-    pool_.give_back(pool_.take(most.count() > 0 ? deadline_of(most) : std::nullopt));
-    tell_about_encoding();
+    auto first = pool_.take(most.count() > 0 ? deadline_of(most) : std::nullopt);
+    tell_about(first->encoding());
+    pool_.give_back(std::move(first));
   }
 
   std::string_view type() const override { return "postgresql"; }
@@ -213,8 +214,7 @@ class PostgresqlDatabase : public Database {
 
  private:
   /// The original takes a database of any encoding, so it may be one that it has left.
-  void tell_about_encoding() {
-    const std::string encoding = read([](Transaction& all) { return all.first("select current_setting('server_encoding')")->text(0); });
+  void tell_about(const std::string& encoding) {
     if (encoding == "UTF8" || encoding == "SQL_ASCII") return;
     log_.write(LogLevel::warn, "main", "store",
                pool_.settings().place + " has the encoding " + encoding +

@@ -73,6 +73,8 @@ class PostgresqlConnection {
   /// Closes it when it is given back: the server ends what belongs to its session.
   void abandon() { usable_ = false; }
 
+  /// In which the database stores texts: `UTF8`.
+  std::string encoding() const { return library_.parameterStatus(connection_, "server_encoding"); }
   /// A random UUID: no other connection has it.
   const std::string& id() const { return id_; }
   /// 1, 2, 3, …: the transactions that write.

@@ -16,6 +16,7 @@ Libpq load() {
   library.find(functions.status, "PQstatus");
   library.find(functions.socket, "PQsocket");
   library.find(functions.serverVersion, "PQserverVersion");
+  library.find(functions.parameterStatus, "PQparameterStatus");
   library.find(functions.errorMessage, "PQerrorMessage");
   library.find(functions.setnonblocking, "PQsetnonblocking");
   library.find(functions.enterPipelineMode, "PQenterPipelineMode");

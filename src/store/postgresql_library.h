@@ -15,6 +15,7 @@ struct Libpq {
   decltype(&PQstatus) status;
   decltype(&PQsocket) socket;
   decltype(&PQserverVersion) serverVersion;
+  decltype(&PQparameterStatus) parameterStatus;
   decltype(&PQerrorMessage) errorMessage;
   decltype(&PQsetnonblocking) setnonblocking;
   decltype(&PQenterPipelineMode) enterPipelineMode;
