@@ -38,6 +38,8 @@ class LogOutput {
 
   /// Why bytes were lost, once for each time that writing stopped working; else empty. A reader that went away is no trouble.
   std::string take_trouble();
+  /// It was a pipe or a socket; what is appended from then on is discarded.
+  bool reader_is_gone() const { return reader_gone_; }
   /// For a signal handler: writes what waits, and changes nothing.
   void rescue() const;
 

@@ -11,11 +11,12 @@
 #include "base/gzip.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "cli/waiting.h"
 
 namespace digdag::cli {
 namespace {
 
-constexpr int most_connections = 20;  ///< to a server that goes away again and again; then it is polled
+constexpr int most_connections = 10;  ///< that bring nothing new, to a server that went away; then it is polled
 
 /// The level of `2026-01-02 03:04:05.678 +0000 [INFO] …`; empty where the line has none.
 std::string_view level_of(std::string_view line) {
@@ -110,11 +111,17 @@ bool AttemptLog::follow(std::int64_t seconds, const std::function<void(std::vect
   if (!choice_.task.empty()) query.emplace_back("task", choice_.task);
   bool is_live = false, is_done = false;
   std::vector<LogLine> first;  // of all tasks, where they are merged
+  Pause pause;
+  int tries = 0;
   const auto show_line = [&](std::string_view text) {
     const Value line = parse_json(text);
     const std::string state = text_at(line, "state");
     if (state.empty()) {
       std::vector<LogLine> lines = lines_of(line);
+      if (!lines.empty()) {
+        pause.reset();
+        tries = 0;
+      }
       if (choice_.merged && !is_live)
         std::move(lines.begin(), lines.end(), std::back_inserter(first));
       else if (!lines.empty())
@@ -128,7 +135,8 @@ bool AttemptLog::follow(std::int64_t seconds, const std::function<void(std::vect
     is_done = is_done || state == "done";
   };
   const auto begun = std::chrono::steady_clock::now();
-  for (int tries = 0; tries < most_connections && !is_done; ++tries) {
+  for (; tries < most_connections && !is_done; ++tries) {
+    if (tries > 0) pause.wait();
     const std::int64_t past = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun).count();
     if (past >= seconds) return true;
     try {

@@ -32,9 +32,12 @@ LogChoice choice_of(const Arguments& arguments) {
   return choice;
 }
 
+/// Standard output is a pipe that nobody reads any more, as of `digdag log -f ID | head`.
+struct NobodyReads {};
+
 void print(const std::vector<LogLine>& lines) {
   for (const LogLine& line : lines) std::cout << line.text << '\n';
-  std::cout.flush();
+  if (!std::cout.flush()) throw NobodyReads();
 }
 
 /// Whether nothing more will be logged: the attempt has ended, or no task of that name is still to run.
@@ -91,7 +94,7 @@ void explain_nothing(client::RestClient& server, const std::string& id, const st
             << ": its tasks have not run, or this server keeps no logs (server --task-log DIR, or log-server.type in its configuration).\n";
 }
 
-int show_log(const Arguments& arguments, Remote& remote) {
+int show_lines(const Arguments& arguments, Remote& remote) {
   const std::string id = id_word(arguments.positional()[0]);
   const std::int64_t tail = arguments.integer_or("--tail", -1);
   if (arguments.has("--tail") && tail < 0) throw UsageError{"--tail must not be negative: " + std::to_string(tail)};
@@ -118,6 +121,14 @@ int show_log(const Arguments& arguments, Remote& remote) {
   }
   if (!log.found_any()) explain_nothing(remote.server(), id, choice.task);
   return 0;
+}
+
+int show_log(const Arguments& arguments, Remote& remote) {
+  try {
+    return show_lines(arguments, remote);
+  } catch (const NobodyReads&) {
+    return 1;
+  }
 }
 
 }  // namespace

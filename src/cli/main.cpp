@@ -136,7 +136,7 @@ class PrintedOutput : public std::streambuf {
   }
   int sync() override {
     out_.flush();
-    return 0;
+    return out_.reader_is_gone() ? -1 : 0;  // for those who would go on for long
   }
 
  private:

@@ -235,13 +235,13 @@ HttpResponse RestClient::send_repeatedly(const HttpRequest& wanted) {
   const auto begun = Clock::now();
   auto wait = first_wait;
   for (int tries = 1;; ++tries) {
-    const bool last = tries == most_tries || Clock::now() - begun > patience;
+    const auto is_last = [&] { return tries == most_tries || Clock::now() - begun + wait > patience; };  // a try itself may last
     try {
       return send(wanted);
     } catch (const RestError& error) {
-      if (last || !is_passing(error.status())) throw;
+      if (is_last() || !is_passing(error.status())) throw;
     } catch (const Error&) {
-      if (last) throw;
+      if (is_last()) throw;
     }
     std::this_thread::sleep_for(wait);
     wait *= 2;

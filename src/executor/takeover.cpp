@@ -274,6 +274,7 @@ void Takeover::announce(std::int64_t lock_key) {
 }
 
 void Takeover::start() {
+  if (impl_->thread.running()) return;
   impl_->take_over(true);
   impl_->set_duties();
   impl_->thread = Thread("watching over attempts", [this] { impl_->run(); });

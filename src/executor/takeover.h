@@ -44,7 +44,7 @@ class Takeover : public Keeper {
   /// `lock_key`: an advisory lock that this process holds while it is connected; 0: none.
   void announce(std::int64_t lock_key);
   /// Takes over what is there, in this thread, which is the executor's until its loop runs; then goes on in one of its own. May be called
-  /// again where the database was away.
+  /// again where it failed; does nothing where it goes on already.
   void start();
   /// Somebody said that there is an event, or an attempt that nobody owns. From any thread, never blocks.
   void wake();

@@ -319,34 +319,33 @@ void EngineRoom::Impl::listen() {
   listening = database.listen({.heard = heard, .lock_key = the_executor ? server.lock_key : 0});
 }
 
+/// What is in the way may pass, as a database that is away, or be mended without a restart.
 void EngineRoom::Impl::begin() {
-  while (!try_to_begin()) {
-    if (!pause(std::chrono::seconds(1))) return;
+  constexpr std::chrono::seconds longest(5);
+  for (std::chrono::seconds wait(1); !try_to_begin() && pause(wait); wait = std::min(2 * wait, longest)) {
   }
 }
 
-/// False where the database is away: it is to be tried again.
+/// False where something was in the way. What has begun already goes on.
 bool EngineRoom::Impl::try_to_begin() {
   try {
     if (config.boolean_or("server.take-over", false)) foreign_server.break_locks();
     if (!foreign_server.wait_until_gone(false)) return true;
-    if (the_executor) {
+    if (the_executor && !loop.running()) {
       takeover->start();
       the_executor->step();  // what had ended is closed before a schedule looks for what runs (E-51)
       loop = Thread("the executor", [this] { the_executor->run(); });
     }
     if (schedule_loop) schedule_loop->start();
     is_ready = true;
+    return true;
   } catch (const Error& error) {
-    log.write(LogLevel::error, "main", "server", "Workflows cannot be taken over: " + error.report());
-    log.flush();
-    const auto* trouble = dynamic_cast<const store::DatabaseError*>(&error);
-    return trouble == nullptr || trouble->why() != store::DatabaseError::Cause::unavailable;
+    log.write(LogLevel::error, "main", "server", "Workflows cannot be taken over, it is tried again: " + error.report());
   } catch (const std::exception& error) {
-    log.write(LogLevel::error, "main", "server", std::string("Workflows cannot be taken over: ") + error.what());
-    log.flush();
+    log.write(LogLevel::error, "main", "server", std::string("Workflows cannot be taken over, it is tried again: ") + error.what());
   }
-  return true;
+  log.flush();
+  return false;
 }
 
 std::optional<std::chrono::seconds> EngineRoom::Impl::shutdown_limit() const {

@@ -94,7 +94,7 @@ Response FrontDoor::answer(Request& request) {
 }
 
 Response FrontDoor::answer_of_route(const Request& request) const {
-  std::string trouble;
+  std::string what = "Internal error", trouble;
   try {
     return request.route->handler(request);
   } catch (const HttpError& error) {
@@ -109,13 +109,13 @@ Response FrontDoor::answer_of_route(const Request& request) const {
     if (const std::optional<int> status = status_of(error))
       return error_response(*status, error.position().known() ? error.report() : error.message());
     trouble = error.chain();
+    if (error.kind() == "io") what = "The server cannot read or write one of its files; its log says which and why";
   } catch (const std::exception& error) {
     trouble = error.what();
   }
-  const std::string id = random_uuid().substr(0, 8);
-  log_.write(LogLevel::error, "http", "server",
-             "Internal error (id=" + id + ") in " + request.method + ' ' + request.path + ": " + trouble);
-  return error_response(500, "Internal error (id=" + id + ")");
+  const std::string id = " (id=" + random_uuid().substr(0, 8) + ")";
+  log_.write(LogLevel::error, "http", "server", "Internal error" + id + " in " + request.method + ' ' + request.path + ": " + trouble);
+  return error_response(500, what + id);
 }
 
 void FrontDoor::add_headers(const Request& request, Response& response) {

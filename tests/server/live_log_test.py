@@ -45,6 +45,22 @@ class LiveLog(ServerTest):
         self.assertEqual((answer.status, answer.headers['Content-Type'], answer.headers['Cache-Control']), (200, 'application/x-ndjson', 'no-store'))
         return [json.loads(line) for line in answer.body.decode().splitlines()]
 
+    def test_it_ends_when_nobody_reads_it_any_more(self):
+        last = os.path.join(self.project, 'last')
+        os.mkfifo(last)
+        self.pushed(f'+a:\n  sh>: echo one; cat {self.gate}; echo two; cat {last}\n', '-m')
+        attempt = self.started()
+        log = self.start('log', '-f', attempt)
+        while log.stdout.readline() != b'one\n':
+            self.assertIsNone(log.poll())
+        log.stdout.close()
+        self.open_gate()
+        self.assertEqual(log.wait(timeout=60), 1)
+        self.assertNotIn(b'error', log.stderr.read())
+        self.assertFalse(json.loads(self.digdag('attempt', attempt, '--json').out)['done'])
+        with open(last, 'w', encoding='utf-8'):
+            pass
+
     # decisions R-30, C-31, V-61
     def test_a_line_is_there_while_its_task_runs_whether_logs_are_kept_or_not(self):
         for words in (('-m',), self.local_logs()):
