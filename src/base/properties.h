@@ -25,7 +25,7 @@ class SystemConfig {
   void set(std::string_view key, std::string value) { values_[std::string(key)] = std::move(value); }
   std::optional<std::string> get(std::string_view key) const;
   std::string get_or(std::string_view key, std::string_view fallback) const;
-  /// Error(config) where the text is no integer / boolean / duration; blank counts as unset.
+  /// Error(config) where the text is no integer / boolean; blank counts as unset.
   std::int64_t integer_or(std::string_view key, std::int64_t fallback) const;
   bool boolean_or(std::string_view key, bool fallback) const;
   /// The parts between commas that are not blank, trimmed.

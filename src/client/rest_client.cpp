@@ -19,6 +19,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int most_tries = 10;
+constexpr std::size_t most_line_bytes = 64 << 20;
 constexpr std::chrono::milliseconds first_wait{2};
 /// Longer than this a server is not tried again: where it does not even refuse, each try takes a while.
 constexpr std::chrono::seconds patience{30};
@@ -167,6 +168,10 @@ void RestClient::lines(std::string_view path, const Query& query, std::int64_t s
       failed = true;
     }
     unfinished.erase(0, begin);
+    if (unfinished.size() > most_line_bytes && !failed) {
+      failure = std::make_exception_ptr(Error("", "A line of the answer is longer than 64 MiB").because(task_error(named(wanted))));
+      failed = true;
+    }
   };
   try {
     send(wanted);

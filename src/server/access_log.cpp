@@ -85,18 +85,21 @@ void AccessLog::write(const std::vector<Exchange>& exchanges) {
 }
 
 void AccessLog::write(const std::string& lines) {
+  if (lines.empty()) return;
+  const auto lose = [&](int error) {
+    if (std::exchange(writing_fails_, true)) return;
+    complain("Cannot write the access log " + (options_.directory / "access.log").string() + ": " + std::strerror(error) +
+             "; its lines are lost until that is mended");
+  };
+  if (!file_) open();
+  if (!file_) return lose(errno);
   for (std::size_t written = 0; written < lines.size();) {
     const ssize_t count = ::write(file_.get(), lines.data() + written, lines.size() - written);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      if (!std::exchange(writing_fails_, true))
-        complain("Cannot write the access log " + (options_.directory / "access.log").string() + ": " + std::strerror(errno) +
-                 "; its lines are lost until that is mended");
-      return;
-    }
+    if (count < 0) return lose(errno);
     written += static_cast<std::size_t>(count);
   }
-  if (!lines.empty()) writing_fails_ = false;
+  writing_fails_ = false;
 }
 
 /// A file that another process has left is from the day of its last line.

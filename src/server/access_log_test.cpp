@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/eventually_for_test.h"
 #include "base/file.h"
 #include "base/temporary_directory_for_test.h"
 
@@ -85,6 +86,25 @@ TEST(AccessLog, KeepsTheLinesOfADayThatIsOver) {
   EXPECT_EQ(content("access." + day(0) + ".log"), number(0) + number(0) + number(0));
   EXPECT_EQ(content("access." + day(1) + ".log"), number(1) + number(0)) << "a line that comes late stays with the others";
   EXPECT_EQ(content("access.log"), number(2));
+}
+
+TEST(AccessLog, GoesOnWhereTheFileOfADayCouldNotBeMade) {
+  const TemporaryDirectory directory;
+  const Instant today = now();
+  Log server_log(Log::Options{.file = directory / "server.log"});
+  AccessLog log({.directory = directory / "logs", .pattern = "%{time,dd}", .zone = TimeZone()}, server_log);
+  std::filesystem::remove_all(directory / "logs");
+  const Instant tomorrow = today.plus_seconds(86'400);
+  log.add(exchange_at(tomorrow));
+  const std::string complaint = "Cannot write the access log " + (directory / "logs/access.log").string() + ": No such file or directory;";
+  EXPECT_TRUE(eventually([&] {
+    server_log.flush();
+    return read_file(directory / "server.log").find(complaint) != std::string::npos;
+  }));
+  std::filesystem::create_directory(directory / "logs");
+  log.add(exchange_at(tomorrow));
+  EXPECT_TRUE(eventually(
+      [&] { return std::filesystem::exists(directory / "logs/access.log") && !read_file(directory / "logs/access.log").empty(); }));
 }
 
 TEST(AccessLog, ADirectoryThatCannotBeUsedIsAnErrorThatNamesIt) {

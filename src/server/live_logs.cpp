@@ -342,7 +342,8 @@ struct LiveLogs::Impl : std::enable_shared_from_this<LiveLogs::Impl> {
     try {
       if (!reader.stream->closed() && !reader.read(looks)) return false;
     } catch (const std::exception& error) {
-      log.write(LogLevel::warn, "main", "server", std::string("A log cannot be read: ") + error.what());
+      log.write(LogLevel::warn, "main", "server",
+                "A log" + (reader.directory.empty() ? "" : " in " + reader.directory) + " cannot be read: " + error.what());
     }
     reader.stream->finish();
     return true;

@@ -64,14 +64,6 @@ std::optional<WorkflowDefinition> workflow_of(const std::optional<Row>& row) {
   return row ? std::optional(workflow_of(*row)) : std::nullopt;
 }
 
-template <typename Thing, typename Read>
-std::vector<Thing> all_of(const Rows& rows, Read read) {
-  std::vector<Thing> things;
-  things.reserve(rows.size());
-  for (const Row& row : rows) things.push_back(read(row));
-  return things;
-}
-
 }  // namespace
 
 // ---- Projects ----

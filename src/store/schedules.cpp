@@ -58,14 +58,6 @@ Schedule schedule_of(const Row& row) {
   return schedule;
 }
 
-template <typename Thing, typename Read>
-std::vector<Thing> all_of(const Rows& rows, Read read) {
-  std::vector<Thing> things;
-  things.reserve(rows.size());
-  for (const Row& row : rows) things.push_back(read(row));
-  return things;
-}
-
 }  // namespace
 
 // ---- Reading ----
