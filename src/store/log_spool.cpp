@@ -10,7 +10,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -90,6 +89,7 @@ struct LogSpool::Spool {
   // Under the mutex of the LogSpool:
   Instant due{};  ///< when it is published, or that is tried again
   std::int64_t retry_millis = first_interval_millis;
+  std::uint64_t unkept_as = 0;  ///< its number among those; 0: it is none
 
   mutable std::mutex content;
   bool on_disk = true;  ///< by `content`
@@ -263,7 +263,7 @@ struct LogSpool::Impl {
     const std::shared_ptr<Spool> full = set_aside(*run);
     const std::unique_lock lock(mutex);
     full->due = options.discard ? options.clock().plus_millis(unkept_millis) : options.clock();
-    if (options.discard) unkept.push_back(full);
+    if (options.discard) unkept.emplace(full->unkept_as = ++unkept_count, full);
     wake_before(full->due, lock);
   }
   /// Where nothing is kept, what is written now is worth more than what is over.
@@ -273,8 +273,8 @@ struct LogSpool::Impl {
       {
         const std::lock_guard lock(mutex);
         if (unkept.empty()) return;
-        oldest = std::move(unkept.front());
-        unkept.pop_front();
+        oldest = unkept.begin()->second;
+        unkept.erase(unkept.begin());
       }
       publish(oldest);
     }
@@ -355,6 +355,7 @@ struct LogSpool::Impl {
       {
         const std::lock_guard lock(mutex);
         spools.erase({spool->attempt_directory, spool->file_name});
+        unkept.erase(spool->unkept_as);
       }
       tell(spool->attempt_directory);
       return;
@@ -370,7 +371,6 @@ struct LogSpool::Impl {
     std::vector<std::shared_ptr<Spool>> all;
     {
       const std::lock_guard lock(mutex);
-      std::erase_if(unkept, [&](const auto& spool) { return spool->attempt_directory == attempt_directory; });
       for (auto one = spools.lower_bound({attempt_directory, ""}); one != spools.end() && one->first.first == attempt_directory; ++one)
         if (one->second->complete) all.push_back(one->second);
     }
@@ -389,8 +389,6 @@ struct LogSpool::Impl {
       take_from_run(spool);
       publish_if_due(spool);
     }
-    const std::lock_guard lock(mutex);
-    while (!unkept.empty() && unkept.front()->published) unkept.pop_front();
   }
   /// The next file stays open for longer.
   static void take_from_run(const std::shared_ptr<Spool>& spool) {
@@ -448,8 +446,9 @@ struct LogSpool::Impl {
   std::optional<ProcessDirectory> ours;  ///< made with the first file
   std::uint64_t count = 0;               ///< of the files in it
   std::map<std::pair<std::string, std::string>, std::shared_ptr<Spool>> spools;
-  std::deque<std::shared_ptr<Spool>> unkept;  ///< complete ones that no storage takes, the oldest first
-  std::optional<Instant> next_wake;           ///< of the thread
+  std::map<std::uint64_t, std::shared_ptr<Spool>> unkept;  ///< complete ones that no storage takes, by age
+  std::uint64_t unkept_count = 0;
+  std::optional<Instant> next_wake;  ///< of the thread
   std::condition_variable wake;
   bool closed = false;
   Thread thread;
