@@ -1,6 +1,7 @@
 #pragma once
 
-// Boost.Asio, for the rooms of the HTTP server: what it is told must be the same in all of them.
+// Boost.Asio and Beast, for the rooms of the HTTP server. Nobody includes their headers otherwise: what they are told must be told before
+// the first one, and the same everywhere.
 
 // g++ 12 takes the frames of Asio's coroutines for memory that somebody else allocated.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
@@ -8,12 +9,19 @@
 #define BOOST_ASIO_DISABLE_FENCED_BLOCK  // the sanitizer does not know fences
 #endif
 
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
 #include <chrono>
 
 namespace digdag::server {

@@ -1,6 +1,5 @@
 #include "server/body_channel.h"
 
-#include <boost/asio/post.hpp>
 #include <utility>
 
 namespace digdag::server {

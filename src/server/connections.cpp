@@ -1,7 +1,6 @@
 #include "server/connections.h"
 
 #include <algorithm>
-#include <boost/asio/co_spawn.hpp>
 #include <utility>
 
 namespace digdag::server {

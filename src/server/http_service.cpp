@@ -1,7 +1,5 @@
 #include "server/http_service.h"
 
-#include <boost/asio/async_result.hpp>
-#include <boost/asio/post.hpp>
 #include <optional>
 #include <utility>
 

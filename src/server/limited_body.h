@@ -1,10 +1,9 @@
 #pragma once
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/message.hpp>
 #include <cstdint>
 #include <string>
+
+#include "server/asio.h"
 
 namespace digdag::server {
 

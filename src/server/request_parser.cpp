@@ -1,7 +1,5 @@
 #include "server/request_parser.h"
 
-#include <boost/asio/buffer.hpp>
-#include <boost/beast/http/error.hpp>
 #include <string_view>
 
 #include "server/http_answer.h"

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <boost/beast/http/parser.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 
+#include "server/asio.h"
 #include "server/http.h"
 #include "server/limited_body.h"
 

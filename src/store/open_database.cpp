@@ -17,6 +17,17 @@ std::string directory_of(const SystemConfig& system, const std::string& type) {
   throw config_error("Parameter 'database.path' is required but not set").hint("database.type is " + type);
 }
 
+std::unique_ptr<Database> reach_postgresql(const PostgresqlSettings& settings, Log& log) {
+  try {
+    return open_postgresql(settings, log);
+  } catch (DatabaseError& error) {
+    if (error.hint_text().empty())
+      std::move(static_cast<Error&>(error))
+          .hint("database.host, .port, .database, .user, .password and .ssl of the configuration say how it is reached");
+    throw;
+  }
+}
+
 std::string type_of(const SystemConfig& system) { return system.get_or("database.type", "memory"); }
 
 }  // namespace
@@ -24,7 +35,7 @@ std::string type_of(const SystemConfig& system) { return system.get_or("database
 std::unique_ptr<Database> open_database(const SystemConfig& system, Log& log) {
   const std::string type = type_of(system);
   if (type == "memory") return open_memory();
-  if (type == "postgresql") return open_postgresql(PostgresqlSettings::of(system, log), log);
+  if (type == "postgresql") return reach_postgresql(PostgresqlSettings::of(system, log), log);
   if (!is_directory(type)) throw config_error("Unknown database.type: " + type).hint("memory, sqlite, h2 (the same) or postgresql");
   const std::int64_t readers = system.integer_or("database.maximumPoolSize", 10);
   if (readers < 1) throw config_error("Parameter 'database.maximumPoolSize' must be at least 1: " + std::to_string(readers));

@@ -394,6 +394,11 @@ TEST_F(Postgresql, TellsWhereItCannotConnect) {
   EXPECT_THAT(message_of([&] { database(); }),
               testing::AllOf(HasSubstr("cannot connect to PostgreSQL at 127.0.0.1:1/"),
                              HasSubstr("Connection refused; Is the server running"), Not(HasSubstr("geheim"))));
+  try {
+    database();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.hint_text(), HasSubstr("database.host, .port"));
+  }
 }
 
 TEST_F(Postgresql, ObeysDriverPropertiesThatItKnowsAndWarnsOfOthers) {
