@@ -105,7 +105,7 @@ Loop::Untaken Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) 
     if (!one.outcome) {
       note_outcome(owned, owned.attempt.start(clock()), round);
     } else if (one.stored) {
-      adopt(owned, std::move(one), round);
+      adopt(owned, one, round);
     } else {
       note_outcome(owned, std::move(*one.outcome), round);
     }
@@ -115,7 +115,7 @@ Loop::Untaken Loop::take_in(std::vector<Added> fresh, std::vector<Work>& round) 
 }
 
 /// Its first rows are stored: only their effects are left, and the runs that have no place yet.
-void Loop::adopt(Owned& owned, Added one, std::vector<Work>& round) {
+void Loop::adopt(Owned& owned, Added& one, std::vector<Work>& round) {
   set_timer(owned);
   Work& work = work_of(owned, round);
   work.given = std::move(one.given);
@@ -273,8 +273,7 @@ void Loop::write_beside(std::vector<Work>& round) {
     if (owned.due) timers_.erase({*owned.due, owned.identity.attempt_id});
     owned.due.reset();
     owned.work = 0;
-    writer_.write_beside(std::make_shared<Work>(std::move(work)));
-    work.owned = nullptr;
+    writer_.write_beside(std::make_shared<Work>(std::exchange(work, Work())));
   }
   std::erase_if(round, [](const Work& work) { return work.owned == nullptr; });
   for (std::size_t i = 0; i < round.size(); ++i) round[i].owned->work = i + 1;

@@ -59,7 +59,7 @@ class Loop {
   using Untaken = std::map<std::int64_t, std::vector<engine::TaskIndex>>;
   /// Gives those that were read back: their runs are looked at when what else is known of them has been applied, such as a kill.
   Untaken take_in(std::vector<Added> fresh, std::vector<Work>& round);
-  void adopt(Owned& owned, Added one, std::vector<Work>& round);
+  void adopt(Owned& owned, Added& one, std::vector<Work>& round);
   void run_again(Owned& owned, const std::vector<engine::TaskIndex>& untaken, std::vector<Work>& round);
   void apply(std::vector<QueuedEvent> events, std::vector<Work>& round);
   void tick(std::vector<Work>& round);

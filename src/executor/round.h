@@ -64,7 +64,7 @@ struct Owned {
 
 /// What all events of a round did to one attempt.
 struct Work {
-  Owned* owned;
+  Owned* owned = nullptr;
   engine::Outcome outcome = {};
   std::vector<store::QueuedRun> runs = {};  ///< that begin, or get their place
   std::vector<engine::Run> given = {};      ///< those of them that go to the agent

@@ -103,6 +103,7 @@ std::int64_t PushedSchedules::apply(store::Transaction& transaction, std::int64_
     }
   }
   std::vector<std::int64_t> gone;
+  gone.reserve(before.size());
   for (const auto& [name, row] : before) gone.push_back(row.id);
   store::delete_schedules(transaction, gone);
   store::update_schedules(transaction, kept);

@@ -195,6 +195,7 @@ bool StartBatch::plan_next(Line& line) {
 
 StartBatch::Result StartBatch::run() {
   std::vector<Line*> lines;
+  lines.reserve(lines_.size());
   for (const auto& line : lines_) lines.push_back(line.get());
   if (!lines.empty()) run_lines(lines);
   return result_;

@@ -33,6 +33,7 @@ std::string definition(const std::string& name, const TimeZone& timezone, const 
 
 std::vector<std::string> definitions(const dig::Project& project) {
   std::vector<std::string> all;
+  all.reserve(project.files.size());
   for (const dig::Project::File& file : project.files)
     all.push_back(definition(file.workflow->name, file.workflow->timezone, file.workflow->config));
   std::sort(all.begin(), all.end());
@@ -41,6 +42,7 @@ std::vector<std::string> definitions(const dig::Project& project) {
 
 std::vector<std::string> definitions(const std::vector<store::WorkflowDefinition>& workflows) {
   std::vector<std::string> all;
+  all.reserve(workflows.size());
   for (const store::WorkflowDefinition& workflow : workflows) all.push_back(definition(workflow.name, workflow.timezone, workflow.config));
   std::sort(all.begin(), all.end());
   return all;

@@ -404,6 +404,7 @@ void insert_row_of_owner(Transaction& transaction, AttemptRows& rows, const std:
 
 void write_changes(Transaction& transaction, const std::vector<AttemptChange>& changes, const std::string& owner, const QueueLease& lease) {
   std::vector<const AttemptChange*> ordered;
+  ordered.reserve(changes.size());
   for (const AttemptChange& change : changes) ordered.push_back(&change);
   std::sort(ordered.begin(), ordered.end(),
             [](const AttemptChange* a, const AttemptChange* b) { return a->rows->attempt_id < b->rows->attempt_id; });

@@ -30,7 +30,7 @@ constexpr std::string_view packed_suffix = ".gz";
 constexpr std::size_t most_head_bytes = 2048;
 constexpr std::int64_t longest_sleep_millis = 3'600'000;
 /// Of a complete log that no storage takes. Its attempt may end on another server, and nobody says so here.
-constexpr std::int64_t unkept_millis = 24 * 3'600'000;
+constexpr std::int64_t unkept_millis = std::int64_t{24} * 3'600'000;
 /// Where no storage takes them, short logs need no file: one for each task cost more than the task.
 constexpr std::size_t most_bytes_in_memory = 16 << 10, most_bytes_of_all_in_memory = 8 << 20;
 

@@ -91,9 +91,8 @@ constexpr Sql new_queue[] = {
     "insert into queued_task_locks (id, site_id, priority) select id, site_id, priority from queued_tasks",
     "alter table queues add column shared_site_id int",
     "drop table resource_types",
-    "alter table queued_tasks alter column task_id drop not null, alter column queue_id drop not null, alter column data drop not null, "
-    "drop "
-    "column priority, drop column resource_type_id",
+    R"(alter table queued_tasks alter column task_id drop not null, alter column queue_id drop not null, alter column data drop not null,
+  drop column priority, drop column resource_type_id)",
     "create unique index queued_tasks_on_site_id_task_id on queued_tasks (site_id, task_id)",
     lock_shared_tasks,
     "create index queued_tasks_shared_grouping on queued_task_locks (site_id, queue_id) where site_id is not null and lock_expire_time is "
