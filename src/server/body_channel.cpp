@@ -4,10 +4,10 @@
 
 namespace digdag::server {
 
-class BodyChannel::Writer : public BodyStream {
+class BodyChannel::Writer final : public BodyStream {
  public:
   explicit Writer(std::shared_ptr<BodyChannel> channel) : channel_(std::move(channel)) {}
-  ~Writer() override { finish(); }
+  ~Writer() override { Writer::finish(); }
 
   bool write(std::string bytes) override {
     const std::lock_guard lock(channel_->mutex_);
